@@ -1,0 +1,1 @@
+"""Encoders, fusions and heads: Flax Linen modules that know nothing of datasets."""

@@ -1,0 +1,1 @@
+"""Published checkpoints read into our parameter trees."""

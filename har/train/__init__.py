@@ -1,0 +1,1 @@
+"""Stages: what is trained, from where, how."""
