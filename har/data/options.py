@@ -1,0 +1,116 @@
+"""What can be configured for each modality: input shapes and augmentation, with their defaults."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from har.errors import UserError
+
+MODALITIES = ('imu', 'rgb', 'depth', 'skeleton')
+"""All modalities, in the order in which they are listed everywhere."""
+
+VIDEO = ('rgb', 'depth')
+
+# `mean` and `std` are one number or one for each channel, in the modality's own units (video: of
+# values scaled to [0, 1]).
+_VIDEO_INPUT = {'frames': 16, 'resize': 128, 'size': 112, 'mean': 0.5, 'std': 0.25}
+INPUTS: dict[str, dict[str, Any]] = {
+  'imu': {'length': 180, 'fit': 'resample', 'channels': 6, 'mean': 0.0, 'std': 1.0},
+  'rgb': _VIDEO_INPUT,
+  # `range` is in metres, `encode` a name in har.data.video.ENCODINGS.
+  'depth': _VIDEO_INPUT | {'encode': 'relative', 'range': 0.7},
+  # `centre`: which frame's centre joint becomes the origin. `scale`: 'torso' divides by the trial's
+  # distance between centre joint and neck, 'none' keeps metres.
+  'skeleton': {
+    'length': 64,
+    'fit': 'resample',
+    'joints': 20,
+    'centre': 'first',
+    'centre_joint': 3,
+    'neck_joint': 1,
+    'scale': 'none',
+    'mean': 0.0,
+    'std': 0.5,
+  },
+}
+
+_SEQUENCE_AUGMENT = {
+  'rotation_degrees': 0.0,
+  'scale': 0.0,
+  'time_warp': 0.0,
+  'crop': 0.0,
+  'jitter': 0.0,
+}
+_VIDEO_AUGMENT = {
+  'flip': 0.0,
+  'crop': True,
+  'zoom': 0.0,
+  'brightness': 0.0,
+  'contrast': 0.0,
+}
+AUGMENT: dict[str, dict[str, Any]] = {
+  'imu': _SEQUENCE_AUGMENT,
+  'rgb': _VIDEO_AUGMENT | {'saturation': 0.0},
+  'depth': _VIDEO_AUGMENT,
+  'skeleton': _SEQUENCE_AUGMENT | {'flip': 0.0},
+}
+
+_CHOICES = {
+  'fit': ('resample', 'pad'),
+  'centre': ('first', 'frame', 'none'),
+  'scale': ('torso', 'none'),
+}
+# Options that are shares of a whole: a probability, or an amount below which order is kept.
+_FRACTIONS = ('scale', 'time_warp', 'crop', 'flip', 'zoom', 'brightness', 'contrast', 'saturation')
+_SIZES = ('length', 'channels', 'frames', 'resize', 'size', 'joints')
+
+
+def _merge(kind: str, defaults: Mapping[str, Mapping[str, Any]], config: Any, modality: str):
+  if modality not in defaults:
+    raise UserError(f'{kind}.{modality}: unknown modality; known: {", ".join(MODALITIES)}')
+  given = dict(config or {})
+  known = defaults[modality]
+  for name in given:
+    if name not in known:
+      raise UserError(f'{kind}.{modality}.{name}: unknown option; known: {", ".join(known)}')
+  return {**known, **given}
+
+
+def input_options(config: Any, modality: str) -> dict[str, Any]:
+  """Returns one modality's input options, defaults filled in.
+
+  Args:
+    config: a mapping (dict or ConfigDict) with any of `INPUTS[modality]`'s options, or None.
+    modality: one of `MODALITIES`.
+
+  Raises:
+    UserError: for an unknown modality or option, or a value out of range.
+  """
+  merged = _merge('inputs', INPUTS, config, modality)
+  for name, value in merged.items():
+    if name in _CHOICES and value not in _CHOICES[name]:
+      raise UserError(f'inputs.{modality}.{name}={value!r}: not one of {", ".join(_CHOICES[name])}')
+    if name in _SIZES and (not isinstance(value, int) or value < 1):
+      raise UserError(f'inputs.{modality}.{name}={value!r}: must be a whole number above 0')
+  if modality in VIDEO and merged['size'] > merged['resize']:
+    raise UserError(f'inputs.{modality}.size={merged["size"]}: larger than resize')
+  return merged
+
+
+def augment_options(config: Any, modality: str) -> dict[str, Any]:
+  """Returns one modality's augmentation options; what is not given is off.
+
+  Video's `crop` is a flag (a random place for the crop from `resize` to `size`), on by default.
+
+  Raises:
+    UserError: for an unknown modality or option, or a value out of range.
+  """
+  merged = _merge('augment', AUGMENT, config, modality)
+  for name, value in merged.items():
+    if name in _FRACTIONS and not 0 <= value <= 1:
+      raise UserError(f'augment.{modality}.{name}={value!r}: must lie between 0 and 1')
+    if name not in _FRACTIONS and value < 0:
+      raise UserError(f'augment.{modality}.{name}={value!r}: must not be negative')
+  for name in ('scale', 'time_warp', 'zoom') + (() if modality in VIDEO else ('crop',)):
+    if merged.get(name, 0) >= 1:
+      raise UserError(f'augment.{modality}.{name}={merged[name]!r}: must be below 1')
+  return merged
