@@ -251,7 +251,9 @@ def _video(name, batch, config, key, augment, flip_safe):
       flip = flip_decisions(flip_key, augment['flip'], batch['label'], flip_safe)
       x = jnp.where(_per_example(flip, 5), x[:, :, :, ::-1], x)
     x = _recolour(colour_key, x / jnp.float32(255), augment, keep_black=name == 'depth')
-  return {name: ((x - jnp.asarray(config['mean'])) / jnp.asarray(config['std'])).astype(jnp.float32)}
+  return {
+    name: ((x - jnp.asarray(config['mean'])) / jnp.asarray(config['std'])).astype(jnp.float32)
+  }
 
 
 def _recolour(key, x, augment, keep_black):

@@ -1,0 +1,172 @@
+"""Batches for training and evaluation, with Grain: any step is reached without the ones before."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import grain
+import numpy as np
+
+from har.data import options, sensors, video
+from har.errors import UserError
+
+Batch = dict[str, np.ndarray]
+
+_PADDING = -1  # stands for an example that is not there
+
+
+class ReadExample:
+  """Reads one record and brings it to the shapes that batches have.
+
+  Args:
+    records: random access to records, see `har.data.dataset`.
+    inputs: for each modality its options, see `har.data.options.INPUTS`.
+
+  Called with a position (-1 for padding: zeros, `mask` false) and, for random frames, a generator.
+  """
+
+  def __init__(self, records: Any, inputs: Mapping[str, Any]):
+    self.records = records
+    self.inputs = {
+      m: options.input_options(inputs[m], m) for m in options.MODALITIES if m in inputs
+    }
+    if not self.inputs or len(self.inputs) != len(inputs):
+      raise UserError(f'inputs: name any of {", ".join(options.MODALITIES)}, not {list(inputs)}')
+
+  def __call__(self, position: int, rng: np.random.Generator | None = None) -> Batch:
+    if position == _PADDING:
+      return self._padding()
+    record = self.records[position]
+    example: Batch = {'label': np.int32(record['label']), 'mask': np.True_}
+    for name, config in self.inputs.items():
+      if name in options.VIDEO:
+        example[name] = self._clip(name, record[name], config, rng)
+      else:
+        example[name], example[f'{name}_mask'] = sensors.fit(
+          record[name], config['length'], config['fit']
+        )
+    return example
+
+  @staticmethod
+  def _clip(name, frames, config, rng):
+    chosen = video.choose_frames(len(frames), config['frames'], rng)
+    if name == 'rgb':
+      return video.rgb_clip(frames, chosen, config['resize'])
+    return video.depth_clip(frames, chosen, config['resize'], config['encode'], config['range'])
+
+  def _padding(self) -> Batch:
+    example: Batch = {'label': np.int32(0), 'mask': np.False_}
+    for name, config in self.inputs.items():
+      if name in options.VIDEO:
+        side = config['resize']
+        example[name] = np.zeros((config['frames'], side, side, 3), np.uint8)
+        continue
+      shape = (config['channels'],) if name == 'imu' else (config['joints'], 3)
+      example[name] = np.zeros((config['length'], *shape), np.float32)
+      example[f'{name}_mask'] = np.zeros(config['length'], bool)
+    return example
+
+
+def _stack(examples: Sequence[Batch]) -> Batch:
+  return {name: np.stack([e[name] for e in examples]) for name in examples[0]}
+
+
+def _local_size(batch_size: int, process_count: int) -> int:
+  if batch_size < 1 or batch_size % process_count:
+    raise UserError(
+      f'batch_size={batch_size}: must be a positive multiple of the {process_count} processes'
+    )
+  return batch_size // process_count
+
+
+def _iterate(batches: grain.MapDataset, workers: int) -> Iterator[Batch]:
+  # Batches are the unit of work: each is read by one thread (or process), several at once.
+  reading = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
+  batches = batches.to_iter_dataset(reading)
+  if workers:
+    batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
+  return _closing(iter(batches))
+
+
+def _closing(iterator: grain.DatasetIterator) -> Iterator[Batch]:
+  """Ends threads, worker processes and their shared memory as soon as nobody reads on."""
+  try:
+    yield from iterator
+  finally:
+    iterator.close()
+
+
+def train_batches(
+  records: Any,
+  positions: Sequence[int] | np.ndarray,
+  inputs: Mapping[str, Any],
+  batch_size: int,
+  seed: int,
+  start_step: int = 0,
+  process_index: int = 0,
+  process_count: int = 1,
+  workers: int = 0,
+) -> Iterator[Batch]:
+  """Yields training batches without end; batch k is a function of the seed and k alone.
+
+  Each epoch visits every position once, in an order of its own. Nothing is dropped: a batch may
+  reach from one epoch into the next.
+
+  Args:
+    records: random access to records with `label` and the modalities.
+    positions: which records to train on.
+    inputs: for each modality its options, see `har.data.options.INPUTS`.
+    batch_size: of all processes together.
+    seed: of order and frame choice.
+    start_step: the first batch to yield.
+    process_index: this process's place among `process_count`; it gets that contiguous part of
+      every batch.
+    process_count: number of processes that share each batch.
+    workers: processes that read and decode; 0 does it in threads of this one.
+
+  Returns:
+    An iterator of batches (see the package's documentation) of `batch_size / process_count`.
+
+  Raises:
+    UserError: for a batch size that the processes cannot share, or unknown input options.
+  """
+  local = _local_size(batch_size, process_count)
+  if not len(positions):
+    raise UserError('no trial to train on')
+  # Grain shuffles epoch e by `seed + e`; seeds 0 and 1 would share all orders but one.
+  order_seed, example_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2))
+  examples = grain.MapDataset.source(np.asarray(positions)).shuffle(seed=order_seed).repeat()
+  examples = examples.random_map(ReadExample(records, inputs), seed=example_seed)
+  # In batches of the local size, global batch k is local batches k * count ... k * count + count-1.
+  batches = examples.batch(local, batch_fn=_stack)
+  return _iterate(batches[start_step * process_count + process_index :: process_count], workers)
+
+
+def eval_steps(examples: int, batch_size: int) -> int:
+  """Number of batches that `eval_batches` yields on every process."""
+  return math.ceil(examples / batch_size)
+
+
+def eval_batches(
+  records: Any,
+  positions: Sequence[int] | np.ndarray,
+  inputs: Mapping[str, Any],
+  batch_size: int,
+  process_index: int = 0,
+  process_count: int = 1,
+  workers: int = 0,
+) -> Iterator[Batch]:
+  """Yields every position exactly once, in order, over all processes together.
+
+  All processes yield the same number of batches of the same size; the last ones are filled with
+  zero examples whose `mask` is false. Global batch k (the processes' parts in order) holds
+  positions k * batch_size onwards. Frames are the segments' centres. Arguments are those of
+  `train_batches`.
+  """
+  local = _local_size(batch_size, process_count)
+  padded = np.full(eval_steps(len(positions), batch_size) * batch_size, _PADDING)
+  padded[: len(positions)] = positions
+  if not len(padded):
+    return iter(())
+  examples = grain.MapDataset.source(padded).map(ReadExample(records, inputs))
+  return _iterate(examples.batch(local, batch_fn=_stack)[process_index::process_count], workers)
