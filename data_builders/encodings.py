@@ -1,0 +1,52 @@
+"""How video frames are stored in prepared datasets."""
+
+import io
+
+import av
+import numpy as np
+from PIL import Image
+
+RGB_SHORT_SIDE = 240
+RGB_QUALITY = 90
+NOTES = {
+  'rgb': f'JPEG, quality {RGB_QUALITY}, short side reduced to {RGB_SHORT_SIDE} pixels if longer',
+  'depth': '16-bit PNG in mm, cropped to depth_box (y, x, height, width), without loss',
+}
+
+
+def encode_rgb(frame: av.VideoFrame) -> bytes:
+  """A video frame as JPEG, its short side at most `RGB_SHORT_SIDE` pixels."""
+  scale = min(1.0, RGB_SHORT_SIDE / min(frame.width, frame.height))
+  image = frame.to_image(
+    width=round(frame.width * scale), height=round(frame.height * scale), interpolation='AREA'
+  )
+  buffer = io.BytesIO()
+  image.save(buffer, 'JPEG', quality=RGB_QUALITY)
+  return buffer.getvalue()
+
+
+def nonzero_box(video: np.ndarray) -> tuple[int, int, int, int]:
+  """y, x, height and width of the smallest box with all that is not zero in a [T, H, W] video."""
+  seen = video.any(axis=0)
+  rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+  y, x = int(rows[0]), int(columns[0])
+  return y, x, int(rows[-1]) - y + 1, int(columns[-1]) - x + 1
+
+
+def encode_depth(video: np.ndarray) -> tuple[list[bytes], np.ndarray]:
+  """Depth frames as 16-bit PNG, cropped to the box that holds the person in all of them.
+
+  Args:
+    video: uint16 [T, H, W], 0 for background, not zero everywhere.
+
+  Returns:
+    T PNG files and the box, int32 [4]: y, x, height, width.
+  """
+  y, x, height, width = nonzero_box(video)
+  frames = []
+  for frame in video[:, y : y + height, x : x + width]:
+    buffer = io.BytesIO()
+    # Compression levels above 1 gain little in size and take several times as long.
+    Image.fromarray(np.ascontiguousarray(frame)).save(buffer, 'PNG', compress_level=1)
+    frames.append(buffer.getvalue())
+  return frames, np.array([y, x, height, width], np.int32)

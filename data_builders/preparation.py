@@ -1,0 +1,119 @@
+"""What surrounds the building of a dataset: quiet, exclusive, all or nothing, with progress."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import pathlib
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+
+import tensorflow_datasets as tfds
+from absl import logging
+
+from har.errors import UserError
+
+# TFDS builds in PARENT/incomplete.RANDOM_VERSION and renames that folder when all is written.
+_INCOMPLETE = 'incomplete.'
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+  """Silences TFDS's log lines, progress bars and messages on stdout."""
+  verbosity = logging.get_verbosity()
+  logging.set_verbosity(logging.ERROR)
+  tfds.display_progress_bar(False)
+  try:
+    with open(os.devnull, 'w') as sink, contextlib.redirect_stdout(sink):
+      yield
+  finally:
+    logging.set_verbosity(verbosity)
+    tfds.display_progress_bar(True)
+
+
+@contextlib.contextmanager
+def _lock(folder: pathlib.Path) -> Iterator[None]:
+  """Holds a folder against other processes; the lock goes with the process, however it ends."""
+  handle = os.open(folder, os.O_RDONLY)
+  try:
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    yield
+  finally:
+    os.close(handle)
+
+
+@contextlib.contextmanager
+def exclusive(root: pathlib.Path, target: pathlib.Path) -> Iterator[None]:
+  """Surrounds the building of the dataset folder `target` under `root`.
+
+  Waits for another process that builds under the same root, removes what a killed one left, and on
+  failure leaves no trace below `root`.
+
+  Raises:
+    UserError: the folder cannot be written, a full disk included.
+  """
+  root, target = pathlib.Path(root), pathlib.Path(target)
+  try:
+    root.mkdir(parents=True, exist_ok=True)
+    with _lock(root), quiet():
+      for stale in target.parent.glob(f'{_INCOMPLETE}*_{target.name}'):
+        shutil.rmtree(stale)
+      try:
+        yield
+      except BaseException:
+        _remove_empty(target.parent, root)
+        raise
+  except OSError as error:
+    raise UserError(_cannot_write(root, error)) from error
+
+
+def _remove_empty(folder: pathlib.Path, root: pathlib.Path) -> None:
+  with contextlib.suppress(OSError):  # Not empty, or never made.
+    while folder != root:
+      folder.rmdir()
+      folder = folder.parent
+
+
+def _cannot_write(root: pathlib.Path, error: OSError) -> str:
+  hint = 'free some space or pass another --data_dir' if error.errno == errno.ENOSPC else ''
+  hint = hint or 'pass a writable folder as --data_dir'
+  return f'{error.filename or root}: cannot be written ({error.strerror or error}); {hint}'
+
+
+def download(
+  dl_manager: tfds.download.DownloadManager, urls: Mapping[str, str], page: str
+) -> dict[str, pathlib.Path]:
+  """Downloads archives with TFDS.
+
+  Raises:
+    UserError: no network, or the owner's server does not give them.
+  """
+  try:
+    return dl_manager.download(dict(urls))
+  except (OSError, tfds.download.DownloadError) as error:
+    names = ' '.join(url.rpartition('/')[2] for url in urls.values())
+    raise UserError(
+      f'cannot download {names} ({type(error).__name__}); download them from {page} and pass the '
+      'folder as --raw_dir'
+    ) from error
+
+
+class Progress:
+  """A line on stderr with the pace and the time left; nothing where stderr is not a terminal."""
+
+  def __init__(self, title: str, total: int):
+    self._title, self._total, self._done = title, total, 0
+    self._start = self._shown = time.monotonic()
+
+  def advance(self) -> None:
+    self._done += 1
+    now, last = time.monotonic(), self._done == self._total
+    if not sys.stderr.isatty() or (now - self._shown < 0.5 and not last):
+      return
+    self._shown = now
+    pace = self._done / max(now - self._start, 1e-6)
+    left = (self._total - self._done) / pace
+    line = f'{self._title}: {self._done}/{self._total} trials, {pace:.1f}/s, {left:.0f} s left'
+    print(f'\r{line:<70}', end='\n' if last else '', file=sys.stderr, flush=True)

@@ -1,0 +1,222 @@
+"""The six actions as joint angles over time.
+
+Each action draws its variation from the trial's generator first and is then a smooth function of
+time, so one trial can be sampled at any rate. Where two actions are meant to be told apart by one
+modality only, the comment says which.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from data_builders.stickman.body import LEFT, RIGHT, Pose
+from data_builders.stickman.people import Subject
+
+ACTIONS = ('walk', 'run', 'fall', 'punch', 'push', 'nod_off')
+ABNORMAL = ('fall', 'punch', 'push', 'nod_off')
+BOTH = slice(None)
+
+
+def ramp(t: np.ndarray, start: float, duration: float) -> np.ndarray:
+  """Minimum-jerk passage from 0 to 1 (Flash and Hogan 1985)."""
+  u = np.clip((t - start) / duration, 0, 1)
+  return u**3 * (10 - 15 * u + 6 * u**2)
+
+
+def pulse(t: np.ndarray, start: float, rise: float, hold: float, fall: float) -> np.ndarray:
+  """Out and back between 0 and 1."""
+  return ramp(t, start, rise) - ramp(t, start + rise + hold, fall)
+
+
+def _sway(pose: Pose, t: np.ndarray, rng: np.random.Generator, size: float) -> None:
+  """Adds slow random drift to every joint: nobody holds still."""
+  for joint in (pose.pelvis, pose.spine, pose.neck, pose.shoulder, pose.elbow, pose.forearm):
+    shape = joint.shape[1:]
+    scale = size * (0.3 if joint is pose.pelvis else 1.0)
+    for frequency in rng.uniform([0.15, 0.5, 1.1], [0.4, 0.9, 1.8]):
+      phase, gain = rng.uniform(0, 2 * np.pi, shape), rng.normal(0, scale, shape)
+      angle = 2 * np.pi * frequency * t.reshape(-1, *[1] * len(shape)) + phase
+      joint += gain * np.sin(angle) / np.sqrt(1 + 2 * frequency)
+
+
+def _gait(t, subject, rng, *, frequency, stride, knee, lift, arm, elbow, lean, speed, flight):
+  """Cyclic locomotion; `flight` is the height of the airborne phase, metres."""
+  pose = Pose.standing(len(t))
+  pose.planted = False
+  phase = 2 * np.pi * frequency * t + rng.uniform(0, 2 * np.pi)
+  for side, offset in ((LEFT, np.pi), (RIGHT, 0.0)):
+    own = phase + offset
+    pose.hip[:, side, 0] = stride * np.sin(own) + 0.25 * stride
+    pose.knee[:, side] = knee + lift * np.exp(2.2 * (np.cos(own + 0.25) - 1))
+    pose.ankle[:, side] = -0.2 * np.sin(own + 0.6)
+    pose.shoulder[:, side, 0] = -arm * np.sin(own) - 0.1 * arm
+    pose.shoulder[:, side, 1] = 0.1
+    pose.elbow[:, side] = elbow - 0.35 * arm * np.sin(own)
+  pose.pelvis[:, 0] = -lean
+  pose.pelvis[:, 1] = 0.12 * stride * np.sin(phase)
+  pose.spine[:, 1] = -0.3 * stride * np.sin(phase)
+  pose.travel[:, 1] = flight * np.abs(np.sin(phase))
+  pose.travel[:, 2] = -speed * t
+  return pose
+
+
+def walk(t, subject, rng):
+  """Stays on the floor; brisk walkers bend their elbows as joggers do."""
+  size, pace = subject.amplitude * rng.uniform(0.9, 1.1), subject.tempo * rng.uniform(0.93, 1.07)
+  return _gait(
+    t, subject, rng, frequency=1.0 * pace, stride=0.44 * size, knee=0.1, lift=0.85 * size,
+    arm=0.45 * size, elbow=rng.uniform(0.15, 1.3), lean=rng.uniform(0.02, 0.1),
+    speed=rng.uniform(0.45, 0.7), flight=0.0,
+  )  # fmt: skip
+
+
+def run(t, subject, rng):
+  """A jog at walking speed: the silhouette of a brisk walk, the impacts of a run on the wrist."""
+  size, pace = subject.amplitude * rng.uniform(0.9, 1.1), subject.tempo * rng.uniform(0.93, 1.07)
+  return _gait(
+    t, subject, rng, frequency=1.4 * pace, stride=0.47 * size, knee=0.18, lift=1.0 * size,
+    arm=0.48 * size, elbow=rng.uniform(0.7, 1.6), lean=rng.uniform(0.04, 0.14),
+    speed=rng.uniform(0.5, 0.75), flight=0.055 * size,
+  )  # fmt: skip
+
+
+def fall(t, subject, rng):
+  """Forward on to the hands, backward, or a slow slump; the wrist alone takes the first for a
+  push and the last for a dozer's slipping arm."""
+  pose = Pose.standing(len(t))
+  kind = rng.choice(['forward', 'forward', 'backward', 'sideways', 'slump'])
+  length = t[-1] - t[0]
+  start, duration = rng.uniform(0.12, 0.3) * length, rng.uniform(0.7, 0.95) / subject.tempo
+  if kind == 'slump':
+    duration *= 1.5
+  u = np.clip((t - start) / duration, 0, 1)
+  down = u**2.4 - 0.05 * np.sin(np.pi * np.clip((t - start - duration) / 0.22, 0, 1)) ** 2
+  gone = ramp(t, start, duration)
+  side = rng.choice([-1, 1])
+  pitch, roll = {
+    'forward': (-1.5, 0.1), 'backward': (1.45, 0.1), 'sideways': (-0.3, 1.4), 'slump': (-1.2, 0.7),
+  }[kind]  # fmt: skip
+  pose.pelvis[:, 0] = pitch * down
+  pose.pelvis[:, 2] = side * roll * down
+  fold = {'forward': 0.35, 'backward': 0.9, 'sideways': 0.6, 'slump': 1.1}[kind]
+  buckle = fold * subject.amplitude * gone
+  pose.knee[:] = 1.2 * buckle[:, None]
+  pose.hip[:, :, 0] = 0.7 * buckle[:, None]
+  pose.spine[:, 0] = -0.25 * gone
+  brace = ramp(t, start + 0.2 * duration, 0.55 * duration)[:, None]
+  reach, bend = {
+    'forward': (1.7, 0.6), 'backward': (-0.7, 0.3), 'sideways': (0.9, 0.5), 'slump': (0.2, 0.5),
+  }[kind]  # fmt: skip
+  pose.shoulder[:, :, 0] = 0.05 + reach * rng.uniform(0.85, 1.1) * brace
+  pose.shoulder[:, :, 1] = 0.12 + rng.uniform(0.2, 0.6) * brace
+  pose.elbow[:] = 0.15 + bend * brace
+  pose.neck[:, 0] = (0.4 if kind == 'forward' else -0.4) * gone
+  return pose
+
+
+def _stance(steps, subject, rng, leading):
+  """One foot ahead, knees soft."""
+  pose = Pose.standing(steps)
+  depth = rng.uniform(0.12, 0.24)
+  pose.hip[:, leading, 0] = depth
+  pose.hip[:, 1 - leading, 0] = -depth
+  pose.hip[:, :, 1] = 0.06
+  pose.knee[:] = 0.12
+  pose.ankle[:, leading] = 0.12 - depth
+  pose.ankle[:, 1 - leading] = 0.12 + depth
+  return pose
+
+
+def _thrust(pose, arms, amount, guard_elbow, guard_lift):
+  """Extends the arms from the chest to the front by `amount` [T] of 0..1."""
+  amount = amount[:, None]
+  pose.shoulder[:, arms, 0] = guard_lift + (1.5 - guard_lift) * amount
+  pose.elbow[:, arms] = guard_elbow * (1 - amount) + 0.12
+  pose.shoulder[:, arms, 1] = 0.18 - 0.12 * amount
+
+
+def punch(t, subject, rng):
+  """Blows with the stronger hand. A left-hander's leave the sensor's arm in its guard."""
+  hand = LEFT if subject.left_handed != (rng.uniform() < 0.12) else RIGHT
+  pose = _stance(len(t), subject, rng, 1 - hand)
+  amount = np.zeros(len(t))
+  start = rng.uniform(0.15, 0.5)
+  while start < t[-1] - 0.45:
+    rise = rng.uniform(0.17, 0.27) / subject.tempo
+    back = rng.uniform(0.24, 0.36) / subject.tempo
+    size = min(1.0, 0.95 * subject.amplitude * rng.uniform(0.9, 1.1))
+    amount += size * pulse(t, start, rise, 0.02, back)
+    start += rise + back + rng.uniform(0.25, 0.7)
+  guard_elbow, guard_lift = rng.uniform(1.5, 2.0), rng.uniform(0.2, 0.55)
+  _thrust(pose, BOTH, np.zeros(len(t)), guard_elbow, guard_lift)
+  _thrust(pose, [hand], amount, guard_elbow, guard_lift)
+  turn = 1 if hand == RIGHT else -1
+  pose.spine[:, 1] = turn * (0.45 * amount - 0.15)
+  pose.spine[:, 0] = -0.1 - 0.08 * amount
+  return pose
+
+
+def push(t, subject, rng):
+  """A shove with one arm or both, slower than a punch on average.
+
+  With both arms only the video tells it from a right-hander's blow, with one arm the tempo does,
+  which the wrist shows best.
+  """
+  both = subject.left_handed or rng.uniform() < 0.5
+  pose = _stance(len(t), subject, rng, LEFT)
+  amount = np.zeros(len(t))
+  start = rng.uniform(0.15, 0.6)
+  while start < t[-1] - 0.6:
+    rise = (rng.uniform(0.2, 0.32) if both else rng.uniform(0.36, 0.5)) / subject.tempo
+    back = rng.uniform(0.3, 0.45) / subject.tempo
+    size = min(1.0, 0.95 * subject.amplitude * rng.uniform(0.9, 1.1))
+    hold = rng.uniform(0.02, 0.2)
+    amount += size * pulse(t, start, rise, hold, back)
+    start += rise + hold + back + rng.uniform(0.2, 0.7)
+  guard_elbow, guard_lift = rng.uniform(1.5, 2.0), rng.uniform(0.2, 0.55)
+  _thrust(pose, BOTH, np.zeros(len(t)), guard_elbow, guard_lift)
+  _thrust(pose, BOTH if both else [RIGHT], amount, guard_elbow, guard_lift)
+  pose.spine[:, 0] = -0.1 - 0.2 * amount
+  pose.spine[:, 1] = 0 if both else 0.35 * amount - 0.1
+  pose.knee += 0.1 * amount[:, None]
+  return pose
+
+
+def nod_off(t, subject, rng):
+  """The head sinks and jerks up, standing or on a stool; sometimes an arm slips, which on the
+  wrist looks like a slow fall."""
+  pose = Pose.standing(len(t))
+  sink = np.zeros(len(t))
+  start = rng.uniform(0.1, 0.4)
+  while start < t[-1] - 0.5:
+    down = rng.uniform(0.55, 0.9) / subject.tempo
+    up = rng.uniform(0.18, 0.3)
+    depth = min(1.15, subject.amplitude * rng.uniform(0.8, 1.15))
+    sink += depth * pulse(t, start, down, 0.1, up)
+    start += down + up + rng.uniform(0.2, 0.4)
+  pose.neck[:, 0] = -0.15 - 0.85 * sink
+  pose.spine[:, 0] = -0.1 - 0.3 * sink
+  lift, bend = rng.uniform(0.0, 0.3), rng.uniform(0.1, 1.5)
+  if rng.uniform() < 0.5:
+    pose.seat = 0.27 * subject.height
+    pose.hip[:, :, 0], pose.hip[:, :, 1], pose.knee[:] = 1.5, 0.12, 1.5
+    lift, bend = rng.uniform(0.3, 0.5), rng.uniform(0.7, 1.1)
+  pose.shoulder[:, :, 0], pose.shoulder[:, :, 1], pose.elbow[:] = lift, 0.12, bend
+  if rng.uniform() < 0.5:
+    slip = ramp(t, rng.uniform(0.3, 0.6) * t[-1], rng.uniform(0.35, 0.6))
+    hand = rng.choice([LEFT, RIGHT])
+    pose.shoulder[:, hand, 0] += (rng.uniform(-0.25, 0.0) - lift) * slip
+    pose.elbow[:, hand] += (0.1 - bend) * slip
+  return pose
+
+
+_MOTIONS: dict[str, Callable[[np.ndarray, Subject, np.random.Generator], Pose]] = {
+  'walk': walk, 'run': run, 'fall': fall, 'punch': punch, 'push': push, 'nod_off': nod_off,
+}  # fmt: skip
+
+
+def perform(action: str, t: np.ndarray, subject: Subject, rng: np.random.Generator) -> Pose:
+  """The pose of `subject` at times `t` (evenly spaced seconds) in one performance of `action`."""
+  pose = _MOTIONS[action](t, subject, rng)
+  _sway(pose, t, rng, 0.02)
+  return pose

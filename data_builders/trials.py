@@ -1,0 +1,236 @@
+"""The TFDS builder of datasets of short trials.
+
+UTD-MHAD and data in its file formats record one person performing one action at a time. A trial is
+named by three numbers, `a{action}_s{subject}_t{trial}`, and has one file per modality. What differs
+between such datasets is a `TrialLayout`; reading, checking and storing them is shared.
+"""
+
+import contextlib
+import dataclasses
+import pathlib
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data_builders import encodings, preparation, raw_files, recordings
+from data_builders.layout import MODALITIES, SPLITS, Trial, TrialLayout
+from har.errors import UserError
+
+
+@dataclasses.dataclass
+class TrialConfig(tfds.core.BuilderConfig):
+  """A choice of modalities, and whether trials may be missing from some."""
+
+  modalities: tuple[str, ...] = ()
+  require_complete: bool = True
+
+
+def make_config(
+  layout: TrialLayout, modalities: Sequence[str], require_complete: bool
+) -> TrialConfig:
+  """Config of a set of modalities; its name does not depend on their order.
+
+  Raises:
+    UserError: no modality, or one that the dataset has not.
+  """
+  recorded = [m for m in MODALITIES if m in layout.rates]
+  unknown = sorted(set(modalities) - set(recorded))
+  if unknown or not modalities:
+    given = repr(unknown[0]) if unknown else 'none'
+    raise UserError(f'modalities: {given} given; {layout.name} has {", ".join(recorded)}')
+  chosen = tuple(m for m in recorded if m in modalities)
+  name = '-'.join(chosen) + ('' if require_complete else '-partial')
+  return TrialConfig(
+    name=name,
+    description=f'{" + ".join(chosen)} of {"all" if require_complete else "the available"} trials',
+    modalities=chosen,
+    require_complete=require_complete,
+  )
+
+
+class TrialBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+  """Builds a dataset of trials; a subclass sets `LAYOUT` (and `PAGE` and `URLS`, or `_obtain`).
+
+  Records have `key`, `label` (0-based), `action`, `subject`, `trial`, and for each chosen modality:
+    imu: float32 [T, 6], accelerometer x y z (g) and gyroscope x y z (degrees per second).
+    rgb: T encoded JPEG frames, see `encodings.encode_rgb`.
+    depth: T encoded 16-bit PNG frames (mm, 0 = background) of the part of the picture that
+      `depth_box` gives: int32 [4], its y, x, height and width.
+    skeleton: float32 [T, 20, 3], Kinect v1 joints (metres).
+  Splits are 'train' and 'test' by subject, ordered by action, subject and trial.
+  `info.metadata` has `modalities`, `rates`, `train_subjects`, `flip_sensitive`, `abnormal`,
+  `frames` (notes on the encodings) and `missing`, the keys that each modality lacks.
+  """
+
+  VERSION = tfds.core.Version('1.0.0')
+  LAYOUT: ClassVar[TrialLayout]
+  PAGE: ClassVar[str] = ''
+  URLS: ClassVar[Mapping[str, str]] = {}
+
+  def __init__(
+    self,
+    *,
+    modalities: Sequence[str] = ('imu', 'rgb'),
+    require_complete: bool = True,
+    raw_dir: str | pathlib.Path | None = None,
+    data_dir: str | pathlib.Path | None = None,
+    config: TrialConfig | None = None,
+    version: str | None = None,
+  ):
+    """Describes a dataset; `download_and_prepare` builds it.
+
+    Args:
+      modalities: any of `MODALITIES` that the dataset has.
+      require_complete: every expected trial has to be there in every modality. Otherwise the
+        trials that all the modalities have are taken.
+      raw_dir: folder with the owner's files, as archives or extracted.
+      data_dir: folder of prepared datasets; TFDS's own if None.
+      config: a config in place of `modalities` and `require_complete`.
+      version: as in TFDS.
+    """
+    config = config or make_config(self.LAYOUT, modalities, require_complete)
+    self.raw_dir = pathlib.Path(raw_dir).expanduser() if raw_dir is not None else None
+    self._collection: raw_files.Collection | None = None
+    with preparation.quiet():
+      super().__init__(data_dir=data_dir, config=config, version=version)
+    self._original_state['raw_dir'] = raw_dir
+
+  @property
+  def modalities(self) -> tuple[str, ...]:
+    return self.builder_config.modalities
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    features: dict[str, Any] = {
+      'key': tfds.features.Text(),
+      'label': tfds.features.ClassLabel(names=list(self.LAYOUT.actions)),
+      'action': tfds.features.Text(),
+      'subject': tfds.features.Scalar(dtype=np.int32),
+      'trial': tfds.features.Scalar(dtype=np.int32),
+    }
+    if 'imu' in self.modalities:
+      features['imu'] = tfds.features.Tensor(shape=(None, 6), dtype=np.float32)
+    if 'rgb' in self.modalities:
+      features['rgb'] = tfds.features.Sequence(tfds.features.Text())
+    if 'depth' in self.modalities:
+      features['depth'] = tfds.features.Sequence(tfds.features.Text())
+      features['depth_box'] = tfds.features.Tensor(shape=(4,), dtype=np.int32)
+    if 'skeleton' in self.modalities:
+      shape = (None, recordings.JOINTS, 3)
+      features['skeleton'] = tfds.features.Tensor(shape=shape, dtype=np.float32)
+    metadata = tfds.core.MetadataDict(
+      modalities=list(self.modalities),
+      rates={m: self.LAYOUT.rates[m] for m in self.modalities},
+      train_subjects=list(self.LAYOUT.train_subjects),
+      flip_sensitive=list(self.LAYOUT.flip_sensitive),
+      abnormal=list(self.LAYOUT.abnormal),
+      frames={m: note for m, note in encodings.NOTES.items() if m in self.modalities},
+      missing={},
+    )
+    return self.dataset_info_from_configs(
+      features=tfds.features.FeaturesDict(features), metadata=metadata, disable_shuffling=True
+    )
+
+  def _open(self, raw_dir: pathlib.Path) -> raw_files.Collection:
+    complete = self.builder_config.require_complete
+    return raw_files.Collection(raw_dir, self.LAYOUT, self.modalities, complete)
+
+  def download_and_prepare(self, **kwargs: Any) -> None:
+    """Builds the dataset under `data_dir` unless it is there; all of it, or nothing.
+
+    Args:
+      **kwargs: as in TFDS; the file format is always array_record.
+
+    Raises:
+      UserError: raw files that are missing, misnamed or damaged, or a `data_dir` that cannot be
+        written. Nothing is left behind.
+    """
+    if self.raw_dir is not None:
+      with self._open(self.raw_dir) as collection:
+        if self.is_prepared():
+          self._check_same_trials(collection)
+    if self.is_prepared():
+      return
+    with preparation.exclusive(self.data_dir_root, self.data_path):
+      if self.is_prepared():  # By another process, while this one waited.
+        self.info.read_from_directory(self.data_dir)
+        return
+      kwargs.setdefault('download_config', tfds.download.DownloadConfig(try_download_gcs=False))
+      super().download_and_prepare(**{**kwargs, 'file_format': 'array_record'})
+
+  def _check_same_trials(self, collection: raw_files.Collection) -> None:
+    """A dataset of the available trials goes stale when more become available."""
+    if self.info.metadata['missing'] != collection.missing:
+      raise UserError(
+        f'{self.data_dir}: was built from other trials than those now in {collection.raw_dir}; '
+        'delete that folder to have it built anew'
+      )
+
+  def _obtain(self, dl_manager: tfds.download.DownloadManager, scratch: pathlib.Path):
+    """Folder with raw files when no `raw_dir` is given.
+
+    Args:
+      dl_manager: TFDS's download manager.
+      scratch: an empty folder that is removed once the dataset is built.
+    """
+    urls = {m: self.URLS[m] for m in self.modalities}
+    for modality, path in preparation.download(dl_manager, urls, self.PAGE).items():
+      scratch.joinpath(f'{raw_files.FOLDERS[modality]}.zip').symlink_to(path)
+    return scratch
+
+  def _download_and_prepare(self, dl_manager, download_config):
+    # Here data_dir is TFDS's temporary folder, so that even a killed run's scratch is found.
+    with (
+      tempfile.TemporaryDirectory(prefix='raw', dir=self.data_dir) as scratch,
+      contextlib.ExitStack() as stack,
+    ):
+      raw_dir = self.raw_dir or self._obtain(dl_manager, pathlib.Path(scratch))
+      self._collection = stack.enter_context(self._open(raw_dir))
+      self.info.metadata['missing'] = self._collection.missing
+      super()._download_and_prepare(dl_manager, download_config)
+
+  def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+    collection = self._collection
+    bar = preparation.Progress(self.name, len(collection.trials))
+    return {
+      split: self._generate_examples(
+        collection, [t for t in collection.trials if self.LAYOUT.split(t) == split], bar
+      )
+      for split in SPLITS
+    }
+
+  def _generate_examples(
+    self,
+    collection: raw_files.Collection,
+    trials: Sequence[Trial],
+    bar: preparation.Progress,
+  ) -> Iterator[tuple[str, dict[str, Any]]]:
+    for trial in trials:
+      yield trial.key, self._example(collection, trial)
+      bar.advance()
+
+  def _example(self, collection: raw_files.Collection, trial: Trial) -> dict[str, Any]:
+    arrays = {
+      m: recordings.READERS[m](collection.read(m, trial), collection.where(m, trial), self.LAYOUT)
+      for m in self.modalities
+    }
+    places = {m: collection.where(m, trial) for m in self.modalities}
+    recordings.check_durations({m: len(x) for m, x in arrays.items()}, places, self.LAYOUT)
+    action = self.LAYOUT.actions[trial.action - 1]
+    example: dict[str, Any] = {
+      'key': trial.key,
+      'label': trial.action - 1,
+      'action': action,
+      'subject': trial.subject,
+      'trial': trial.trial,
+    }
+    for modality, array in arrays.items():
+      if modality == 'rgb':
+        example['rgb'] = [encodings.encode_rgb(frame) for frame in array]
+      elif modality == 'depth':
+        example['depth'], example['depth_box'] = encodings.encode_depth(array)
+      else:
+        example[modality] = array
+    return example
