@@ -59,8 +59,8 @@ _CHOICES = {
   'centre': ('first', 'frame', 'none'),
   'scale': ('torso', 'none'),
 }
-# Options that are shares of a whole: a probability, or an amount below which order is kept.
-_FRACTIONS = ('scale', 'time_warp', 'crop', 'flip', 'zoom', 'brightness', 'contrast', 'saturation')
+# At 1 a signal would vanish, time would stand still, or nothing would be left.
+_BELOW_ONE = ('scale', 'time_warp', 'crop', 'zoom')
 _SIZES = ('length', 'channels', 'frames', 'resize', 'size', 'joints')
 
 
@@ -73,6 +73,24 @@ def _merge(kind: str, defaults: Mapping[str, Mapping[str, Any]], config: Any, mo
     if name not in known:
       raise UserError(f'{kind}.{modality}.{name}: unknown option; known: {", ".join(known)}')
   return {**known, **given}
+
+
+def _number(kind: str, modality: str, name: str, value: Any) -> None:
+  if isinstance(value, bool) or not isinstance(value, (int, float)):
+    raise UserError(f'{kind}.{modality}.{name}={value!r}: must be a number')
+
+
+def _check_statistics(modality: str, merged: Mapping[str, Any]) -> None:
+  channels = merged.get('channels', 3)
+  for name in ('mean', 'std'):
+    value = merged[name]
+    values = value if isinstance(value, (tuple, list)) else (value,)
+    for one in values:
+      _number('inputs', modality, name, one)
+    if len(values) not in (1, channels):
+      raise UserError(f'inputs.{modality}.{name}: {len(values)} numbers for {channels} channels')
+    if name == 'std' and min(values) <= 0:
+      raise UserError(f'inputs.{modality}.std={value!r}: must be above 0')
 
 
 def input_options(config: Any, modality: str) -> dict[str, Any]:
@@ -93,6 +111,7 @@ def input_options(config: Any, modality: str) -> dict[str, Any]:
       raise UserError(f'inputs.{modality}.{name}={value!r}: must be a whole number above 0')
   if modality in VIDEO and merged['size'] > merged['resize']:
     raise UserError(f'inputs.{modality}.size={merged["size"]}: larger than resize')
+  _check_statistics(modality, merged)
   return merged
 
 
@@ -106,11 +125,15 @@ def augment_options(config: Any, modality: str) -> dict[str, Any]:
   """
   merged = _merge('augment', AUGMENT, config, modality)
   for name, value in merged.items():
-    if name in _FRACTIONS and not 0 <= value <= 1:
-      raise UserError(f'augment.{modality}.{name}={value!r}: must lie between 0 and 1')
-    if name not in _FRACTIONS and value < 0:
+    if name == 'crop' and modality in VIDEO:
+      if not isinstance(value, bool):
+        raise UserError(f'augment.{modality}.crop={value!r}: must be true or false')
+      continue
+    _number('augment', modality, name, value)
+    if value < 0:
       raise UserError(f'augment.{modality}.{name}={value!r}: must not be negative')
-  for name in ('scale', 'time_warp', 'zoom') + (() if modality in VIDEO else ('crop',)):
-    if merged.get(name, 0) >= 1:
-      raise UserError(f'augment.{modality}.{name}={merged[name]!r}: must be below 1')
+    if name == 'flip' and value > 1:
+      raise UserError(f'augment.{modality}.flip={value!r}: a probability, at most 1')
+    if name in _BELOW_ONE and value >= 1:
+      raise UserError(f'augment.{modality}.{name}={value!r}: must be below 1')
   return merged

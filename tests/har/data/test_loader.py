@@ -1,0 +1,201 @@
+import itertools
+
+import numpy as np
+import pytest
+from absl import flags
+
+from har.data import loader
+from har.errors import UserError
+from tests import fakes
+
+DATASET = fakes.FakeDataset()
+INPUTS = {
+  'imu': {'length': 32, 'fit': 'pad'},
+  'rgb': {'frames': 4, 'resize': 8, 'size': 8},
+  'depth': {'frames': 4, 'resize': 8, 'size': 6},
+  'skeleton': {'length': 12},
+}
+SHAPES = {
+  'imu': ((32, 6), np.float32),
+  'imu_mask': ((32,), bool),
+  'rgb': ((4, 8, 8, 3), np.uint8),
+  'depth': ((4, 8, 8, 3), np.uint8),
+  'skeleton': ((12, 20, 3), np.float32),
+  'skeleton_mask': ((12,), bool),
+  'label': ((), np.int32),
+  'mask': ((), bool),
+}
+
+
+@pytest.fixture(scope='module')
+def records():
+  return DATASET.records(INPUTS)
+
+
+class Numbered:
+  """Records that carry nothing but their number."""
+
+  def __init__(self, count):
+    self.count = count
+
+  def __len__(self):
+    return self.count
+
+  def __getitem__(self, i):
+    return {'label': i, 'imu': np.full((2, 6), i, np.float32)}
+
+
+def numbers(batches, count):
+  return [b['label'].tolist() for b in itertools.islice(batches, count)]
+
+
+ONE = {'imu': {'length': 2}}
+
+
+def assert_equal(a, b):
+  assert a.keys() == b.keys()
+  for name in a:
+    np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    assert a[name].dtype == b[name].dtype
+
+
+def test_batches_have_the_shapes_promised(records):
+  batch = next(loader.train_batches(records, np.arange(24), INPUTS, 5, seed=0))
+  assert {n: (v.shape[1:], v.dtype) for n, v in batch.items()} == {
+    n: (shape, np.dtype(dtype)) for n, (shape, dtype) in SHAPES.items()
+  }
+  assert all(len(v) == 5 for v in batch.values())
+  assert batch['mask'].all()
+
+
+def test_only_the_modalities_named_are_there(records):
+  batch = next(loader.train_batches(records, np.arange(24), {'depth': {'frames': 2}}, 2, seed=0))
+  assert set(batch) == {'depth', 'label', 'mask'}
+
+
+@pytest.mark.parametrize('start', [1, 4, 11])
+def test_any_step_can_be_the_first(records, start):
+  run = loader.train_batches(records, np.arange(24), INPUTS, 5, seed=3)
+  wanted = next(itertools.islice(run, start, None))
+  resumed = loader.train_batches(records, np.arange(24), INPUTS, 5, seed=3, start_step=start)
+  assert_equal(next(resumed), wanted)
+
+
+def test_every_epoch_visits_each_example_once_in_another_order():
+  stream = numbers(loader.train_batches(Numbered(11), np.arange(11), ONE, 4, 0), 11)
+  stream = list(itertools.chain(*stream))
+  epochs = [stream[i : i + 11] for i in range(0, 44, 11)]
+  assert all(sorted(epoch) == list(range(11)) for epoch in epochs)
+  assert len({tuple(epoch) for epoch in epochs}) == 4
+
+
+def test_seeds_do_not_share_their_epochs():
+  epochs = []
+  for seed in range(3):
+    epochs += numbers(loader.train_batches(Numbered(20), np.arange(20), ONE, 20, seed), 4)
+  assert len({tuple(epoch) for epoch in epochs}) == 12
+
+
+def test_a_batch_larger_than_the_data_holds_several_epochs():
+  (batch,) = numbers(loader.train_batches(Numbered(3), np.arange(3), ONE, 9, 0), 1)
+  assert sorted(batch) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
+def test_only_the_positions_given_are_visited():
+  stream = numbers(loader.train_batches(Numbered(30), [3, 7, 29], ONE, 3, 0), 4)
+  assert all(sorted(batch) == [3, 7, 29] for batch in stream)
+
+
+def test_frames_are_drawn_anew_each_time(records):
+  inputs = {'rgb': {'frames': 4, 'resize': 8, 'size': 8}}
+  batches = loader.train_batches(records, [0], inputs, 8, seed=0)
+  clips = next(batches)['rgb']
+  assert len({clip.tobytes() for clip in clips}) > 4
+
+
+@pytest.mark.parametrize('processes', [2, 4])
+def test_processes_share_the_same_global_batches(records, processes):
+  def run(index, count):
+    batches = loader.train_batches(
+      records, np.arange(24), INPUTS, 8, 1, start_step=2, process_index=index, process_count=count
+    )
+    return list(itertools.islice(batches, 3))
+
+  whole, parts = run(0, 1), [run(p, processes) for p in range(processes)]
+  for step in range(3):
+    joined = {n: np.concatenate([part[step][n] for part in parts]) for n in whole[step]}
+    assert_equal(joined, whole[step])
+
+
+@pytest.mark.parametrize('count', [1, 16, 23, 48])
+@pytest.mark.parametrize(('batch_size', 'processes'), [(7, 1), (16, 1), (16, 2), (6, 3), (48, 3)])
+def test_evaluation_visits_each_example_once_in_order(count, batch_size, processes):
+  positions = np.arange(100, 100 + count)
+  parts = [
+    list(loader.eval_batches(Numbered(200), positions, ONE, batch_size, p, processes))
+    for p in range(processes)
+  ]
+  steps = loader.eval_steps(count, batch_size)
+  assert [len(part) for part in parts] == [steps] * processes
+  assert {len(b['label']) for part in parts for b in part} == {batch_size // processes}
+  order = [part[step] for step in range(steps) for part in parts]
+  mask = np.concatenate([b['mask'] for b in order])
+  labels = np.concatenate([b['label'] for b in order])
+  np.testing.assert_array_equal(labels[mask], positions)
+  assert mask.sum() == count
+  assert mask[:count].all()
+  assert not np.concatenate([b['imu'] for b in order])[~mask].any()
+
+
+def test_padding_looks_like_an_example(records):
+  batch = next(loader.eval_batches(records, [5], INPUTS, 2))
+  assert batch['mask'].tolist() == [True, False]
+  for name, (shape, dtype) in SHAPES.items():
+    assert batch[name].shape == (2, *shape)
+    assert batch[name].dtype == dtype
+    assert not batch[name][1].any()
+
+
+def test_evaluation_takes_the_same_frames_every_time(records):
+  first, second = (next(loader.eval_batches(records, [1, 2], INPUTS, 2)) for _ in range(2))
+  assert_equal(first, second)
+  # the middle of the first of 4 segments of 11 frames, which get brighter by 5 each
+  assert abs(int(first['rgb'][0, 0].mean()) - 5) <= 2
+
+
+def test_nothing_to_evaluate_is_no_batch():
+  assert list(loader.eval_batches(Numbered(3), [], ONE, 4)) == []
+
+
+@pytest.fixture
+def parsed_flags():
+  # Grain's worker processes read absl's flags, which absl.app.run parses in a program.
+  if flags.FLAGS.is_parsed():
+    yield
+    return
+  flags.FLAGS.mark_as_parsed()
+  yield
+  flags.FLAGS.unparse_flags()
+
+
+@pytest.mark.usefixtures('parsed_flags')
+def test_worker_processes_give_the_same_batches(records):
+  arguments = (records, np.arange(24), INPUTS, 5, 3)
+  alone = loader.train_batches(*arguments, start_step=2)
+  workers = loader.train_batches(*arguments, start_step=2, workers=2)
+  for _ in range(3):
+    assert_equal(next(alone), next(workers))
+  workers.close()
+
+
+def test_wrong_requests(records):
+  with pytest.raises(UserError, match='batch_size=5: must be a positive multiple of the 2'):
+    loader.train_batches(records, [0], INPUTS, 5, 0, process_count=2)
+  with pytest.raises(UserError, match='batch_size=0'):
+    loader.eval_batches(records, [0], INPUTS, 0)
+  with pytest.raises(UserError, match='no trial to train on'):
+    loader.train_batches(records, [], INPUTS, 5, 0)
+  with pytest.raises(UserError, match=r"inputs: name any of imu.*not \['sonar'\]"):
+    loader.train_batches(records, [0], {'sonar': {}}, 5, 0)
+  with pytest.raises(UserError, match=r'inputs.imu.lenght: unknown option'):
+    loader.train_batches(records, [0], {'imu': {'lenght': 4}}, 5, 0)

@@ -1,0 +1,119 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from har.data import video
+from har.errors import UserError
+from tests.fakes import depth_frame, encode, rgb_frame
+
+
+def test_centres_of_the_segments():
+  np.testing.assert_array_equal(video.choose_frames(16, 4), [2, 6, 10, 14])
+  np.testing.assert_array_equal(video.choose_frames(5, 5), [0, 1, 2, 3, 4])
+  np.testing.assert_array_equal(video.choose_frames(7, 1), [3])
+
+
+def test_a_short_clip_gives_frames_more_than_once():
+  np.testing.assert_array_equal(video.choose_frames(2, 4), [0, 0, 1, 1])
+  np.testing.assert_array_equal(video.choose_frames(1, 3), [0, 0, 0])
+
+
+@pytest.mark.parametrize(('n', 'count'), [(1, 16), (9, 16), (16, 16), (50, 16), (51, 7)])
+def test_random_frames_stay_in_their_segments(n, count):
+  rng = np.random.default_rng(0)
+  draws = np.stack([video.choose_frames(n, count, rng) for _ in range(200)])
+  assert draws.min() >= 0
+  assert draws.max() <= n - 1
+  assert (np.diff(draws, axis=1) >= 0).all()
+  edges = np.arange(count + 1) * n / count
+  assert (draws >= np.floor(edges[:-1])).all()
+  assert (draws <= np.ceil(edges[1:]) - 1).all()
+  if n >= count:  # every frame is drawn some time
+    assert set(draws.ravel().tolist()) == set(range(n))
+
+
+def test_rgb_keeps_the_centre_square():
+  frame = np.zeros((40, 80, 3), np.uint8)
+  frame[:, :20], frame[:, 20:60], frame[:, 60:] = (255, 0, 0), (0, 200, 0), (0, 0, 255)
+  clip = video.rgb_clip([encode(frame, 'PNG')], np.array([0]), 20)
+  assert clip.shape == (1, 20, 20, 3)
+  assert clip.dtype == np.uint8
+  # the outermost columns blend with what lies outside
+  np.testing.assert_array_equal(clip[0, :, 1:-1], np.broadcast_to([0, 200, 0], (20, 18, 3)))
+  assert (clip[0].argmax(-1) == 1).all()
+
+
+def test_rgb_draft_decoding_agrees_with_the_full_size():
+  y, x = np.mgrid[:480, :640]
+  frame = np.stack([x / 3, y / 2, (x + y) / 5], -1).astype(np.uint8)
+  jpeg = encode(frame, 'JPEG')
+  clip = video.rgb_clip([jpeg], np.array([0]), 64)[0].astype(int)
+  with Image.open(io.BytesIO(jpeg)) as image:
+    full = image.resize((64, 64), Image.Resampling.BILINEAR, box=(80, 0, 560, 480))
+  assert np.abs(clip - np.asarray(full).astype(int)).max() <= 4
+
+
+class Spy(list):
+  """A list that remembers which items were read."""
+
+  def __init__(self, items):
+    super().__init__(items)
+    self.read = []
+
+  def __getitem__(self, i):
+    self.read.append(int(i))
+    return super().__getitem__(i)
+
+
+def test_only_the_chosen_frames_are_read():
+  frames = Spy([rgb_frame(10 * t) for t in range(8)])
+  clip = video.rgb_clip(frames, np.array([1, 5, 5]), 12)
+  assert set(frames.read) == {1, 5}
+  assert abs(int(clip[0].mean()) - 10) <= 2
+  assert abs(int(clip[1].mean()) - 50) <= 2
+  np.testing.assert_array_equal(clip[1], clip[2])
+  frames = Spy([depth_frame(2000) for t in range(8)])
+  video.depth_clip(frames, np.array([0, 7]), 12)
+  assert set(frames.read) == {0, 7}
+
+
+def test_relative_depth():
+  depth = np.array([[[0, 2000, 1300, 2700, 500, 5000, 1650]]], np.uint16)
+  depth = np.concatenate([depth, np.full_like(depth, 2000)])
+  grey = video.encode_relative(depth, 0.7)
+  assert grey.dtype == np.uint8
+  # nobody; the median; 0.7 m before and behind it; beyond both; half-way to the front
+  np.testing.assert_array_equal(grey[0, 0], [0, 128, 255, 1, 255, 1, 192])
+
+
+def test_relative_depth_without_a_person():
+  assert not video.encode_relative(np.zeros((2, 3, 3), np.uint16), 0.7).any()
+
+
+def test_depth_keeps_its_aspect_on_black():
+  clip = video.depth_clip([depth_frame(2500, height=40, width=20)], np.array([0]), 20)
+  assert clip.shape == (1, 20, 20, 3)
+  assert clip.dtype == np.uint8
+  person = clip[0, :, :, 0] > 60
+  # 40 x 20 becomes 20 x 10 in columns 5-14, of which the right half is the person
+  assert person[:, 10:15].all()
+  assert not clip[0, :, :9].any()
+  assert not clip[0, :, 15:].any()
+  np.testing.assert_array_equal(clip[..., 0], clip[..., 1])
+  np.testing.assert_array_equal(clip[..., 0], clip[..., 2])
+
+
+def test_depth_of_a_wide_box_is_centred_upright():
+  frame = np.full((10, 40), 1500, np.uint16)
+  clip = video.depth_clip([encode(frame, 'PNG')], np.array([0]), 20)
+  rows = clip[0, :, :, 0].any(axis=1)
+  np.testing.assert_array_equal(np.flatnonzero(rows), np.arange(7, 12))
+
+
+def test_wrong_frames_and_encodings():
+  with pytest.raises(UserError, match='not an image'):
+    video.rgb_clip([b'text'], np.array([0]), 8)
+  with pytest.raises(UserError, match="encode='absolute': not one of relative"):
+    video.depth_clip([depth_frame(1000)], np.array([0]), 8, encode='absolute')
