@@ -138,22 +138,23 @@ class TestImu:
     assert np.abs(out - batch['imu']).max() > 0.1
 
 
-class TestVideo:
-  INPUTS = {'rgb': {'size': 12, 'resize': 16, 'mean': (0.4, 0.5, 0.6), 'std': (0.2, 0.25, 0.5)}}
-  PLAIN = {
-    name: {'size': 12, 'resize': 16, 'mean': 0.0, 'std': 1 / 255} for name in ('rgb', 'depth')
-  }
+VIDEO = {'rgb': {'size': 12, 'resize': 16, 'mean': (0.4, 0.5, 0.6), 'std': (0.2, 0.25, 0.5)}}
 
+
+PLAIN = {name: {'size': 12, 'resize': 16, 'mean': 0.0, 'std': 1 / 255} for name in ('rgb', 'depth')}
+
+
+class TestVideo:
   def test_evaluation_crops_the_centre_and_normalises(self):
     batch = video_batch()
-    out = run(batch, self.INPUTS, {'rgb': {'flip': 1.0}}, key=None)['rgb']
+    out = run(batch, VIDEO, {'rgb': {'flip': 1.0}}, key=None)['rgb']
     expected = batch['rgb'][:, :, 2:14, 2:14] / 255 - np.array([0.4, 0.5, 0.6])
     np.testing.assert_allclose(out, expected / [0.2, 0.25, 0.5], atol=1e-5)
     assert out.dtype == np.float32
 
   def test_flips_whole_clips_and_never_sensitive_classes(self):
     batch = video_batch(batch=64)
-    inputs, config = {'rgb': self.PLAIN['rgb']}, {'rgb': {'flip': 0.5, 'crop': False}}
+    inputs, config = {'rgb': PLAIN['rgb']}, {'rgb': {'flip': 0.5, 'crop': False}}
     out = run(batch, inputs, config, flip_safe=np.array([True, False]))['rgb']
     straight = batch['rgb'][:, :, 2:14, 2:14].astype(np.float32)
     mirrored = straight[:, :, :, ::-1]
@@ -172,7 +173,7 @@ class TestVideo:
 
   def test_random_crops_are_windows_of_the_clip(self):
     batch = video_batch(batch=64)
-    out = run(batch, {'rgb': self.PLAIN['rgb']}, {'rgb': {}})['rgb']
+    out = run(batch, {'rgb': PLAIN['rgb']}, {'rgb': {}})['rgb']
     found = []
     for clip, window in zip(batch['rgb'].astype(np.float32), out, strict=True):
       places = [
@@ -204,7 +205,7 @@ class TestVideo:
   def test_brightness_and_contrast_are_one_draw_a_clip(self):
     batch = video_batch(batch=32)
     batch['rgb'] = (batch['rgb'] // 4 + 96).astype(np.uint8)  # clear of both ends
-    inputs = {'rgb': self.PLAIN['rgb']}
+    inputs = {'rgb': PLAIN['rgb']}
     base = run(batch, inputs, {'rgb': {'crop': False}})['rgb']
     bright = run(batch, inputs, {'rgb': {'crop': False, 'brightness': 0.2}})['rgb'] - base
     shift = bright[:, 0, 0, 0, 0] / 255
@@ -224,7 +225,7 @@ class TestVideo:
   def test_saturation_keeps_greys_and_their_mean(self):
     batch = video_batch(batch=8)
     batch['rgb'] = (batch['rgb'] // 4 + 96).astype(np.uint8)
-    inputs = {'rgb': self.PLAIN['rgb']}
+    inputs = {'rgb': PLAIN['rgb']}
     base = run(batch, inputs, {'rgb': {'crop': False}})['rgb']
     out = run(batch, inputs, {'rgb': {'crop': False, 'saturation': 0.9}})['rgb']
     np.testing.assert_allclose(out.mean(-1), base.mean(-1), atol=1e-2)
@@ -234,14 +235,15 @@ class TestVideo:
     batch = video_batch(batch=8)
     batch['depth'][:, :, :, :8] = 0
     config = {'depth': {'crop': False, 'brightness': 0.5, 'contrast': 0.5}}
-    out = run(batch, {'depth': self.PLAIN['depth']}, config)['depth']
+    out = run(batch, {'depth': PLAIN['depth']}, config)['depth']
     assert not out[:, :, :, :6].any()
     assert np.abs(out[:, :, :, 6:] - batch['depth'][:, :, 2:14, 8:14]).max() > 20
 
 
-class TestSkeleton:
-  INPUTS = {'skeleton': {'length': 10, 'std': 1.0}}
+METRES = {'skeleton': {'length': 10, 'std': 1.0}}
 
+
+class TestSkeleton:
   def batch(self, batch=8, real=10):
     x = np.random.default_rng(0).normal(size=(batch, 10, 20, 3)).astype(np.float32)
     mask = np.broadcast_to(np.arange(10) < real, (batch, 10))
@@ -251,7 +253,7 @@ class TestSkeleton:
 
   def test_centred_on_the_first_hips(self):
     batch = self.batch()
-    out = run(batch, self.INPUTS, None)['skeleton']
+    out = run(batch, METRES, None)['skeleton']
     np.testing.assert_allclose(out, batch['skeleton'] - batch['skeleton'][:, :1, 3:4], atol=1e-6)
     assert not out[:, 0, 3].any()
 
@@ -273,8 +275,8 @@ class TestSkeleton:
 
   def test_turns_about_the_vertical_alone(self):
     batch = self.batch()
-    base = run(batch, self.INPUTS, None)['skeleton']
-    out = run(batch, self.INPUTS, {'skeleton': {'rotation_degrees': 40.0}})['skeleton']
+    base = run(batch, METRES, None)['skeleton']
+    out = run(batch, METRES, {'skeleton': {'rotation_degrees': 40.0}})['skeleton']
     np.testing.assert_allclose(out[..., 1], base[..., 1], atol=1e-5)
     np.testing.assert_allclose(
       np.linalg.norm(out, axis=-1), np.linalg.norm(base, axis=-1), atol=1e-5
@@ -283,9 +285,9 @@ class TestSkeleton:
 
   def test_flip_swaps_sides_of_safe_classes(self):
     batch = self.batch()
-    base = run(batch, self.INPUTS, None)['skeleton']
+    base = run(batch, METRES, None)['skeleton']
     safe = np.array([False, True])
-    out = run(batch, self.INPUTS, {'skeleton': {'flip': 1.0}}, flip_safe=safe)['skeleton']
+    out = run(batch, METRES, {'skeleton': {'flip': 1.0}}, flip_safe=safe)['skeleton']
     np.testing.assert_allclose(out[::2], base[::2], atol=1e-6)
     left_hand, right_hand = 7, 11
     mirrored = base[1::2, :, left_hand] * [-1, 1, 1]
@@ -307,38 +309,39 @@ class TestSkeleton:
         'flip': 0.5,
       }
     }
-    out = run(self.batch(real=6), self.INPUTS, config)['skeleton']
+    out = run(self.batch(real=6), METRES, config)['skeleton']
     assert not out[:, 6:].any()
     assert np.isfinite(out).all()
     assert np.abs(out[:, :6]).min() > 0
 
 
-class TestKeys:
-  CONFIG = {
-    'imu': {'rotation_degrees': 15.0, 'scale': 0.1, 'time_warp': 0.1, 'crop': 0.1, 'jitter': 0.02},
-    'rgb': {'flip': 0.5, 'brightness': 0.2},
-    'depth': {'flip': 0.5},
-  }
+EVERYTHING = {
+  'imu': {'rotation_degrees': 15.0, 'scale': 0.1, 'time_warp': 0.1, 'crop': 0.1, 'jitter': 0.02},
+  'rgb': {'flip': 0.5, 'brightness': 0.2},
+  'depth': {'flip': 0.5},
+}
 
+
+class TestKeys:
   def test_a_further_modality_changes_nothing_for_the_others(self):
     batch = imu_batch() | video_batch()
     size = {'size': 12, 'resize': 16}
-    alone = run(batch, RAW, self.CONFIG)
+    alone = run(batch, RAW, EVERYTHING)
     assert set(alone) == {'imu', 'imu_mask'}
-    depth = run(batch, {'depth': size}, self.CONFIG)
-    together = run(batch, RAW | {'rgb': size, 'depth': size}, self.CONFIG)
+    depth = run(batch, {'depth': size}, EVERYTHING)
+    together = run(batch, RAW | {'rgb': size, 'depth': size}, EVERYTHING)
     np.testing.assert_allclose(together['imu'], alone['imu'], atol=1e-6)
     np.testing.assert_allclose(together['depth'], depth['depth'], atol=1e-6)
 
   def test_the_key_alone_decides(self):
     batch = imu_batch()
-    first, again = run(batch, RAW, self.CONFIG), run(batch, RAW, self.CONFIG)
+    first, again = run(batch, RAW, EVERYTHING), run(batch, RAW, EVERYTHING)
     np.testing.assert_array_equal(first['imu'], again['imu'])
-    other = run(batch, RAW, self.CONFIG, key=jax.random.key(8))
+    other = run(batch, RAW, EVERYTHING, key=jax.random.key(8))
     assert np.abs(first['imu'] - other['imu']).max() > 0.1
 
   def test_unknown_options_are_named_even_for_unused_modalities(self):
-    with pytest.raises(UserError, match='augment.depth.rotate: unknown option'):
+    with pytest.raises(UserError, match=r'augment.depth.rotate: unknown option'):
       augment.preprocess(imu_batch(), RAW, augment={'depth': {'rotate': 3}})
-    with pytest.raises(UserError, match='augment.sonar: unknown modality'):
+    with pytest.raises(UserError, match=r'augment.sonar: unknown modality'):
       augment.preprocess(imu_batch(), RAW, augment={'sonar': {}})
