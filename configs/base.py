@@ -1,0 +1,144 @@
+"""What every experiment's config consists of, with its defaults.
+
+Shared by the experiments in this folder; not an experiment itself.
+"""
+
+from collections.abc import Sequence
+
+from ml_collections import ConfigDict
+
+from har.errors import UserError
+
+MODALITIES = ('imu', 'rgb', 'depth', 'skeleton')
+
+
+def experiment(dataset: str, modalities: Sequence[str]) -> ConfigDict:
+  """An experiment without stages, inputs and encoders.
+
+  Args:
+    dataset: name of a folder in `data_builders`.
+    modalities: any of imu, rgb, depth and skeleton.
+  """
+  return ConfigDict(
+    {
+      'seed': 0,
+      'modalities': tuple(modalities),
+      # Stages in the order in which they are trained; each is described in `stages`.
+      'order': (),
+      # Of the computation; parameters are float32. bfloat16 is for accelerators.
+      'dtype': 'float32',
+      'dataset': {
+        'name': dataset,
+        # cross_subject or leave_one_subject_out (then test_subject says which one).
+        'protocol': 'cross_subject',
+        'test_subject': 0,
+        # Training subjects that are kept for validation: (7,). None means that every training
+        # subject is trained on, and the last step's parameters are the result.
+        'validation_subjects': (),
+        # False: trials that lack one of the modalities are left out and listed in the report.
+        'require_complete': True,
+      },
+      'inputs': {},
+      'encoders': {},
+      'stages': {},
+      # How the experiment runs, not what it computes; may change when a run is continued.
+      'runtime': {
+        'devices': 0,  # 0: all
+        'workers': 0,  # processes that load data; 0: threads of this one
+        'eval_batch_size': 32,
+        'save_steps': 100,  # between checkpoints
+        'log_steps': 50,  # at most so many between looks at the loss
+      },
+    }
+  )
+
+
+def stage(modalities: Sequence[str], *, learning_rate: float, **changes) -> ConfigDict:
+  """A stage's config.
+
+  Args:
+    modalities: that the stage uses; nothing else is read or decoded.
+    learning_rate: the highest one.
+    **changes: values other than the defaults below; a dict changes only the keys it has.
+  """
+  config = ConfigDict(
+    {
+      'modalities': tuple(modalities),
+      # random, stage:NAME, s3d-kinetics400 or PATH.pth, separated by commas; later ones win.
+      'init_from': 'random',
+      # Path patterns of the parameters that are trained; everything else is frozen.
+      'trained': ('*',),
+      'head': {'kind': 'linear'},
+      'augment': {},
+      'epochs': 1.0,
+      'batch_size': 16,
+      'label_smoothing': 0.0,
+      'auxiliary': 0.0,  # weight of each modality's own loss, for heads that have them
+      'ema': 0.0,  # decay of the parameters' moving average; 0: none
+      'validate_every': 5,  # epochs
+      'keep': 'best',  # on validation, or last
+      'early_stopping': 0,  # after so many validations without a new best; 0: never
+      'optimizer': {
+        'name': 'adamw',
+        'learning_rate': learning_rate,
+        'weight_decay': 0.0,
+        'clip_norm': 0.0,
+        'multipliers': (),  # (('imu', 0.1), ...): factors on the learning rate
+        'schedule': 'cosine',  # constant, cosine or plateau
+        'warmup': 0.0,  # fraction of all steps
+        'final': 0.0,  # cosine: the last learning rate as a fraction of the highest
+        'patience': 5,  # plateau: validations without a new best
+        'factor': 0.5,  # plateau
+      },
+    }
+  )
+  for key, value in changes.items():
+    if isinstance(value, dict) and key == 'optimizer':
+      config[key].update(value)
+    elif isinstance(value, dict):
+      config[key] = ConfigDict(value)
+    else:
+      config[key] = value
+  return config
+
+
+def parse_arg(arg: str | None, **defaults: str) -> dict[str, str]:
+  """Reads `key=value,key=value`, the part of `--config` after the colon.
+
+  Raises:
+    UserError: a key that `defaults` does not have, or no `=`.
+  """
+  out = dict(defaults)
+  for part in filter(None, (arg or '').split(',')):
+    key, equals, value = part.partition('=')
+    if key not in defaults or not equals:
+      raise UserError(
+        f'--config: {part!r} is not understood; it takes {", ".join(f"{k}=..." for k in defaults)}'
+      )
+    out[key] = value
+  return out
+
+
+def parse_modalities(value: str, known: Sequence[str] = MODALITIES) -> tuple[str, ...]:
+  """Reads `imu+depth` into the canonical order.
+
+  Raises:
+    UserError: an unknown or repeated modality, or none.
+  """
+  names = value.split('+')
+  if not set(names) <= set(known) or len(set(names)) < len(names):
+    raise UserError(
+      f'--config: modalities={value!r} must be different ones of {", ".join(known)} joined by +'
+    )
+  return tuple(m for m in known if m in names)
+
+
+def choose(what: str, value: str, known: Sequence[str]) -> str:
+  """Returns `value` if it is one of `known`.
+
+  Raises:
+    UserError: it is not.
+  """
+  if value not in known:
+    raise UserError(f'--config: {what}={value!r} is none of {", ".join(known)}')
+  return value

@@ -1,0 +1,130 @@
+"""Orbax checkpoints of one stage.
+
+`WORKDIR/checkpoints/{stage}/latest` is what an interrupted run continues from, `best` the variables
+with the highest validation accuracy, `final` the result of the finished stage. Orbax writes to a
+temporary folder and renames it, so a folder that exists is complete.
+"""
+
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+
+from har.errors import UserError
+from har.train.state import TrainState
+
+Meta = dict[str, Any]
+
+
+class StageCheckpoints:
+  """Saves and restores one stage; use it as a context manager, which waits for pending writes."""
+
+  def __init__(self, workdir: pathlib.Path, stage: str):
+    self._stage = stage
+    self._root = _folder(workdir, stage)
+    self._latest = _manager(self._root / 'latest')
+    self._best = _manager(self._root / 'best')
+
+  def __enter__(self) -> 'StageCheckpoints':
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    self._latest.close()
+    self._best.close()
+
+  def save_latest(self, state: TrainState, meta: Meta) -> None:
+    """Starts writing the state in the background; `meta` is plain JSON."""
+    step = int(state.step)
+    if step not in self._latest.all_steps():
+      self._latest.save(step, args=_save_args(_as_dict(state), meta))
+
+  def restore_latest(self, like: TrainState) -> tuple[TrainState, Meta] | None:
+    """The newest saved state in the shapes, types and shardings of `like`; None if there is none.
+
+    Best variables that are younger than it are removed: the steps that lead to them come again.
+    """
+    step = self._latest.latest_step()
+    for later in self._best.all_steps():
+      if step is None or later > step:
+        self._best.delete(later)
+    if step is None:
+      return None
+    tree, meta = _restore(self._latest, step, _as_dict(like))
+    return TrainState(**tree), meta
+
+  def save_best(self, step: int, variables: Any, meta: Meta) -> None:
+    """Starts writing the variables with the best validation accuracy so far."""
+    self._best.save(step, args=_save_args(variables, meta))
+
+  def restore_best(self, like: Any) -> tuple[Any, Meta] | None:
+    """The best variables; None if the stage was never validated."""
+    step = self._best.latest_step()
+    return None if step is None else _restore(self._best, step, like)
+
+  def finish(self, step: int, variables: Any, meta: Meta) -> None:
+    """Writes the stage's result and waits for it; after that the stage is finished."""
+    with _manager(self._root / 'final') as final:
+      final.save(step, args=_save_args(variables, meta))
+
+
+def finished(workdir: pathlib.Path, stage: str) -> bool:
+  """Whether the stage has written its result."""
+  return _final_step(workdir, stage) is not None
+
+
+def load_final(workdir: pathlib.Path, stage: str, like: Any) -> tuple[Any, Meta]:
+  """The result of a finished stage, in the shapes of the variables `like`.
+
+  Raises:
+    UserError: the stage is not finished in this workdir, or its checkpoint cannot be read.
+  """
+  step = _final_step(workdir, stage)
+  if step is None:
+    raise UserError(
+      f'{_folder(workdir, stage)} holds no finished stage {stage!r}: train it first (--mode=train)'
+    )
+  with _manager(_folder(workdir, stage) / 'final') as final:
+    return _restore(final, step, like)
+
+
+def _final_step(workdir: pathlib.Path, stage: str) -> int | None:
+  folder = _folder(workdir, stage) / 'final'
+  steps = [int(p.name) for p in folder.glob('*') if p.name.isdigit()] if folder.is_dir() else []
+  return max(steps, default=None)
+
+
+def _folder(workdir: pathlib.Path, stage: str) -> pathlib.Path:
+  return pathlib.Path(workdir).absolute() / 'checkpoints' / stage
+
+
+def _manager(folder: pathlib.Path) -> ocp.CheckpointManager:
+  options = ocp.CheckpointManagerOptions(max_to_keep=1, cleanup_tmp_directories=True)
+  return ocp.CheckpointManager(folder, options=options)
+
+
+def _as_dict(state: TrainState) -> dict[str, Any]:
+  return {name: getattr(state, name) for name in TrainState.__dataclass_fields__}
+
+
+def _save_args(tree: Any, meta: Meta) -> ocp.args.Composite:
+  # On CPU the background writer would read buffers that the next step's donation overwrites.
+  copy = jax.tree.map(jnp.copy, tree)
+  return ocp.args.Composite(tree=ocp.args.StandardSave(copy), meta=ocp.args.JsonSave(meta))
+
+
+def _restore(manager: ocp.CheckpointManager, step: int, like: Any) -> tuple[Any, Meta]:
+  abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+  args = ocp.args.Composite(
+    tree=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore()
+  )
+  try:
+    restored = manager.restore(step, args=args)
+  except (ValueError, KeyError, FileNotFoundError, TypeError) as e:
+    reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
+    raise UserError(
+      f'{manager.directory}/{step} cannot be restored ({reason}): delete the folder, or use '
+      'another --workdir'
+    ) from e
+  return restored['tree'], restored['meta']

@@ -1,0 +1,155 @@
+"""An experiment: its stages, one after another, in a workdir that remembers what is done."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import ml_collections
+
+from har.data import dataset as dataset_lib
+from har.data import protocols
+from har.errors import UserError
+from har.train import checkpoints, loop, stage
+from har.train import mesh as mesh_lib
+from har.train.interrupt import StopSignal
+
+# What may change between the runs of one workdir: it does not alter results.
+_FREE = ('runtime',)
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """A config bound to data, devices and a workdir.
+
+  Attributes:
+    config: see `configs/base.py`.
+    context: dataset, splits, mesh and workdir.
+    stages: by name, in the order in which they are trained.
+  """
+
+  config: ml_collections.ConfigDict
+  context: loop.Context
+  stages: dict[str, stage.Stage]
+
+
+def open_experiment(
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  *,
+  data_dir: str | None = None,
+  raw_dir: str | None = None,
+) -> Experiment:
+  """Claims the workdir, prepares the data if need be, and builds every stage.
+
+  Raises:
+    UserError: a wrong config, data that cannot be prepared, or a workdir of another config.
+  """
+  claim_workdir(config, workdir)
+  c = config.dataset
+  data = dataset_lib.load(
+    c.name,
+    tuple(config.modalities),
+    data_dir=data_dir,
+    raw_dir=raw_dir,
+    require_complete=c.require_complete,
+  )
+  splits = protocols.make_splits(
+    data.index,
+    data.metadata,
+    protocol=c.protocol,
+    test_subject=c.test_subject or None,
+    validation_subjects=tuple(c.validation_subjects),
+  )
+  context = loop.Context(
+    data, splits, mesh_lib.make_mesh(config.runtime.devices), workdir, config.runtime
+  )
+  stages = {name: stage.build(config, name, data) for name in config.order}
+  return Experiment(config, context, stages)
+
+
+def train(experiment: Experiment) -> None:
+  """Trains every stage that is not finished yet.
+
+  Raises:
+    Interrupted: SIGTERM or Ctrl-C; everything is saved.
+  """
+  context = experiment.context
+  with StopSignal() as stop:
+    for name, one in experiment.stages.items():
+      if checkpoints.finished(context.workdir, name):
+        _say(f'{name}: finished before')
+        continue
+      variables = stage.initial_variables(
+        one, context.dataset, experiment.stages, context.workdir
+      )
+      loop.train_stage(one, context, variables, stop)
+      _, meta = load(experiment, name)
+      validation = meta['top1_validation']
+      _say(
+        f'{name}: {meta["steps"]} steps in {meta["seconds"]:.0f} s'
+        + (f', validation Top-1 {validation:.4f}' if validation is not None else '')
+      )
+
+
+def load(experiment: Experiment, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+  """Variables, replicated on the mesh, and facts of a finished stage.
+
+  Raises:
+    UserError: the stage is not finished.
+  """
+  one, context = experiment.stages[name], experiment.context
+  like = stage.random_variables(one, context.dataset)
+  like = jax.device_put(like, mesh_lib.replicated(context.mesh))
+  return checkpoints.load_final(context.workdir, name, like)
+
+
+def claim_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+  """Writes `config.json` into a new workdir, or checks that it is this one.
+
+  Raises:
+    UserError: the workdir belongs to another config, or cannot be written.
+  """
+  path = workdir / 'config.json'
+  mine = json.loads(config.to_json(default=str))
+  if path.exists():
+    try:
+      theirs = json.loads(path.read_text())
+    except ValueError as e:
+      raise UserError(f'{path} is damaged ({e}): use another --workdir') from e
+    differences = list(_differences(theirs, mine))
+    if differences:
+      raise UserError(
+        f'--workdir={workdir} belongs to another config: {"; ".join(differences[:3])}; '
+        'use another --workdir'
+      )
+    return
+  if jax.process_index():
+    return
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix('.tmp')
+    temporary.write_text(json.dumps(mine, indent=2, sort_keys=True))
+    os.replace(temporary, path)
+  except OSError as e:
+    raise UserError(f'--workdir={workdir} cannot be written: {e.strerror}') from e
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any], at: str = '') -> Any:
+  for key in sorted({*old, *new}):
+    if not at and key in _FREE:
+      continue
+    a, b = old.get(key), new.get(key)
+    if isinstance(a, dict) and isinstance(b, dict):
+      yield from _differences(a, b, f'{at}{key}.')
+    elif a != b:
+      yield f'{at}{key} is {a!r} there and {b!r} here'
+
+
+def _say(line: str) -> None:
+  if jax.process_index() == 0:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,99 @@
+"""Where training tells how it goes: a progress line, a JSON-lines file and TensorBoard."""
+
+import json
+import os
+import pathlib
+import sys
+from typing import Any
+
+import tensorboardX
+import tqdm
+
+
+class StageLog:
+  """Writes `WORKDIR/metrics/{stage}.jsonl` and TensorBoard files, and draws the progress line.
+
+  The progress line shows examples per second and the time left, and is drawn on a terminal only.
+  """
+
+  def __init__(
+    self,
+    workdir: pathlib.Path,
+    stage: str,
+    *,
+    start_step: int,
+    total_steps: int,
+    batch_size: int,
+    enabled: bool = True,
+  ):
+    self._batch_size = batch_size
+    self._file = None
+    self._board = None
+    if enabled:
+      path = metrics_path(workdir, stage)
+      path.parent.mkdir(parents=True, exist_ok=True)
+      _truncate(path, start_step)
+      self._file = path.open('a')
+      board = pathlib.Path(workdir) / 'tensorboard' / stage
+      self._board = tensorboardX.SummaryWriter(str(board), purge_step=start_step)
+    self._bar = tqdm.tqdm(
+      desc=stage,
+      total=total_steps * batch_size,
+      initial=start_step * batch_size,
+      unit='ex',
+      unit_scale=True,
+      dynamic_ncols=True,
+      file=sys.stderr,
+      disable=None if enabled else True,
+    )
+
+  def __enter__(self) -> 'StageLog':
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    self._bar.close()
+    if self._file:
+      self._file.close()
+    if self._board:
+      self._board.close()
+
+  def advance(self) -> None:
+    """One more step is done."""
+    self._bar.update(self._batch_size)
+
+  def write(self, split: str, step: int, epoch: float, **values: float) -> None:
+    """Records figures of one split at one step."""
+    self._bar.set_postfix({f'{split} {k}': f'{v:.4g}' for k, v in values.items()}, refresh=False)
+    if self._file:
+      row = {'step': step, 'epoch': round(epoch, 4), 'split': split, **values}
+      self._file.write(json.dumps(row) + '\n')
+      self._file.flush()
+    if self._board:
+      for name, value in values.items():
+        self._board.add_scalar(f'{split}/{name}', value, step)
+
+
+def metrics_path(workdir: pathlib.Path, stage: str) -> pathlib.Path:
+  """The file of a stage's learning curves."""
+  return pathlib.Path(workdir) / 'metrics' / f'{stage}.jsonl'
+
+
+def read_metrics(workdir: pathlib.Path, stage: str) -> list[dict[str, Any]]:
+  """The rows that `StageLog.write` has recorded, oldest first; a half-written last row is left out.
+
+  Returns an empty list if the stage has recorded nothing.
+  """
+  path = metrics_path(workdir, stage)
+  lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+  return [json.loads(line) for line in lines if line.endswith('\n')]
+
+
+def _truncate(path: pathlib.Path, step: int) -> None:
+  """Drops the rows of steps that will be taken again."""
+  if not path.exists():
+    return
+  lines = path.read_text().splitlines(keepends=True)
+  kept = [line for line in lines if line.endswith('\n') and json.loads(line)['step'] <= step]
+  temporary = path.with_suffix('.tmp')
+  temporary.write_text(''.join(kept))
+  os.replace(temporary, path)

@@ -1,0 +1,225 @@
+"""Trains one stage, from wherever it was left."""
+
+import dataclasses
+import functools
+import math
+import pathlib
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from har.data import loader
+from har.data.dataset import Dataset
+from har.data.protocols import Splits
+from har.errors import UserError
+from har.train import checkpoints, optimizers, predict, step
+from har.train import mesh as mesh_lib
+from har.train.interrupt import Interrupted, StopSignal
+from har.train.log import StageLog
+from har.train.plateau import Progress
+from har.train.stage import Stage
+from har.train.state import TrainState, inference_variables
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+  """What all stages of an experiment share."""
+
+  dataset: Dataset
+  splits: Splits
+  mesh: Mesh
+  workdir: pathlib.Path
+  runtime: Any  # config.runtime
+
+
+def train_stage(
+  stage: Stage, context: Context, variables: dict[str, Any], stop: StopSignal
+) -> None:
+  """Trains until the stage is finished and writes its result.
+
+  Args:
+    stage: what is trained.
+    context: data, devices and folders.
+    variables: where the stage starts, unless an interrupted run is there to continue.
+    stop: asks for an early end.
+
+  Raises:
+    Interrupted: `stop` was requested; the state is saved.
+    UserError: the loss is not finite.
+  """
+  mesh_lib.check_batch_size(
+    stage.config['batch_size'], context.mesh, f'config.stages.{stage.name}.batch_size'
+  )
+  with checkpoints.StageCheckpoints(context.workdir, stage.name) as saved:
+    run = _Run(stage, context, saved)
+    state, progress = run.start(variables)
+    state, progress = run.train(state, progress, stop)
+    run.finish(state, progress)
+
+
+class _Run:
+  """The compiled steps and constants of one stage's run."""
+
+  def __init__(self, stage: Stage, context: Context, saved: checkpoints.StageCheckpoints):
+    self.stage, self.context, self.saved = stage, context, saved
+    c = stage.config
+    self.records = context.dataset.records(stage.modalities)
+    self.steps_per_epoch = len(context.splits.train) / c['batch_size']
+    self.total_steps = max(1, round(c['epochs'] * self.steps_per_epoch))
+    self.optimizer = optimizers.make_optimizer(c['optimizer'], self.total_steps)
+    train_step = step.make_train_step(
+      stage.model,
+      stage.preprocess,
+      self.optimizer,
+      trained=tuple(c['trained']),
+      label_smoothing=c['label_smoothing'],
+      ema=c['ema'],
+      auxiliary=c['auxiliary'],
+      seed=stage.seed,
+    )
+    self.train_step = jax.jit(train_step, donate_argnums=0)
+    self.eval_step = jax.jit(step.make_eval_step(stage.model, stage.preprocess))
+
+  def start(self, variables: dict[str, Any]) -> tuple[TrainState, Progress]:
+    """The saved state if there is one, else step 0."""
+    c = self.stage.config
+    make = functools.partial(
+      step.restart, optimizer=self.optimizer, trained=tuple(c['trained']), ema=c['ema']
+    )
+    everywhere = mesh_lib.replicated(self.context.mesh)
+    fresh = jax.jit(make, out_shardings=everywhere)(variables)
+    restored = self.saved.restore_latest(fresh)
+    if restored is None:
+      return fresh, Progress()
+    state, meta = restored
+    return state, Progress(**meta)
+
+  def train(
+    self, state: TrainState, progress: Progress, stop: StopSignal
+  ) -> tuple[TrainState, Progress]:
+    """Takes the steps that are left."""
+    c, mesh = self.stage.config, self.context.mesh
+    first = int(state.step)
+    batches = loader.train_batches(
+      self.records,
+      self.context.splits.train,
+      self.stage.inputs,
+      batch_size=c['batch_size'],
+      seed=self.stage.seed,
+      start_step=first,
+      process_index=jax.process_index(),
+      process_count=jax.process_count(),
+      workers=self.context.runtime['workers'],
+    )
+    started, seconds = time.monotonic(), progress.seconds
+    window: list[dict[str, jax.Array]] = []
+    rate_scale = self._scalar(progress.rate_scale)
+    with StageLog(
+      self.context.workdir,
+      self.stage.name,
+      start_step=first,
+      total_steps=self.total_steps,
+      batch_size=c['batch_size'],
+      enabled=jax.process_index() == 0,
+    ) as log:
+      batches = iter(batches)
+      for i in range(first + 1, self.total_steps + 1):
+        batch = mesh_lib.put_batch(next(batches), mesh)
+        with jax.transfer_guard('disallow'):
+          state, metrics = self.train_step(state, batch, rate_scale)
+        window.append(metrics)
+        log.advance()
+        due = self._due(i)
+        stopping = stop.requested(i)
+        if due or stopping or len(window) >= self.context.runtime['log_steps']:
+          self._report(log, i, window)
+          window = []
+        progress = dataclasses.replace(progress, seconds=seconds + time.monotonic() - started)
+        if 'validate' in due:
+          progress = self._validate(log, i, state, progress)
+          rate_scale = self._scalar(progress.rate_scale)
+        if 'save' in due or stopping:
+          self.saved.save_latest(state, progress.to_json())
+        if stopping:
+          raise Interrupted(f'stage {self.stage.name} is saved at step {i} of {self.total_steps}')
+        if c['early_stopping'] and progress.stale >= c['early_stopping']:
+          break
+    return state, progress
+
+  def finish(self, state: TrainState, progress: Progress) -> None:
+    """Writes the stage's result: the best variables on validation, or the last."""
+    variables = inference_variables(state)
+    meta = {'seconds': progress.seconds, 'steps': int(state.step), 'top1_validation': None}
+    if self._validating and self.stage.config['keep'] == 'best':
+      best = self.saved.restore_best(variables)
+      if best is not None:
+        variables, best_meta = best
+        meta = {**meta, **best_meta}
+    self.saved.finish(int(state.step), variables, meta)
+
+  @property
+  def _validating(self) -> bool:
+    return len(self.context.splits.validation) > 0
+
+  def _due(self, i: int) -> set[str]:
+    """What the end of step i calls for."""
+    due = set()
+    epochs_done = [math.floor(n / self.steps_per_epoch + 1e-9) for n in (i - 1, i)]
+
+    def crosses(every: int) -> bool:
+      return epochs_done[0] // every != epochs_done[1] // every
+
+    last = i == self.total_steps
+    if self._validating and (last or crosses(self.stage.config['validate_every'])):
+      due.add('validate')
+    if last or crosses(1):
+      due.add('log')
+    if i % self.context.runtime['save_steps'] == 0:
+      due.add('save')
+    return due
+
+  def _report(self, log: StageLog, i: int, window: list[dict[str, jax.Array]]) -> None:
+    """Fetches the figures of the last steps, checks the losses and logs the means."""
+    host = jax.device_get(window)
+    for back, metrics in enumerate(host):
+      if not np.isfinite(metrics['loss']):
+        at = i - len(host) + 1 + back
+        raise UserError(
+          f'stage {self.stage.name}: the loss is {metrics["loss"]} at step {at}; lower '
+          f'config.stages.{self.stage.name}.optimizer.learning_rate or look at the data'
+        )
+    means = {k: float(np.mean([m[k] for m in host])) for k in host[0]}
+    rate = optimizers.make_schedule(self.stage.config['optimizer'], self.total_steps)
+    log.write('train', i, i / self.steps_per_epoch, **means, learning_rate=float(rate(i - 1)))
+
+  def _validate(
+    self, log: StageLog, i: int, state: TrainState, progress: Progress
+  ) -> Progress:
+    context, c = self.context, self.stage.config
+    variables = inference_variables(state)
+    batches = loader.eval_batches(
+      self.records,
+      context.splits.validation,
+      self.stage.inputs,
+      batch_size=mesh_lib.round_up(context.runtime['eval_batch_size'], context.mesh),
+      process_index=jax.process_index(),
+      process_count=jax.process_count(),
+      workers=context.runtime['workers'],
+    )
+    logits, labels = predict.predict(self.eval_step, variables, batches, context.mesh)
+    top1 = float((logits.argmax(-1) == labels).mean())
+    loss = float(np.mean(step.cross_entropy(jnp.asarray(logits), jnp.asarray(labels))))
+    log.write('validation', i, i / self.steps_per_epoch, loss=loss, top1=top1)
+    optimizer = c['optimizer']
+    patience = optimizer['patience'] if optimizer['schedule'] == 'plateau' else 0
+    new = progress.validated(top1, patience=patience, factor=optimizer['factor'])
+    if new.best > progress.best:
+      self.saved.save_best(i, variables, {'top1_validation': top1, 'best_step': i})
+    return new
+
+  def _scalar(self, value: float) -> jax.Array:
+    return jax.device_put(np.float32(value), mesh_lib.replicated(self.context.mesh))

@@ -1,0 +1,160 @@
+"""A stage: a model over some modalities, what of it is trained, and where it starts from."""
+
+import dataclasses
+import functools
+import pathlib
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import flax.traverse_util
+import jax
+import numpy as np
+
+from har.data import augment, loader
+from har.data.dataset import Dataset
+from har.errors import UserError
+from har.models import registry
+from har.models.mode import INFERENCE
+from har.pretrained import s3d as pretrained_s3d
+from har.train import checkpoints
+
+Variables = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """What a stage's steps are made of.
+
+  Attributes:
+    name: of the stage, e.g. `imu` or `fusion`.
+    config: `config.stages[name]`.
+    inputs: `config.inputs` of the stage's modalities.
+    model: maps preprocessed inputs to logits.
+    preprocess: `preprocess(batch, key=None)`; augments if there is a key.
+    seed: of the stage: the same stage of another experiment with the same seed starts alike.
+  """
+
+  name: str
+  config: Mapping[str, Any]
+  inputs: Mapping[str, Any]
+  model: nn.Module
+  preprocess: Any
+  seed: int
+
+  @property
+  def modalities(self) -> tuple[str, ...]:
+    return tuple(self.config['modalities'])
+
+
+def build(config: Mapping[str, Any], name: str, dataset: Dataset) -> Stage:
+  """Makes the stage `name` of an experiment's config.
+
+  Raises:
+    UserError: the stage, an encoder, a head or a modality's input is not configured.
+  """
+  stage = _section(config, 'stages', name)
+  modalities = tuple(stage['modalities'])
+  inputs = {m: _section(config, 'inputs', m) for m in modalities}
+  model = registry.build(
+    modalities,
+    {m: _section(config, 'encoders', m) for m in modalities},
+    stage['head'],
+    len(dataset.class_names),
+    config['dtype'],
+  )
+  preprocess = functools.partial(
+    augment.preprocess,
+    inputs=inputs,
+    augment={m: stage['augment'][m] for m in modalities if m in stage['augment']},
+    flip_safe=dataset.flip_safe,
+  )
+  seed = zlib.crc32(f'{config["seed"]}/{name}'.encode())
+  return Stage(name, stage, inputs, model, preprocess, seed)
+
+
+def initial_variables(
+  stage: Stage, dataset: Dataset, stages: Mapping[str, Stage], workdir: pathlib.Path
+) -> Variables:
+  """Parameters and batch statistics at the stage's first step.
+
+  Random values are replaced by those of each source named in `init_from`, a comma-separated list
+  of `random`, `stage:NAME` (every encoder and classifier of that finished stage which this stage
+  has too), `s3d-kinetics400` and paths of `.pth` files with S3D's Kinetics-400 weights.
+
+  Args:
+    stage: the stage.
+    dataset: gives one example, for shapes.
+    stages: the experiment's stages by name.
+    workdir: where earlier stages' checkpoints are.
+
+  Raises:
+    UserError: an unknown source, or one that does not fit.
+  """
+  variables = random_variables(stage, dataset)
+  for source in stage.config['init_from'].split(','):
+    source = source.strip()
+    if source == 'random':
+      continue
+    elif source.startswith('stage:'):
+      other = source.removeprefix('stage:')
+      if other not in stages:
+        raise UserError(f'stages.{stage.name}.init_from names {other!r}, which is no stage')
+      like = jax.eval_shape(lambda s=stages[other]: random_variables(s, dataset))
+      found, _ = checkpoints.load_final(workdir, other, like)
+      variables = copy_equal_paths(variables, found, stages[other].modalities, stage.name)
+    else:
+      variables = _from_published(variables, stage, source)
+  return variables
+
+
+def random_variables(stage: Stage, dataset: Dataset) -> Variables:
+  """Freshly initialised variables of the stage's model."""
+  batches = loader.eval_batches(
+    dataset.records(stage.modalities), np.array([0]), stage.inputs, batch_size=1
+  )
+  inputs = stage.preprocess(next(iter(batches)))
+  init = jax.jit(functools.partial(stage.model.init, mode=INFERENCE))
+  variables = init(jax.random.key(stage.seed), inputs)
+  return {'params': variables['params'], 'batch_stats': variables.get('batch_stats', {})}
+
+
+def copy_equal_paths(
+  variables: Variables, source: Variables, modalities: tuple[str, ...], where: str
+) -> Variables:
+  """Takes over each leaf of `source` that stands at the same path here.
+
+  Raises:
+    UserError: an encoder parameter of one of the source's `modalities` is missing here or has
+      another shape.
+  """
+  flatten = flax.traverse_util.flatten_dict
+  out = dict(flatten(variables))
+  for path, leaf in flatten(source).items():
+    if path in out and out[path].shape == leaf.shape:
+      out[path] = leaf
+    elif path[1] in modalities:
+      raise UserError(
+        f'stages.{where}.init_from: {"/".join(path)} does not fit; the encoders of both stages '
+        'must be configured alike'
+      )
+  return flax.traverse_util.unflatten_dict(out)
+
+
+def _from_published(variables: Variables, stage: Stage, source: str) -> Variables:
+  video = [m for m in stage.modalities if m in ('rgb', 'depth')]
+  if len(video) != 1:
+    raise UserError(
+      f'stages.{stage.name}.init_from={source!r} needs a stage with exactly one video modality'
+    )
+  params, batch_stats = pretrained_s3d.load_encoder(source)
+  encoder = {'params': {video[0]: params}, 'batch_stats': {video[0]: batch_stats}}
+  return copy_equal_paths(variables, encoder, tuple(video), stage.name)
+
+
+def _section(config: Mapping[str, Any], group: str, name: str) -> Mapping[str, Any]:
+  if name not in config[group]:
+    known = ', '.join(sorted(config[group].keys()))
+    raise UserError(f'config.{group}.{name} is missing; there are: {known}')
+  return config[group][name]

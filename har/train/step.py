@@ -1,0 +1,138 @@
+"""The jitted steps, as pure functions of state and batch."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from har.models.mode import INFERENCE, Mode
+from har.train.state import TrainState, merge, partition
+
+Batch = dict[str, jax.Array]
+Preprocess = Callable[..., dict[str, jax.Array]]
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float = 0.0) -> jax.Array:
+  """Cross entropy of each example, `[B]`, with label smoothing in [0, 1)."""
+  targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), smoothing)
+  return optax.softmax_cross_entropy(logits, targets)
+
+
+def create_state(
+  model: nn.Module,
+  inputs: dict[str, jax.Array],
+  key: jax.Array,
+  optimizer: optax.GradientTransformation,
+  *,
+  trained: Sequence[str],
+  ema: float,
+) -> TrainState:
+  """Random initial state; `inputs` is a preprocessed batch whose values do not matter."""
+  variables = model.init(key, inputs, INFERENCE)
+  return restart(variables, optimizer, trained=trained, ema=ema)
+
+
+def restart(
+  variables: dict[str, Any],
+  optimizer: optax.GradientTransformation,
+  *,
+  trained: Sequence[str],
+  ema: float,
+) -> TrainState:
+  """The state at step 0 of a stage that starts from these variables."""
+  params = variables['params']
+  train, _ = partition(params, trained)
+  return TrainState(
+    step=jnp.zeros((), jnp.int32),
+    params=params,
+    batch_stats=variables.get('batch_stats', {}),
+    opt_state=optimizer.init(train),
+    ema=jax.tree.map(jnp.copy, train) if ema else None,
+  )
+
+
+def make_train_step(
+  model: nn.Module,
+  preprocess: Preprocess,
+  optimizer: optax.GradientTransformation,
+  *,
+  trained: Sequence[str],
+  label_smoothing: float,
+  ema: float,
+  auxiliary: float,
+  seed: int,
+) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]:
+  """Builds `step(state, batch, rate_scale) -> (state, metrics)`.
+
+  Only the trained parameters are differentiated, so no backward pass exists below the lowest of
+  them. Random keys depend on the seed and the step alone.
+
+  Args:
+    model: maps preprocessed inputs to logits.
+    preprocess: `preprocess(batch, key=key)` augments and normalises.
+    optimizer: for the trained parameters.
+    trained: path patterns of the trained parameters.
+    label_smoothing: in [0, 1).
+    ema: decay of the moving average of the trained parameters, 0 for none.
+    auxiliary: weight of each modality's own cross entropy, where the head gives one (see
+      `har.models.fusion`); 0 for none.
+    seed: of the stage.
+  """
+  mode = Mode(train=True, trained=tuple(trained))
+
+  def step(state, batch, rate_scale):
+    key = jax.random.fold_in(jax.random.key(seed), state.step)
+    augment_key, dropout_key = jax.random.split(key)
+    inputs = preprocess(batch, key=augment_key)
+    train, frozen = partition(state.params, trained)
+
+    def loss_of(train):
+      variables = {'params': merge(frozen, train), 'batch_stats': state.batch_stats}
+      mutable = ['batch_stats', 'auxiliary'] if auxiliary else ['batch_stats']
+      logits, updates = model.apply(
+        variables, inputs, mode, rngs={'dropout': dropout_key}, mutable=mutable
+      )
+      loss = cross_entropy(logits, batch['label'], label_smoothing).mean()
+      for other in jax.tree.leaves(updates.pop('auxiliary', {})):
+        loss += auxiliary * cross_entropy(other, batch['label'], label_smoothing).mean()
+      return loss, (logits, updates)
+
+    (loss, (logits, updates)), grads = jax.value_and_grad(loss_of, has_aux=True)(train)
+    changes, opt_state = optimizer.update(grads, state.opt_state, train)
+    train = optax.apply_updates(train, jax.tree.map(lambda u: u * rate_scale, changes))
+    average = state.ema
+    if average is not None:
+      # A young average follows faster, or it would be stuck at the initial values.
+      decay = jnp.minimum(ema, (1 + state.step) / (10 + state.step))
+      average = optax.incremental_update(train, average, 1 - decay)
+    metrics = {
+      'loss': loss,
+      'top1': (logits.argmax(-1) == batch['label']).mean(),
+      'gradient_norm': optax.tree.norm(grads),
+    }
+    new = TrainState(
+      step=state.step + 1,
+      params=merge(frozen, train),
+      batch_stats=updates.get('batch_stats', state.batch_stats),
+      opt_state=opt_state,
+      ema=average,
+    )
+    return new, metrics
+
+  return step
+
+
+def make_eval_step(
+  model: nn.Module, preprocess: Preprocess
+) -> Callable[[dict[str, Any], Batch], jax.Array]:
+  """Builds `step(variables, batch) -> logits [B, C]` in inference mode."""
+
+  def step(variables, batch):
+    return model.apply(variables, preprocess(batch), INFERENCE)
+
+  return step
+
+

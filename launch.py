@@ -1,0 +1,126 @@
+"""Trains and evaluates an experiment.
+
+  python launch.py --config=configs/demo.py --workdir=runs/demo
+"""
+
+import pathlib
+import re
+import sys
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from har.errors import UserError
+
+_MODES = ('train', 'evaluate')
+# What wrong flags, config files and overrides raise while they are parsed.
+_FLAG_ERRORS = (
+  UserError,
+  flags.Error,
+  AttributeError,
+  KeyError,
+  TypeError,
+  ValueError,
+  OSError,
+  ImportError,
+)
+
+_CONFIG = config_flags.DEFINE_config_file('config', None, 'The experiment: a file in configs/.')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything is written.')
+_MODE = flags.DEFINE_string('mode', 'train', f'One of {", ".join(_MODES)}.')
+_DATA_DIR = flags.DEFINE_string(
+  'data_dir', None, "Where prepared datasets are kept; TFDS's own place if not given."
+)
+_RAW_DIR = flags.DEFINE_string(
+  'raw_dir', None, "The folder with the dataset's files as their owner distributes them."
+)
+_DISTRIBUTED = flags.DEFINE_bool(
+  'distributed', False, 'Join the other processes of a TPU pod, SLURM or Open MPI job.'
+)
+_COORDINATOR = flags.DEFINE_string(
+  'coordinator', None, 'host:port of process 0, where nothing else tells.'
+)
+_NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'With --coordinator.')
+_PROCESS_ID = flags.DEFINE_integer('process_id', None, 'With --coordinator.')
+_DEBUG = flags.DEFINE_bool('debug', False, 'Show tracebacks of user errors.')
+
+
+def main(argv: list[str]) -> int:
+  """Runs one mode; returns the exit status."""
+  from har.train.interrupt import Interrupted  # Here, so that wrong flags are answered at once.
+
+  try:
+    if len(argv) > 1:
+      raise UserError(f'{argv[1]!r} is not understood: every argument is a --flag=value')
+    _run()
+  except Interrupted as e:
+    print(f'stopped: {e}; the same command continues', file=sys.stderr)
+  except UserError as e:
+    if _DEBUG.value:
+      raise
+    return _fail(e)
+  return 0
+
+
+def _run() -> None:
+  for name, holder in (('config', _CONFIG), ('workdir', _WORKDIR)):
+    if holder.value is None:
+      raise UserError(f'--{name} is missing')
+  if _MODE.value not in _MODES:
+    raise UserError(f'--mode={_MODE.value} is none of {", ".join(_MODES)}')
+  config = _CONFIG.value
+
+  from har.evaluate import run as evaluation
+  from har.train import experiment, mesh
+
+  mesh.initialise(
+    distributed=_DISTRIBUTED.value,
+    coordinator=_COORDINATOR.value,
+    num_processes=_NUM_PROCESSES.value,
+    process_id=_PROCESS_ID.value,
+  )
+  logging.set_verbosity(logging.WARNING)
+  opened = experiment.open_experiment(
+    config,
+    pathlib.Path(_WORKDIR.value),
+    data_dir=_DATA_DIR.value,
+    raw_dir=_RAW_DIR.value,
+  )
+  if _MODE.value == 'train':
+    experiment.train(opened)
+  evaluation.run(opened, command=' '.join(['python', *sys.argv]))
+
+
+def _parse(argv: list[str]) -> list[str]:
+  """Parses flags; whatever is wrong with one ends in a line on stderr and exit status 2."""
+  try:
+    args = flags.FLAGS(argv)
+    # A config file that cannot be loaded is noticed when the config is first looked at.
+    if _CONFIG.value is not None and 'stages' not in _CONFIG.value:
+      raise UserError(f'--config={flags.FLAGS["config"].config_filename} is not an experiment')
+    return args
+  except _FLAG_ERRORS as e:
+    sys.exit(_fail(UserError(_explain(e, argv))))
+
+
+def _explain(e: Exception, argv: list[str]) -> str:
+  """A message that names the flag at fault."""
+  overrides = [a for a in argv if a.startswith('--config.')]
+  if isinstance(e, KeyError | AttributeError) and overrides:
+    key = re.search(r'\w+', str(e))[0]
+    hint = re.search(r'Did you mean "\w+"', str(e))
+    arg = next((a for a in overrides if key in a), '--config')
+    return f'{arg}: the config has no {key!r}.' + (f' {hint[0]}?' if hint else '')
+  if isinstance(e, OSError):
+    arg = next((a for a in argv if a.startswith('--config')), '--config')
+    return f'{arg} cannot be loaded: {(e.__cause__ or e)}'
+  return str(e)
+
+
+def _fail(e: UserError) -> int:
+  print('error:', ' '.join(str(e).split()), file=sys.stderr)
+  return 2
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=_parse)

@@ -1,0 +1,189 @@
+import functools
+
+import flax.linen as nn
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from har.models import registry
+from har.train import mesh as mesh_lib
+from har.train import step
+from har.train.state import TrainState
+
+TRAINED = ('rgb/Mixed_4c', 'rgb/Mixed_5c', 'imu', 'head')
+
+
+def _preprocess(batch, key=None):
+  inputs = {k: v for k, v in batch.items() if k not in ('label', 'mask')}
+  if key is not None and 'imu' in inputs:
+    inputs['imu'] += 0.1 * jax.random.normal(key, inputs['imu'].shape)
+  return inputs
+
+
+def _batch(n=16, video=False):
+  rng = np.random.default_rng(0)
+  batch = {
+    'imu': rng.normal(size=(n, 60, 6)).astype(np.float32),
+    'imu_mask': np.ones((n, 60), bool),
+    'label': (np.arange(n) % 5).astype(np.int32),
+    'mask': np.ones(n, bool),
+  }
+  if video:
+    batch['rgb'] = rng.normal(size=(n, 8, 32, 32, 3)).astype(np.float32)
+  return batch
+
+
+@pytest.fixture(scope='module')
+def fusion():
+  """A two-modality model and its variables."""
+  encoders = {
+    'imu': {'kind': 'cnn1d_bn', 'channels': (8, 8, 8, 8), 'dropout': 0.5},
+    'rgb': {'kind': 's3d', 'width': 0.125},
+  }
+  head = {'kind': 'concat_mlp', 'hidden': 16}
+  model = registry.build(('imu', 'rgb'), encoders, head, 5)
+  batch = _batch(4, video=True)
+  variables = jax.jit(model.init)(jax.random.key(0), _preprocess(batch))
+  return model, batch, variables
+
+
+def _make(model, variables, trained, ema=0.0, seed=3):
+  optimizer = optax.adam(1e-2)
+  state = step.restart(variables, optimizer, trained=trained, ema=ema)
+  train_step = step.make_train_step(
+    model,
+    _preprocess,
+    optimizer,
+    trained=trained,
+    label_smoothing=0.1,
+    ema=ema,
+    auxiliary=0.0,
+    seed=seed,
+  )
+  return state, jax.jit(train_step)
+
+
+def test_cross_entropy_by_hand():
+  logits = jnp.log(jnp.array([[0.7, 0.2, 0.1]]))
+  labels = jnp.array([0])
+  assert float(step.cross_entropy(logits, labels)[0]) == pytest.approx(-np.log(0.7), rel=1e-5)
+  smooth = -(0.7 + 0.1) * np.log(0.7) - 0.1 * np.log(0.2) - 0.1 * np.log(0.1)
+  assert float(step.cross_entropy(logits, labels, 0.3)[0]) == pytest.approx(smooth, rel=1e-5)
+
+
+def test_frozen_parts_stay_and_trained_parts_move(fusion):
+  model, batch, variables = fusion
+  state, train_step = _make(model, variables, TRAINED)
+  new, metrics = train_step(state, batch, jnp.float32(1))
+  assert int(new.step) == 1
+  assert np.isfinite(metrics['loss'])
+  flatten = functools.partial(flax.traverse_util.flatten_dict, sep='/')
+  for tree in ('params', 'batch_stats'):
+    before, after = flatten(getattr(state, tree)), flatten(getattr(new, tree))
+    for path in before:
+      moved = not np.array_equal(before[path], after[path])
+      assert moved == path.startswith(TRAINED), path
+
+
+def test_frozen_parts_have_no_optimiser_state(fusion):
+  model, _, variables = fusion
+  state, _ = _make(model, variables, TRAINED)
+  adam = state.opt_state[0]
+  assert set(adam.mu) == {'imu', 'rgb', 'head'}
+  assert set(adam.mu['rgb']) == {'Mixed_4c', 'Mixed_5c'}
+
+
+def test_no_gradient_work_below_the_lowest_trained_layer(fusion):
+  """Freezing up to Mixed_5b must save more than the weight gradients: the whole way back too."""
+  model, batch, variables = fusion
+
+  def flops(trained):
+    state, train_step = _make(model, variables, trained)
+    return train_step.lower(state, batch, jnp.float32(1)).compile().cost_analysis()['flops']
+
+  forward = jax.jit(functools.partial(model.apply, variables))
+  forward = forward.lower(_preprocess(batch)).compile().cost_analysis()['flops']
+  everything = flops(('*',))
+  late = flops(('rgb/Mixed_5c', 'imu', 'head'))
+  paper = flops(TRAINED)
+  head = flops(('head',))
+  assert everything > 2.5 * forward
+  assert head < 1.1 * forward
+  assert late < 1.35 * forward
+  assert late < paper < 0.6 * everything
+
+
+def test_rate_scale_scales_the_update(fusion):
+  model, batch, variables = fusion
+  state, train_step = _make(model, variables, ('head',))
+
+  def moved(scale):
+    new, _ = train_step(state, batch, jnp.float32(scale))
+    kernel = ('params', 'head', 'logits', 'kernel')
+    return new.params[kernel[1]][kernel[2]][kernel[3]] - state.params['head']['logits']['kernel']
+
+  np.testing.assert_allclose(moved(0.5), 0.5 * moved(1.0), rtol=1e-4, atol=1e-7)
+  assert float(jnp.abs(moved(1.0)).max()) > 1e-3
+
+
+def test_the_average_follows_the_trained_parameters(fusion):
+  model, batch, variables = fusion
+  state, train_step = _make(model, variables, ('head',), ema=0.9)
+  new, _ = train_step(state, batch, jnp.float32(1))
+  # The first decay is (1 + 0) / (10 + 0).
+  expected = jax.tree.map(lambda a, b: 0.1 * a + 0.9 * b, state.params['head'], new.params['head'])
+  jax.tree.map(
+    functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6),
+    new.ema['head'],
+    expected,
+  )
+
+
+@pytest.fixture(scope='module')
+def imu():
+  encoders = {'imu': {'kind': 'cnn1d_bn', 'channels': (8, 8, 8, 8), 'dropout': 0.5}}
+  model = registry.build(('imu',), encoders, {'kind': 'linear', 'dropout': 0.2}, 5)
+  return model, jax.jit(model.init)(jax.random.key(0), _preprocess(_batch()))
+
+
+def test_randomness_is_a_function_of_seed_and_step(imu):
+  model, variables = imu
+  state, train_step = _make(model, variables, ('*',))
+  losses = [float(train_step(state, _batch(), jnp.float32(1))[1]['loss']) for _ in range(2)]
+  later = state.replace(step=state.step + 1)
+  losses.append(float(train_step(later, _batch(), jnp.float32(1))[1]['loss']))
+  _, other = _make(model, variables, ('*',), seed=4)
+  losses.append(float(other(state, _batch(), jnp.float32(1))[1]['loss']))
+  assert losses[0] == losses[1]
+  assert len(set(losses)) == 3
+
+
+def test_eight_devices_train_as_one_does(imu):
+  model, variables = imu
+
+  def run(devices):
+    mesh = mesh_lib.make_mesh(devices)
+    state, train_step = _make(model, variables, ('*',))
+    state: TrainState = jax.device_put(state, mesh_lib.replicated(mesh))
+    losses = []
+    for _ in range(20):
+      batch = mesh_lib.put_batch(_batch(), mesh)
+      state, metrics = train_step(state, batch, jnp.float32(1))
+      losses.append(float(metrics['loss']))
+    return losses
+
+  one, eight = run(1), run(8)
+  assert one[-1] < 0.8 * one[0]
+  np.testing.assert_allclose(one, eight, rtol=0, atol=1e-5)
+
+
+def test_evaluation_is_deterministic_and_has_no_dropout(imu):
+  model, variables = imu
+  assert isinstance(model, nn.Module)
+  eval_step = jax.jit(step.make_eval_step(model, _preprocess))
+  a, b = (eval_step(variables, _batch()) for _ in range(2))
+  assert a.shape == (16, 5)
+  np.testing.assert_array_equal(a, b)
