@@ -1,0 +1,31 @@
+"""Fusion without training, which a trained fusion has to beat."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+
+def log_softmax(scores) -> np.ndarray:
+  """Log-probabilities in float64 over the last axis of finite logits."""
+  scores = np.asarray(scores, np.float64)
+  scores = scores - scores.max(axis=-1, keepdims=True)
+  return scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))
+
+
+def product(scores: Mapping[str, np.ndarray]) -> np.ndarray:
+  """The product rule: class probabilities multiplied over modalities, each weighing the same.
+
+  Args:
+    scores: logits [N, C] of each single-modality model, rows in the same order.
+
+  Returns:
+    [N, C] float64 sums of log-probabilities: scores for `metrics.compute`, and logits whose softmax
+    is the normalised product.
+
+  Raises:
+    ValueError: no model, or shapes that differ.
+  """
+  shapes = {name: np.shape(values) for name, values in scores.items()}
+  if not shapes or len(set(shapes.values())) > 1:
+    raise ValueError(f'the product needs scores of one shape, not {shapes}')
+  return np.sum([log_softmax(values) for values in scores.values()], axis=0)

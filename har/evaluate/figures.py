@@ -1,0 +1,301 @@
+"""The report's figures as SVG fragments that stand in an HTML page and take on its colours.
+
+Drawn with Matplotlib's object interface, one unit = one CSS pixel. Text stays text, so that the
+page's font applies and a browser can search it. The neutral colours below are placeholders for the
+page's CSS variables, which is how a figure follows a light, a dark or a printed page.
+"""
+
+import hashlib
+import io
+import itertools
+import re
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+
+INK, MUTED, GRID, ALARM = '#010101', '#020202', '#030303', '#040404'
+VARIABLES = {INK: '--ink', MUTED: '--muted', GRID: '--grid', ALARM: '--alarm'}
+RIGHT, WRONG = '#3b78d8', '#e0762f'
+COLOURS = {
+  'imu': '#3b78d8',
+  'rgb': '#2a9d6a',
+  'depth': '#8b5fd0',
+  'skeleton': '#d99a1f',
+  'fusion': '#d6455d',
+  'product': '#8a929c',
+}
+STYLE = {
+  'svg.fonttype': 'none',
+  'svg.hashsalt': 'har',
+  'font.family': 'sans-serif',
+  'font.size': 11,
+  'text.color': INK,
+  'axes.labelcolor': MUTED,
+  'axes.titlesize': 12,
+  'axes.titlecolor': INK,
+  'axes.edgecolor': GRID,
+  'axes.linewidth': 1,
+  'axes.unicode_minus': False,
+  'text.parse_math': False,
+  'xtick.color': GRID,
+  'ytick.color': GRID,
+  'xtick.labelcolor': MUTED,
+  'ytick.labelcolor': MUTED,
+  'figure.facecolor': 'none',
+  'axes.facecolor': 'none',
+  'legend.frameon': False,
+}
+LONGEST_NAME = 30
+MOST_POINTS = 400
+
+
+def colour(stage: str) -> str:
+  """A stage's colour, the same in every figure and run."""
+  return COLOURS.get(stage, '#12909a')
+
+
+def learning_curves(stage: str, rows: Sequence[Mapping]) -> str:
+  """Loss and Top-1 against the epoch, training and validation.
+
+  Args:
+    stage: names the colour.
+    rows: dicts with `step`, `epoch`, `split` ('train' or 'validation'), `loss` and `top1` (in
+      [0, 1]), either of which may be absent or None. Of rows with one step and split the last
+      counts.
+  """
+  with _style():
+    figure = Figure(dpi=72)
+    axes = _axes(figure, [(60, 470), (640, 430)], top=30, height=210, bottom=46, right=10)
+    panels = (('loss', 'Loss', 'upper right'), ('top1', 'Top-1 accuracy', 'lower right'))
+    for ax, (field, title, corner) in zip(axes, panels, strict=True):
+      lines = {split: _series(rows, split, field) for split in ('train', 'validation')}
+      for split, look in (('train', {'alpha': 0.45}), ('validation', {'linewidth': 2})):
+        if lines[split][0].size:
+          one = 'o' if lines[split][0].size == 1 else None
+          ax.plot(*lines[split], color=colour(stage), label=split, marker=one, **look)
+          ax.legend(loc=corner, labelcolor=MUTED)
+      ax.set_title(title, loc='left')
+      ax.set_xlabel('epoch')
+      ax.grid(color=GRID, linewidth=0.7)
+      ax.margins(x=0.02)
+      _bare(ax)
+    axes[1].set_ylim(-0.02, 1.02)
+    axes[1].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    return _svg(figure)
+
+
+def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], flagged: Iterable[str]) -> str:
+  """[true, predicted] counts; a cell is as strong as its share of the true class's examples."""
+  classes = len(class_names)
+  cell = min(46.0, 650 / classes)
+  size = 9.5 if cell < 30 else 12
+  names = _labels(class_names, flagged)
+  margin = _text_width(names) + 26
+  with _style():
+    figure = Figure(dpi=72)
+    (ax,) = _axes(
+      figure, [(margin, cell * classes)], top=6, height=cell * classes, bottom=margin, right=8
+    )
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    for true, predicted in zip(*np.nonzero(counts), strict=True):
+      shade = RIGHT if true == predicted else WRONG
+      opacity = 0.12 + 0.58 * shares[true, predicted]
+      corner = (predicted - 0.5, true - 0.5)
+      ax.add_patch(Rectangle(corner, 1, 1, facecolor=shade, alpha=opacity, linewidth=0))
+      count = str(counts[true, predicted])
+      ax.text(predicted, true, count, ha='center', va='center_baseline', fontsize=size)
+    ax.set_xlim(-0.5, classes - 0.5)
+    ax.set_ylim(classes - 0.5, -0.5)
+    ax.set_xticks(range(classes), names, rotation=90, fontsize=10.5)
+    ax.set_yticks(range(classes), names, fontsize=10.5)
+    ax.set_xticks(np.arange(classes + 1) - 0.5, minor=True)
+    ax.set_yticks(np.arange(classes + 1) - 0.5, minor=True)
+    ax.grid(which='minor', color=GRID, linewidth=0.6)
+    ax.tick_params(which='both', length=0)
+    ax.set_axisbelow(True)
+    ax.set_xlabel('predicted class')
+    ax.set_ylabel('true class')
+    _flag(ax.get_xticklabels() + ax.get_yticklabels(), class_names, flagged)
+    return _svg(figure)
+
+
+def class_bars(
+  f1: Mapping[str, np.ndarray], class_names: Sequence[str], flagged: Iterable[str]
+) -> str:
+  """Per-class F1 [C] of each stage, a column of horizontal bars per stage."""
+  classes, names = len(class_names), _labels(class_names, flagged)
+  left, gap, pitch = _text_width(names) + 14, 34, 19
+  width = min(420.0, (1060 - left) / len(f1) - gap)
+  with _style():
+    figure = Figure(dpi=72)
+    spans = [(left + i * (width + gap), width) for i in range(len(f1))]
+    axes = _axes(figure, spans, top=28, height=classes * pitch, bottom=12, right=gap)
+    for ax, (stage, values) in zip(axes, f1.items(), strict=True):
+      ax.barh(range(classes), np.ones(classes), height=0.66, color=GRID, alpha=0.45)
+      ax.barh(range(classes), values, height=0.66, color=colour(stage), alpha=0.85)
+      for place, value in enumerate(values):
+        ax.text(1.02, place, f'{100 * value:.0f}', va='center_baseline', fontsize=10, color=MUTED)
+      ax.set_title(f'{stage}, mean {100 * np.mean(values):.1f}', loc='left')
+      ax.set_xlim(0, 1)
+      ax.set_ylim(classes - 0.5, -0.5)
+      ax.set_xticks([])
+      ax.set_yticks(range(classes), names if ax is axes[0] else [''] * classes, fontsize=10.5)
+      ax.tick_params(length=0)
+      for spine in ax.spines.values():
+        spine.set_visible(False)
+    _flag(axes[0].get_yticklabels(), class_names, flagged)
+    return _svg(figure)
+
+
+def accuracy_against_size(points: Sequence[tuple[str, str, float, float]]) -> str:
+  """Top-1 against the model's size.
+
+  Args:
+    points: (stage, variant, size in bytes, Top-1 in [0, 1]); variants of a stage are joined.
+  """
+  sizes = np.array([point[2] for point in points], np.float64)
+  accuracies = 100 * np.array([point[3] for point in points])
+  with _style():
+    figure = Figure(dpi=72)
+    (ax,) = _axes(figure, [(60, 890)], top=12, height=290, bottom=46, right=130)
+    ax.set_xscale('log')
+    spare = max(1.6, (sizes.max() / sizes.min()) ** 0.14)  # room for the labels
+    ax.set_xlim(sizes.min() / spare, sizes.max() * 1.3)
+    low = max(0.0, accuracies.min() - 6)
+    ax.set_ylim(low, min(101.5, accuracies.max() + 4))
+    for stage in dict.fromkeys(point[0] for point in points):
+      own = [i for i, point in enumerate(points) if point[0] == stage]
+      ax.plot(sizes[own], accuracies[own], color=colour(stage), linewidth=1, alpha=0.5)
+    for (stage, variant, *_), x, y in zip(points, sizes, accuracies, strict=True):
+      shape = 'o' if variant == 'float32' else 's'
+      ax.plot([x], [y], shape, color=colour(stage), markersize=8, clip_on=False)
+    _label_points(ax, points, sizes, accuracies)
+    ax.set_xlabel('size of the parameters (logarithmic)')
+    ax.set_ylabel('Top-1, %')
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: file_size(value)))
+    ax.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ''))
+    ax.set_xticks(_size_ticks(*ax.get_xlim()))
+    ax.yaxis.set_major_locator(MaxNLocator(6))
+    ax.grid(color=GRID, linewidth=0.7)
+    _bare(ax)
+    return _svg(figure)
+
+
+def file_size(count: float) -> str:
+  """A number of bytes as a person reads it, in powers of 1000."""
+  for unit, scale in (('GB', 1e9), ('MB', 1e6), ('kB', 1e3)):
+    if count >= scale:
+      return f'{count / scale:.3g} {unit}'
+  return f'{count:.0f} B'
+
+
+def _series(rows: Sequence[Mapping], split: str, field: str) -> tuple[np.ndarray, np.ndarray]:
+  last = {
+    row['step']: (row['epoch'], row[field])
+    for row in rows
+    if row['split'] == split and row.get(field) is not None
+  }
+  points = np.array([last[step] for step in sorted(last)], np.float64).reshape(-1, 2)
+  if len(points) > MOST_POINTS:  # means of equal runs of steps: what the eye would do
+    points = np.array([part.mean(axis=0) for part in np.array_split(points, MOST_POINTS)])
+  return points[:, 0], points[:, 1]
+
+
+def _label_points(ax, points, x: np.ndarray, y: np.ndarray) -> None:
+  """A label beside each point, pushed upwards where it would cover another.
+
+  The float32 model is the largest of its stage, so its label stands right and the others' left, off
+  the line that joins them.
+  """
+  spots = ax.transData.transform(np.stack([x, y], axis=1))
+  placed: list[tuple[float, float, float]] = []
+  for i in np.argsort(y, kind='stable'):
+    text = f'{points[i][0]} {points[i][1]}'
+    side = 1 if points[i][1] == 'float32' else -1
+    ends = sorted((spots[i][0] + side * 10, spots[i][0] + side * (10 + 6.5 * len(text))))
+    height = spots[i][1]
+    for left, right, other in sorted(placed, key=lambda label: label[2]):
+      if left < ends[1] and ends[0] < right and abs(height - other) < 15:
+        height = other + 15
+    placed.append((ends[0], ends[1], height))
+    ax.annotate(
+      text,
+      (x[i], y[i]),
+      xytext=(side * 10, height - spots[i][1]),
+      textcoords='offset points',
+      ha='left' if side > 0 else 'right',
+      va='center_baseline',
+    )
+
+
+def _size_ticks(low: float, high: float) -> list[float]:
+  steps = (1, 2, 5) if high / low < 3000 else (1,)
+  ticks = (step * 10.0**power for power, step in itertools.product(range(13), steps))
+  return [tick for tick in ticks if low <= tick <= high]
+
+
+def _axes(figure: Figure, spans, *, top: float, height: float, bottom: float, right: float) -> list:
+  """Axes at given pixels, (left, width) each, and the figure's size around them."""
+  width = spans[-1][0] + spans[-1][1] + right
+  whole = top + height + bottom
+  figure.set_size_inches(width / 72, whole / 72)
+  return [
+    figure.add_axes((left / width, bottom / whole, across / width, height / whole))
+    for left, across in spans
+  ]
+
+
+def _bare(ax) -> None:
+  for side in ('top', 'right', 'left'):
+    ax.spines[side].set_visible(False)
+  ax.tick_params(which='both', length=0)
+
+
+def _labels(class_names: Sequence[str], flagged: Iterable[str]) -> list[str]:
+  marks = [
+    '\N{BLACK UP-POINTING TRIANGLE} ' if name in set(flagged) else '' for name in class_names
+  ]
+  short = [
+    name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + '\N{HORIZONTAL ELLIPSIS}'
+    for name in class_names
+  ]
+  return [mark + name for mark, name in zip(marks, short, strict=True)]
+
+
+def _text_width(labels: Iterable[str]) -> float:
+  return 10 + 6.2 * max(len(label) for label in labels)
+
+
+def _flag(ticks, class_names: Sequence[str], flagged: Iterable[str]) -> None:
+  for tick, name in zip(ticks, itertools.cycle(class_names), strict=False):
+    tick.set_color(ALARM if name in set(flagged) else INK)
+
+
+def _style():
+  return matplotlib.rc_context(STYLE)
+
+
+def _svg(figure: Figure) -> str:
+  """The figure as an <svg> element with no outside reference and identifiers of its own."""
+  buffer = io.StringIO()
+  with warnings.catch_warnings():
+    # The browser draws the text, so it does not matter what Matplotlib's own font lacks.
+    warnings.filterwarnings('ignore', 'Glyph .* missing from font')
+    figure.savefig(buffer, format='svg', metadata={'Date': None})
+  text = buffer.getvalue()
+  text = re.sub(r'<metadata>.*?</metadata>|<!--.*?-->', '', text[text.index('<svg') :], flags=re.S)
+  text = re.sub(r'font-family: [^;\"]*;?', '', text)
+  prefix = f'f{hashlib.sha256(text.encode()).hexdigest()[:8]}-'
+  text = re.sub(r'\bid="', f'id="{prefix}', text)
+  text = re.sub(r'xlink:href="#', f'href="#{prefix}', text).replace('url(#', f'url(#{prefix}')
+  for placeholder, variable in VARIABLES.items():
+    text = text.replace(placeholder, f'var({variable})')
+  width = figure.get_size_inches()[0] * 72
+  return re.sub(
+    r'<svg[^>]*?(viewBox="[^"]*")[^>]*>', rf'<svg \1 style="width:{width:.0f}px">', text, count=1
+  )

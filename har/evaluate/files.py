@@ -1,0 +1,31 @@
+"""Writing a text file whole or not at all."""
+
+import os
+from pathlib import Path
+
+from har.errors import UserError
+
+
+def write_text(path: str | os.PathLike, text: str) -> Path:
+  """Writes `path` so that a reader, or a killed run, sees the old content or the new, never a part.
+
+  Folders are made as needed.
+
+  Raises:
+    UserError: the file cannot be written; what was at `path` is untouched.
+  """
+  path = Path(path)
+  draft = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+      with open(draft, 'w', encoding='utf-8', newline='') as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+      os.replace(draft, path)
+    finally:
+      draft.unlink(missing_ok=True)
+  except OSError as error:
+    raise UserError(f'cannot write {path}: {error.strerror or error}') from error
+  return path

@@ -1,0 +1,128 @@
+"""Evaluates an experiment on its test split; writes results, predictions and the report."""
+
+import platform
+
+import flax
+import jax
+import numpy as np
+
+from har.data import loader
+from har.evaluate import baselines, metrics, report, results
+from har.evaluate.results import Predictions
+from har.train import experiment as experiment_lib
+from har.train import mesh as mesh_lib
+from har.train import predict, step
+from har.train.experiment import Experiment
+
+VARIANT = 'float32'
+
+
+def run(experiment: Experiment, *, command: str) -> dict:
+  """Writes `results.json`, `predictions/` and `report.html`, and prints the results table.
+
+  Args:
+    experiment: whose stages are finished.
+    command: for the report's header.
+
+  Returns:
+    What `results.json` holds.
+
+  Raises:
+    UserError: a stage is not finished, or the workdir cannot be written.
+  """
+  context = experiment.context
+  scores, sizes, facts = {}, {}, {}
+  for name in experiment.stages:
+    variables, facts[name] = experiment_lib.load(experiment, name)
+    leaves = jax.tree.leaves(variables['params'])
+    sizes[name] = (
+      sum(leaf.size for leaf in leaves),
+      sum(leaf.nbytes for leaf in jax.tree.leaves(variables)),
+    )
+    scores[name] = predict_test(experiment, name, variables)
+  predictions = {name: _predictions(experiment, s) for name, s in scores.items()}
+  singles = [n for n, one in experiment.stages.items() if len(one.modalities) == 1]
+  if len(singles) > 1:
+    product = baselines.product({n: scores[n] for n in singles})
+    predictions[report.PRODUCT] = _predictions(experiment, product)
+  table = {
+    'dataset': context.dataset.name,
+    'protocol': experiment.config.dataset.protocol,
+    'seed': experiment.config.seed,
+    'stages': {n: {VARIANT: _metrics(predictions[n])} for n in experiment.stages},
+    'parameters': {n: int(size[0]) for n, size in sizes.items()},
+    'bytes': {n: {VARIANT: int(size[1])} for n, size in sizes.items()},
+    'seconds': {n: round(facts[n]['seconds'], 1) for n in experiment.stages},
+    'baselines': {n: _metrics(p) for n, p in predictions.items() if n == report.PRODUCT},
+    'missing': context.dataset.missing,
+  }
+  if jax.process_index() == 0:
+    _write(experiment, table, predictions, facts, command)
+  return table
+
+
+def predict_test(experiment: Experiment, name: str, variables: dict) -> np.ndarray:
+  """A stage's logits `[N, C]` for the test split, in the split's order."""
+  one, context = experiment.stages[name], experiment.context
+  batches = loader.eval_batches(
+    context.dataset.records(one.modalities),
+    context.splits.test,
+    one.inputs,
+    batch_size=mesh_lib.round_up(context.runtime['eval_batch_size'], context.mesh),
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
+    workers=context.runtime['workers'],
+  )
+  eval_step = jax.jit(step.make_eval_step(one.model, one.preprocess))
+  return predict.predict(eval_step, variables, batches, context.mesh)[0]
+
+
+def _predictions(experiment: Experiment, scores: np.ndarray) -> Predictions:
+  context = experiment.context
+  index, test = context.dataset.index, context.splits.test
+  return Predictions.from_scores(
+    tuple(index.key[test]), index.label[test], scores, context.dataset.class_names
+  )
+
+
+def _metrics(predictions: Predictions) -> dict:
+  # Probabilities rank as the logits do, and are what the CSV holds.
+  return metrics.compute(
+    predictions.probabilities, predictions.labels, len(predictions.class_names)
+  )
+
+
+def _write(experiment, table, predictions, facts, command) -> None:
+  workdir, dataset = experiment.context.workdir, experiment.context.dataset
+  for name, one in predictions.items():
+    results.write_predictions(workdir, name, VARIANT, one)
+  results.write_results(workdir, table)
+  splits = experiment.context.splits
+  page = report.write_report(
+    workdir,
+    table,
+    predictions,
+    report.read_curves(workdir, list(experiment.stages)),
+    abnormal=dataset.metadata.get('abnormal', ()),
+    facts={
+      'Command': command,
+      'Examples': f'{len(splits.train)} train, {len(splits.validation)} validation, '
+      f'{len(splits.test)} test',
+      'Software': f'jax {jax.__version__}, flax {flax.__version__}, '
+      f'Python {platform.python_version()}, {jax.default_backend()}',
+    },
+    notes=[_note(name, one.config, facts[name]) for name, one in experiment.stages.items()],
+  )
+  print(results.text_table(table))
+  print(f'report: {page}')
+
+
+def _note(name: str, config, facts: dict) -> str:
+  start = config['init_from'].replace('stage:', 'stage ').replace('random', 'random values')
+  text = f'Stage {name} started from {start} and took {facts["steps"]} steps'
+  if facts['top1_validation'] is not None:
+    return (
+      f'{text}; its parameters are those of step {facts["best_step"]}, the best on validation '
+      f'(Top-1 {100 * facts["top1_validation"]:.1f}%).'
+    )
+  return f'{text}; its parameters are the last ones.'
