@@ -1,6 +1,6 @@
 """Trains and evaluates an experiment.
 
-  python launch.py --config=configs/demo.py --workdir=runs/demo
+python launch.py --config=configs/demo.py --workdir=runs/demo
 """
 
 import pathlib

@@ -116,9 +116,7 @@ def _save_args(tree: Any, meta: Meta) -> ocp.args.Composite:
 
 def _restore(manager: ocp.CheckpointManager, step: int, like: Any) -> tuple[Any, Meta]:
   abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-  args = ocp.args.Composite(
-    tree=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore()
-  )
+  args = ocp.args.Composite(tree=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore())
   try:
     restored = manager.restore(step, args=args)
   except (ValueError, KeyError, FileNotFoundError, TypeError) as e:

@@ -84,9 +84,7 @@ def train(experiment: Experiment) -> None:
       if checkpoints.finished(context.workdir, name):
         _say(f'{name}: finished before')
         continue
-      variables = stage.initial_variables(
-        one, context.dataset, experiment.stages, context.workdir
-      )
+      variables = stage.initial_variables(one, context.dataset, experiment.stages, context.workdir)
       loop.train_stage(one, context, variables, stop)
       _, meta = load(experiment, name)
       validation = meta['top1_validation']

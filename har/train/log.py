@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import sys
-from typing import Any
 
 import tensorboardX
 import tqdm
@@ -76,16 +75,6 @@ class StageLog:
 def metrics_path(workdir: pathlib.Path, stage: str) -> pathlib.Path:
   """The file of a stage's learning curves."""
   return pathlib.Path(workdir) / 'metrics' / f'{stage}.jsonl'
-
-
-def read_metrics(workdir: pathlib.Path, stage: str) -> list[dict[str, Any]]:
-  """The rows that `StageLog.write` has recorded, oldest first; a half-written last row is left out.
-
-  Returns an empty list if the stage has recorded nothing.
-  """
-  path = metrics_path(workdir, stage)
-  lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-  return [json.loads(line) for line in lines if line.endswith('\n')]
 
 
 def _truncate(path: pathlib.Path, step: int) -> None:

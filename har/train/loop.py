@@ -196,9 +196,7 @@ class _Run:
     rate = optimizers.make_schedule(self.stage.config['optimizer'], self.total_steps)
     log.write('train', i, i / self.steps_per_epoch, **means, learning_rate=float(rate(i - 1)))
 
-  def _validate(
-    self, log: StageLog, i: int, state: TrainState, progress: Progress
-  ) -> Progress:
+  def _validate(self, log: StageLog, i: int, state: TrainState, progress: Progress) -> Progress:
     context, c = self.context, self.stage.config
     variables = inference_variables(state)
     batches = loader.eval_batches(

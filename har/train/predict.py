@@ -31,9 +31,7 @@ def predict(
   logits, labels = [], []
   for batch in batches:
     placed = mesh_lib.put_batch(batch, mesh)
-    out = {
-      'logits': eval_step(variables, placed), 'label': placed['label'], 'mask': placed['mask']
-    }
+    out = {'logits': eval_step(variables, placed), 'label': placed['label'], 'mask': placed['mask']}
     if jax.process_count() > 1:
       host = multihost_utils.process_allgather(out, tiled=True)
     else:

@@ -17,7 +17,6 @@ from har.data.dataset import Dataset
 from har.errors import UserError
 from har.models import registry
 from har.models.mode import INFERENCE
-from har.pretrained import s3d as pretrained_s3d
 from har.train import checkpoints
 
 Variables = dict[str, Any]
@@ -143,6 +142,8 @@ def copy_equal_paths(
 
 
 def _from_published(variables: Variables, stage: Stage, source: str) -> Variables:
+  from har.pretrained import s3d as pretrained_s3d
+
   video = [m for m in stage.modalities if m in ('rgb', 'depth')]
   if len(video) != 1:
     raise UserError(

@@ -134,5 +134,3 @@ def make_eval_step(
     return model.apply(variables, preprocess(batch), INFERENCE)
 
   return step
-
-

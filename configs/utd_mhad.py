@@ -1,0 +1,176 @@
+"""Two-stage training on UTD-MHAD (Chen, Jafari, Kehtarnavaz, ICIP 2015).
+
+  python launch.py --config=configs/utd_mhad.py:modalities=imu+depth --workdir=runs/utd \
+      --raw_dir=PATH_TO_UTD_MHAD
+
+The part after the colon: `modalities`, any of imu, rgb, depth and skeleton joined by + (imu+rgb if
+not given), and `recipe`, `tuned` (ours) or `paper` (Table 1 of Choi et al., arXiv 2211.04331).
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+VIDEO = ('rgb', 'depth')
+RECIPES = ('tuned', 'paper')
+
+
+def get_config(arg: str | None = None) -> ConfigDict:
+  """The experiment for `modalities=...,recipe=...`."""
+  args = base.parse_arg(arg, modalities='imu+rgb', recipe='tuned')
+  modalities = base.parse_modalities(args['modalities'])
+  recipe = base.choose('recipe', args['recipe'], RECIPES)
+  config = base.experiment('utd_mhad', modalities)
+  make = {'tuned': tuned, 'paper': paper}[recipe]
+  for name in modalities:
+    config.inputs[name], config.encoders[name], config.stages[name] = make(name)
+  if len(modalities) > 1:
+    config.stages.fusion = {'tuned': tuned_fusion, 'paper': paper_fusion}[recipe](modalities)
+  config.order = modalities + (('fusion',) if len(modalities) > 1 else ())
+  return config
+
+
+def _video_input(name: str, **changes) -> ConfigDict:
+  config = {'frames': 16, 'resize': 128, 'size': 112}
+  if name == 'rgb':
+    # Kinetics-400 statistics, which torchvision's weights were trained with.
+    config['mean'] = (0.43216, 0.394666, 0.37645)
+    config['std'] = (0.22803, 0.22145, 0.216989)
+  return ConfigDict(config | changes)
+
+
+# The IMU's channels: accelerometer x y z in g, gyroscope x y z in degrees per second.
+IMU_SCALE = {'mean': (0.0,) * 6, 'std': (1.0,) * 3 + (200.0,) * 3}
+
+
+def tuned(name: str) -> tuple[ConfigDict, ConfigDict, ConfigDict]:
+  """Input, encoder and first stage of one modality."""
+  optimizer = {'weight_decay': 0.05, 'warmup': 0.2, 'clip_norm': 1.0}
+  if name == 'imu':
+    return (
+      ConfigDict({'length': 180, 'fit': 'resample', **IMU_SCALE}),
+      ConfigDict({'kind': 'cnn1d_bn', 'dropout': 0.2}),
+      base.stage(
+        [name],
+        learning_rate=3e-3,
+        epochs=150.0,
+        batch_size=64,
+        label_smoothing=0.1,
+        augment={
+          'imu': {
+            'rotation_degrees': 15,
+            'scale': 0.1,
+            'time_warp': 0.2,
+            'crop': 0.1,
+            'jitter': 0.05,
+          }
+        },
+        head={'kind': 'linear', 'dropout': 0.5},
+        optimizer=optimizer,
+      ),
+    )
+  if name == 'skeleton':
+    return (
+      ConfigDict({'length': 64, 'fit': 'resample'}),
+      ConfigDict({'kind': 'tcn'}),
+      base.stage(
+        [name],
+        learning_rate=3e-3,
+        epochs=60.0,
+        batch_size=64,
+        label_smoothing=0.1,
+        augment={
+          'skeleton': {
+            'rotation_degrees': 15,
+            'scale': 0.1,
+            'time_warp': 0.2,
+            'crop': 0.1,
+            'jitter': 0.01,
+          }
+        },
+        head={'kind': 'linear', 'dropout': 0.5},
+        optimizer=optimizer,
+      ),
+    )
+  return (
+    _video_input(name),
+    ConfigDict({'kind': 's3d', 'width': 1.0}),
+    base.stage(
+      [name],
+      learning_rate=1e-3,
+      epochs=60.0,
+      batch_size=16,
+      label_smoothing=0.1,
+      augment={name: {}},
+      head={'kind': 'linear', 'dropout': 0.5},
+      optimizer=optimizer,
+    ),
+  )
+
+
+def tuned_fusion(modalities: tuple[str, ...]) -> ConfigDict:
+  """The second stage: all encoders start from the first."""
+  return _fusion(
+    modalities,
+    learning_rate=1e-3,
+    epochs=30.0,
+    batch_size=32,
+    label_smoothing=0.1,
+    augment={m: tuned(m)[2].augment[m] for m in modalities},
+    head={'kind': 'residual', 'hidden': 256, 'dropout': 0.5},
+    optimizer={'weight_decay': 0.05, 'warmup': 0.1, 'clip_norm': 1.0},
+  )
+
+
+def paper(name: str) -> tuple[ConfigDict, ConfigDict, ConfigDict]:
+  """Table 1 and Section 3 of the paper; a skeleton, which it does not have, is treated as its IMU."""
+  if name in VIDEO:
+    stage = base.stage(
+      [name],
+      learning_rate=1e-3,
+      epochs=50.0,
+      batch_size=16,
+      head={'kind': 'linear', 'dropout': 0.2},
+      optimizer={'name': 'adam', 'weight_decay': 1e-5, 'schedule': 'constant'},
+    )
+    # RGB was sampled at 15 Hz, the camera's own rate; the longest trial has 96 frames.
+    return _video_input(name), ConfigDict({'kind': 's3d', 'width': 1.0}), stage
+  stage = base.stage(
+    [name],
+    learning_rate=1e-4,
+    epochs=300.0,
+    batch_size=128,
+    head={'kind': 'mlp', 'hidden': 256, 'dropout': 0.0},
+    optimizer={'name': 'adam', 'weight_decay': 1e-6, 'schedule': 'constant'},
+  )
+  if name == 'skeleton':
+    return ConfigDict({'length': 128, 'fit': 'pad'}), ConfigDict({'kind': 'tcn'}), stage
+  return (
+    ConfigDict({'length': 326, 'fit': 'pad', **IMU_SCALE}),
+    ConfigDict({'kind': 'cnn1d', 'dropout': 0.1}),
+    stage,
+  )
+
+
+def paper_fusion(modalities: tuple[str, ...]) -> ConfigDict:
+  """Section 3.3: an MLP of two layers; S3D is fine-tuned in Mixed_4c and Mixed_5c."""
+  return _fusion(
+    modalities,
+    learning_rate=5e-4,
+    epochs=50.0,
+    batch_size=16,
+    head={'kind': 'concat_mlp', 'hidden': 256, 'dropout': 0.0},
+    optimizer={'name': 'adam', 'weight_decay': 5e-6, 'schedule': 'constant'},
+  )
+
+
+def _fusion(modalities: tuple[str, ...], **settings) -> ConfigDict:
+  trained = ['head']
+  for name in modalities:
+    trained += [f'{name}/Mixed_4c', f'{name}/Mixed_5c'] if name in VIDEO else [name]
+  return base.stage(
+    modalities,
+    init_from=','.join(f'stage:{m}' for m in modalities),
+    trained=tuple(trained),
+    **settings,
+  )
