@@ -1,0 +1,215 @@
+"""Heads: from the features of one or many modalities to logits.
+
+All heads have one interface, `head(features, mode)` with a dict of `Features` by modality, and go
+through the modalities in alphabetical order. A classifier of one modality's pooled features is
+always the dense layer `head/<modality>/{kernel,bias}`, in 'linear' as in 'decision' and 'residual':
+stage-1 classifiers are carried into such a fusion by copying equal paths.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from har.errors import UserError
+from har.models.layers import dropout
+from har.models.mode import INFERENCE, Mode
+from har.models.types import Features
+
+
+class Linear(nn.Module):
+  """Dropout and one dense layer per modality; the logits of several are added.
+
+  Attributes:
+    num_classes: number of logits.
+    dropout: rate on the pooled features.
+    dtype: accepted for all heads; this one computes in float32.
+  """
+
+  num_classes: int
+  dropout: float = 0.0
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> jax.Array:
+    """Returns logits, float32 `[B, num_classes]`."""
+    return sum(classify(features, self.num_classes, self.dropout, mode).values())
+
+
+class ConcatMLP(nn.Module):
+  """The paper's fusion: pooled features, concatenated, through a perceptron of two layers.
+
+  Attributes:
+    num_classes: number of logits.
+    hidden: units of the hidden layer.
+    dropout: rate on the concatenated features and on the hidden layer.
+    layer_norm: normalise each modality's features first, so that none outweighs another.
+    dtype: of the hidden layer; the logits are float32.
+  """
+
+  num_classes: int
+  hidden: int = 256
+  dropout: float = 0.5
+  layer_norm: bool = False
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> jax.Array:
+    """Returns logits, float32 `[B, num_classes]`."""
+    x = hidden_layer(features, self.hidden, self.dropout, self.layer_norm, self.dtype, mode)
+    return nn.Dense(self.num_classes, name='logits')(x.astype(jnp.float32))
+
+
+class Decision(nn.Module):
+  """A product of experts: weighted log-probabilities of one classifier per modality, added.
+
+  The weights start at 1, so that with stage-1 classifiers it starts as the product of their
+  probabilities.
+
+  Attributes:
+    num_classes: number of logits.
+    dropout: rate on the pooled features.
+    dtype: accepted for all heads; this one computes in float32.
+  """
+
+  num_classes: int
+  dropout: float = 0.0
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> jax.Array:
+    """Returns log-probabilities up to a constant, float32 `[B, num_classes]`."""
+    logits = classify(features, self.num_classes, self.dropout, mode)
+    return sum(
+      self.param(f'weight_{name}', nn.initializers.ones, ()) * nn.log_softmax(x)
+      for name, x in logits.items()
+    )
+
+
+class Residual(nn.Module):
+  """`Decision`, corrected by a perceptron on the concatenated features that starts at zero.
+
+  Attributes:
+    num_classes: number of logits.
+    hidden: units of the hidden layer.
+    dropout: rate on the pooled features and on the hidden layer.
+    layer_norm: normalise each modality's features before the perceptron.
+    dtype: of the hidden layer; the logits are float32.
+  """
+
+  num_classes: int
+  hidden: int = 256
+  dropout: float = 0.5
+  layer_norm: bool = True
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> jax.Array:
+    """Returns log-probabilities up to a constant, float32 `[B, num_classes]`."""
+    experts = classify(features, self.num_classes, self.dropout, mode)
+    product = sum(
+      self.param(f'weight_{name}', nn.initializers.ones, ()) * nn.log_softmax(x)
+      for name, x in experts.items()
+    )
+    x = hidden_layer(features, self.hidden, self.dropout, self.layer_norm, self.dtype, mode)
+    zero = nn.initializers.zeros
+    return product + nn.Dense(self.num_classes, kernel_init=zero, name='logits')(
+      x.astype(jnp.float32)
+    )
+
+
+class Attention(nn.Module):
+  """A small transformer over the feature tokens of all modalities and a class token.
+
+  Attributes:
+    num_classes: number of logits.
+    hidden: width of the tokens, a multiple of `heads`.
+    heads: attention heads.
+    layers: transformer blocks.
+    dropout: rate on the tokens and inside the blocks.
+    dtype: of the blocks; the logits are float32.
+  """
+
+  num_classes: int
+  hidden: int = 128
+  heads: int = 4
+  layers: int = 2
+  dropout: float = 0.3
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> jax.Array:
+    """Returns logits, float32 `[B, num_classes]`."""
+    if self.hidden % self.heads:
+      raise UserError(f'hidden={self.hidden} of the head is not a multiple of heads={self.heads}')
+    embed = nn.initializers.normal(0.02)
+    tokens, masks = [], []
+    for name in sorted(features):
+      x, mask = features[name].sequence, features[name].mask
+      x = nn.LayerNorm(dtype=self.dtype, name=f'{name}_norm')(x)
+      x = nn.Dense(self.hidden, dtype=self.dtype, name=name)(x)
+      x += self.param(f'embedding_{name}', embed, (self.hidden,)).astype(self.dtype)
+      tokens.append(x + sinusoids(x.shape[1], self.hidden).astype(self.dtype))
+      masks.append(jnp.ones(x.shape[:2], bool) if mask is None else mask)
+    batch = tokens[0].shape[0]
+    token = self.param('class_token', embed, (self.hidden,)).astype(self.dtype)
+    x = jnp.concatenate([jnp.broadcast_to(token, (batch, 1, self.hidden)), *tokens], 1)
+    mask = jnp.concatenate([jnp.ones((batch, 1), bool), *masks], 1)[:, None, None]
+    x = dropout(x, self.dropout, mode, name='dropout')
+    for i in range(self.layers):
+      x = self._block(x, mask, mode, i)
+    x = nn.LayerNorm(name='norm')(x[:, 0].astype(jnp.float32))
+    return nn.Dense(self.num_classes, name='logits')(x)
+
+  def _block(self, x, mask, mode, i):
+    y = nn.LayerNorm(dtype=self.dtype, name=f'block_{i}_norm_0')(x)
+    attention = nn.MultiHeadDotProductAttention(
+      self.heads, dtype=self.dtype, name=f'block_{i}_attention'
+    )
+    x += dropout(attention(y, mask=mask), self.dropout, mode, name=f'block_{i}_dropout_0')
+    y = nn.LayerNorm(dtype=self.dtype, name=f'block_{i}_norm_1')(x)
+    y = nn.gelu(nn.Dense(2 * self.hidden, dtype=self.dtype, name=f'block_{i}_dense_0')(y))
+    y = nn.Dense(self.hidden, dtype=self.dtype, name=f'block_{i}_dense_1')(y)
+    return x + dropout(y, self.dropout, mode, name=f'block_{i}_dropout_1')
+
+
+def classify(
+  features: dict[str, Features], num_classes: int, rate: float, mode: Mode
+) -> dict[str, jax.Array]:
+  """One dense layer per modality, named after it; to be called in a compact method.
+
+  Returns:
+    Logits by modality in alphabetical order, float32 `[B, num_classes]`.
+  """
+  logits = {}
+  for name in sorted(features):
+    x = features[name].pooled.astype(jnp.float32)
+    x = dropout(x, rate, mode, name=f'dropout_{name}')
+    logits[name] = nn.Dense(num_classes, name=name)(x)
+  return logits
+
+
+def hidden_layer(
+  features: dict[str, Features], units: int, rate: float, norm: bool, dtype: Any, mode: Mode
+) -> jax.Array:
+  """A dense ReLU layer on the concatenated pooled features; call it in a compact method.
+
+  Returns:
+    `[B, units]`.
+  """
+  names = sorted(features)
+  pooled = {name: features[name].pooled for name in names}
+  if norm:
+    pooled = {n: nn.LayerNorm(dtype=dtype, name=f'norm_{n}')(x) for n, x in pooled.items()}
+  x = jnp.concatenate([pooled[name].astype(dtype) for name in names], -1)
+  x = dropout(x, rate, mode, name='dropout_concat')
+  x = nn.relu(nn.Dense(units, dtype=dtype, name='hidden')(x))
+  return dropout(x, rate, mode, name='dropout_hidden')
+
+
+def sinusoids(length: int, width: int) -> jax.Array:
+  """Position codes of Vaswani et al. (2017), float32 `[length, width]`; width is even."""
+  rates = jnp.exp(-jnp.log(10000.0) * jnp.arange(0, width, 2) / width)
+  angles = jnp.arange(length)[:, None] * rates
+  return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], -1)

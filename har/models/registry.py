@@ -1,0 +1,92 @@
+"""Encoders and heads by the names that configs use."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from har.errors import UserError
+from har.models import fusion, imu, s3d, skeleton
+from har.models.recogniser import Recogniser
+
+ENCODERS: dict[str, type[nn.Module]] = {
+  'cnn1d': imu.Conv1dNet,
+  'cnn1d_bn': imu.Conv1dNetBN,
+  's3d': s3d.S3D,
+  'tcn': skeleton.SkeletonTCN,
+}
+
+HEADS: dict[str, type[nn.Module]] = {
+  'linear': fusion.Linear,
+  'mlp': fusion.ConcatMLP,
+  'concat_mlp': fusion.ConcatMLP,
+  'decision': fusion.Decision,
+  'residual': fusion.Residual,
+  'attention': fusion.Attention,
+}
+
+DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
+
+
+def build(
+  modalities: Iterable[str],
+  encoders_config: Mapping[str, Mapping[str, Any]],
+  head_config: Mapping[str, Any],
+  num_classes: int,
+  dtype: str = 'float32',
+) -> Recogniser:
+  """Builds the model of a stage.
+
+  Args:
+    modalities: names of the modalities that the stage uses.
+    encoders_config: by modality, the `kind` of its encoder (see `ENCODERS`) and its options, which
+      are the attributes of that class.
+    head_config: the `kind` of the head (see `HEADS`) and its options.
+    num_classes: number of logits.
+    dtype: 'float32' or 'bfloat16', of the computation; parameters are float32.
+
+  Returns:
+    A `Recogniser` whose parameters are grouped by modality and `head`.
+
+  Raises:
+    UserError: a modality has no encoder, or a kind, option or dtype is unknown.
+  """
+  if dtype not in DTYPES:
+    raise UserError(f'unknown dtype {dtype!r}: use one of {", ".join(DTYPES)}')
+  encoders = {}
+  for name in sorted(set(modalities)):
+    if name not in encoders_config:
+      known = ', '.join(sorted(encoders_config)) or 'none'
+      raise UserError(f'modality {name!r} has no encoder in the config, which has {known}')
+    encoders[name] = _make(
+      ENCODERS, f'encoders.{name}', encoders_config[name], dtype=DTYPES[dtype], name=name
+    )
+  if not encoders:
+    raise UserError('a model needs at least one modality')
+  head = _make(
+    HEADS, 'head', head_config, num_classes=num_classes, dtype=DTYPES[dtype], name='head'
+  )
+  return Recogniser(encoders, head)
+
+
+def _make(
+  kinds: Mapping[str, type[nn.Module]], where: str, config: Mapping[str, Any], **given: Any
+) -> nn.Module:
+  options = {key: _frozen(value) for key, value in dict(config).items()}
+  kind = options.pop('kind', None)
+  if kind not in kinds:
+    raise UserError(f'unknown {where}.kind {kind!r}: use one of {", ".join(kinds)}')
+  fields = {field.name for field in dataclasses.fields(kinds[kind])}
+  known = sorted(fields - {'parent', 'name'} - set(given))
+  unknown = sorted(set(options) - set(known))
+  if unknown:
+    raise UserError(
+      f'{where}.{unknown[0]} is no option of kind {kind!r}: use one of {", ".join(known)}'
+    )
+  return kinds[kind](**options, **given)
+
+
+def _frozen(value: Any) -> Any:
+  return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value

@@ -1,0 +1,193 @@
+"""S3D: separable 3-D convolutions for video (Xie et al., ECCV 2018), in torchvision's layout."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from har.errors import UserError
+from har.models.conv3d import FORMS, Triple, conv3d, max_pool3d
+from har.models.layers import batch_norm, dropout
+from har.models.mode import INFERENCE, Mode
+from har.models.types import Features
+
+# Channels of branch0, branch1_0, branch1_1, branch2_0, branch2_1, branch3_1 at width 1.
+MIXED = {
+  'Mixed_3b': (64, 96, 128, 16, 32, 32),
+  'Mixed_3c': (128, 128, 192, 32, 96, 64),
+  'Mixed_4b': (192, 96, 208, 16, 48, 64),
+  'Mixed_4c': (160, 112, 224, 24, 64, 64),
+  'Mixed_4d': (128, 128, 256, 24, 64, 64),
+  'Mixed_4e': (112, 144, 288, 32, 64, 64),
+  'Mixed_4f': (256, 160, 320, 32, 128, 128),
+  'Mixed_5b': (256, 160, 320, 32, 128, 128),
+  'Mixed_5c': (384, 192, 384, 48, 128, 128),
+}
+
+
+class Conv3d(nn.Module):
+  """A convolution without bias, its kernel `[kt, kh, kw, in, out]` in float32."""
+
+  features: int
+  kernel: Triple
+  strides: Triple = (1, 1, 1)
+  pads: Triple = (0, 0, 0)
+  form: str = 'folded'
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    shape = (*self.kernel, x.shape[-1], self.features)
+    kernel = self.param('kernel', nn.initializers.he_normal(), shape, jnp.float32)
+    x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+    return conv3d(x, kernel, self.strides, self.pads, self.form)
+
+
+class ConvUnit(nn.Module):
+  """Convolution, batch norm (epsilon 1e-3), ReLU."""
+
+  features: int
+  kernel: Triple = (1, 1, 1)
+  strides: Triple = (1, 1, 1)
+  pads: Triple = (0, 0, 0)
+  form: str = 'folded'
+  momentum: float = 0.9
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array, mode: Mode) -> jax.Array:
+    x = Conv3d(
+      self.features, self.kernel, self.strides, self.pads, self.form, self.dtype, name='conv'
+    )(x)
+    x = batch_norm(x, mode, name='bn', momentum=self.momentum, epsilon=1e-3, dtype=self.dtype)
+    return nn.relu(x)
+
+
+class SeparableUnit(nn.Module):
+  """A 1 x k x k unit, `spatial`, followed by a k x 1 x 1 unit, `temporal`."""
+
+  features: int
+  size: int
+  stride: int = 1
+  form: str = 'folded'
+  momentum: float = 0.9
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array, mode: Mode) -> jax.Array:
+    k, s, p = self.size, self.stride, self.size // 2
+    rest = (self.form, self.momentum, self.dtype)
+    x = ConvUnit(self.features, (1, k, k), (1, s, s), (0, p, p), *rest, name='spatial')(x, mode)
+    return ConvUnit(self.features, (k, 1, 1), (s, 1, 1), (p, 0, 0), *rest, name='temporal')(x, mode)
+
+
+class Mixed(nn.Module):
+  """An inception block of four branches, concatenated in order.
+
+  Attributes:
+    features: channels of branch0, branch1_0, branch1_1, branch2_0, branch2_1 and branch3_1.
+  """
+
+  features: tuple[int, ...]
+  form: str = 'folded'
+  momentum: float = 0.9
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array, mode: Mode) -> jax.Array:
+    rest = {'form': self.form, 'momentum': self.momentum, 'dtype': self.dtype}
+    f0, f10, f11, f20, f21, f31 = self.features
+    y0 = ConvUnit(f0, **rest, name='branch0')(x, mode)
+    y1 = ConvUnit(f10, **rest, name='branch1_0')(x, mode)
+    y1 = SeparableUnit(f11, 3, **rest, name='branch1_1')(y1, mode)
+    y2 = ConvUnit(f20, **rest, name='branch2_0')(x, mode)
+    y2 = SeparableUnit(f21, 3, **rest, name='branch2_1')(y2, mode)
+    y3 = max_pool3d(x, (3, 3, 3), (1, 1, 1), (1, 1, 1), self.form)
+    y3 = ConvUnit(f31, **rest, name='branch3_1')(y3, mode)
+    return jnp.concatenate([y0, y1, y2, y3], -1)
+
+
+class S3D(nn.Module):
+  """S3D without its classifier.
+
+  Layers are named as in the paper, `Conv_1a` to `Mixed_5c`; the branches of an inception block as
+  in torchvision, `branch1_0` for its `branch1.0`. Padding is symmetric, as there. Clips of any
+  length and size go through: the last pool leaves out an axis that has shrunk to one element.
+
+  Attributes:
+    width: factor of all channel counts, which are rounded to multiples of 8; 1 is the paper's.
+    conv: 'folded' or 'plain', see `conv3d`: the same numbers, at other speeds.
+    momentum: of batch norm's running statistics; torchvision's is 0.999, far too slow for the few
+      thousand steps that a small dataset gives.
+    dropout: rate, of whole channels of the last feature map.
+    dtype: of the computation; parameters and batch statistics are float32.
+  """
+
+  width: float = 1.0
+  conv: str = 'folded'
+  momentum: float = 0.9
+  dropout: float = 0.0
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self, x: jax.Array, mask: jax.Array | None = None, mode: Mode = INFERENCE
+  ) -> Features:
+    """Encodes a batch of clips.
+
+    Args:
+      x: float `[B, T, H, W, C]`, normalised.
+      mask: must be None: clips are not padded in time.
+      mode: what runs in training mode.
+
+    Returns:
+      `Features` whose sequence `[B, T', D]` is the mean over the pixels and whose pooled vector
+      the mean over the clip; D = 1024 at width 1, T' = T / 8.
+
+    Raises:
+      UserError: an option is unknown, or `x` is not a batch of clips.
+    """
+    self._check(x, mask)
+    rest = {'form': self.conv, 'momentum': self.momentum, 'dtype': self.dtype}
+
+    def mixed(x, name):
+      features = tuple(scaled(c, self.width) for c in MIXED[name])
+      return Mixed(features, **rest, name=name)(x, mode)
+
+    def pool(x, window, strides, pads):
+      return max_pool3d(x, window, strides, pads, self.conv)
+
+    x = x.astype(self.dtype)
+    x = SeparableUnit(scaled(64, self.width), 7, 2, **rest, name='Conv_1a')(x, mode)
+    x = pool(x, (1, 3, 3), (1, 2, 2), (0, 1, 1))
+    x = ConvUnit(scaled(64, self.width), **rest, name='Conv_2b')(x, mode)
+    x = SeparableUnit(scaled(192, self.width), 3, **rest, name='Conv_2c')(x, mode)
+    x = pool(x, (1, 3, 3), (1, 2, 2), (0, 1, 1))
+    for name in ('Mixed_3b', 'Mixed_3c'):
+      x = mixed(x, name)
+    x = pool(x, (3, 3, 3), (2, 2, 2), (1, 1, 1))
+    for name in ('Mixed_4b', 'Mixed_4c', 'Mixed_4d', 'Mixed_4e', 'Mixed_4f'):
+      x = mixed(x, name)
+    time, height, width = (min(2, n) for n in x.shape[1:4])
+    x = pool(x, (time, height, width), (time, height, width), (0, 0, 0))
+    for name in ('Mixed_5b', 'Mixed_5c'):
+      x = mixed(x, name)
+    x = dropout(x, self.dropout, mode, name='dropout', broadcast=(1, 2, 3))
+    sequence = x.mean((2, 3))
+    return Features(sequence, sequence.mean(1))
+
+  def _check(self, x: jax.Array, mask: jax.Array | None) -> None:
+    if self.conv not in FORMS:
+      raise UserError(f'conv of S3D must be one of {", ".join(FORMS)}, not {self.conv!r}')
+    if not self.width > 0:
+      raise UserError(f'width of S3D must be positive, not {self.width}')
+    if x.ndim != 5 or 0 in x.shape:
+      raise UserError(f'S3D needs clips [B, T, H, W, C], but got an array of shape {x.shape}')
+    if mask is not None:
+      raise UserError('S3D takes no mask: choose frames of the recorded clip instead of padding')
+
+
+def scaled(channels: int, width: float) -> int:
+  """`channels` times `width`, as the nearest multiple of 8 that is at least 8."""
+  return max(8, round(channels * width / 8) * 8)
