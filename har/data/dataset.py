@@ -1,9 +1,7 @@
 """A prepared dataset by name: its index, and random access to the modalities asked for."""
 
 import dataclasses
-import functools
 import importlib
-import importlib.util
 import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -126,7 +124,6 @@ def read_index(builder: Any) -> Index:
   )
 
 
-@functools.cache
 def known() -> tuple[str, ...]:
   """Names of the datasets that have a builder in `data_builders`."""
   package = importlib.import_module('data_builders')

@@ -1,6 +1,7 @@
 """Batches for training and evaluation, with Grain: any step is reached without the ones before."""
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from har.errors import UserError
 Batch = dict[str, np.ndarray]
 
 _PADDING = -1  # stands for an example that is not there
+_MAX_THREADS = 8  # each holds a batch
 
 
 class ReadExample:
@@ -32,10 +34,15 @@ class ReadExample:
     }
     if not self.inputs or len(self.inputs) != len(inputs):
       raise UserError(f'inputs: name any of {", ".join(options.MODALITIES)}, not {list(inputs)}')
+    # Signals are small and come out the same each time, so they are fitted once; clips are not.
+    self._video = bool(set(self.inputs) & set(options.VIDEO))
+    self._ready: dict[int, Batch] = {}
 
   def __call__(self, position: int, rng: np.random.Generator | None = None) -> Batch:
     if position == _PADDING:
       return self._padding()
+    if position in self._ready:
+      return self._ready[position]
     record = self.records[position]
     example: Batch = {'label': np.int32(record['label']), 'mask': np.True_}
     for name, config in self.inputs.items():
@@ -45,6 +52,8 @@ class ReadExample:
         example[name], example[f'{name}_mask'] = sensors.fit(
           record[name], config['length'], config['fit']
         )
+    if not self._video:
+      self._ready[position] = example
     return example
 
   @staticmethod
@@ -52,7 +61,10 @@ class ReadExample:
     chosen = video.choose_frames(len(frames), config['frames'], rng)
     if name == 'rgb':
       return video.rgb_clip(frames, chosen, config['resize'])
-    return video.depth_clip(frames, chosen, config['resize'], config['encode'], config['range'])
+    # The whole person fits the centre crop of evaluation; random crops then shift it.
+    return video.depth_clip(
+      frames, chosen, config['resize'], config['size'], config['encode'], config['range']
+    )
 
   def _padding(self) -> Batch:
     example: Batch = {'label': np.int32(0), 'mask': np.False_}
@@ -80,8 +92,10 @@ def _local_size(batch_size: int, process_count: int) -> int:
 
 
 def _iterate(batches: grain.MapDataset, workers: int) -> Iterator[Batch]:
-  # Batches are the unit of work: each is read by one thread (or process), several at once.
-  reading = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
+  # A batch is read by one thread, several batches at once: image decoders let go of Python's lock.
+  cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+  threads = 2 if workers else min(max(cores, 2), _MAX_THREADS)
+  reading = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 1)
   batches = batches.to_iter_dataset(reading)
   if workers:
     batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
@@ -122,7 +136,8 @@ def train_batches(
     process_index: this process's place among `process_count`; it gets that contiguous part of
       every batch.
     process_count: number of processes that share each batch.
-    workers: processes that read and decode; 0 does it in threads of this one.
+    workers: processes that read and decode (absl's flags have to be parsed, as absl.app.run does);
+      0 does it in threads of this one.
 
   Returns:
     An iterator of batches (see the package's documentation) of `batch_size / process_count`.

@@ -67,14 +67,15 @@ def encode_relative(depth: np.ndarray, reach: float) -> np.ndarray:
     uint8 `[T, H, W]`: 0 without a person, else 1 (`reach` behind the median, or farther) to 255
     (`reach` before it, or nearer).
   """
-  values = depth[depth > 0]
-  if not values.size:
-    return np.zeros(depth.shape, np.uint8)
-  middle = float(np.median(values))
-  table = 128 + (middle - np.arange(int(values.max()) + 1)) * (127 / (1000 * reach))
+  # A histogram is several times quicker than sorting; a quarter of the pixels is plenty.
+  seen = np.bincount(depth[:, ::2, ::2].ravel(), minlength=int(depth.max()) + 1)
+  seen[0] = 0
+  below = np.cumsum(seen)
+  middle = int(np.searchsorted(below, (below[-1] + 1) // 2))
+  table = 128 + (middle - np.arange(len(seen))) * (127 / (1000 * reach))
   table = np.clip(np.rint(table), 1, 255).astype(np.uint8)
   table[0] = 0
-  return table[depth]
+  return np.take(table, depth)
 
 
 ENCODINGS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {'relative': encode_relative}
@@ -85,6 +86,7 @@ def depth_clip(
   frames: Sequence[bytes],
   chosen: np.ndarray,
   size: int,
+  person: int | None = None,
   encode: str = 'relative',
   reach: float = 0.7,
 ) -> np.ndarray:
@@ -93,7 +95,9 @@ def depth_clip(
   Args:
     frames: 16-bit PNG in mm, cropped to the box in which the person moves during the trial.
     chosen: positions in `frames`.
-    size: side of the square; the box keeps its aspect and is centred on zeros.
+    size: side of the square.
+    person: what the box's longer side is scaled to, at most `size` (None: `size`); the box keeps
+      its aspect and is centred on zeros.
     encode: a name in `ENCODINGS`.
     reach: metres, see `encode_relative`.
 
@@ -103,16 +107,16 @@ def depth_clip(
   if encode not in ENCODINGS:
     raise UserError(f'inputs.depth.encode={encode!r}: not one of {", ".join(ENCODINGS)}')
   depth = np.stack([np.asarray(_open(frames[frame])) for frame in chosen])
-  grey = ENCODINGS[encode](depth, reach)
+  pictures = ENCODINGS[encode](depth, reach)
   height, width = depth.shape[1:3]
-  scale = size / max(height, width)
+  scale = (person or size) / max(height, width)
   height, width = max(round(height * scale), 1), max(round(width * scale), 1)
   top, left = (size - height) // 2, (size - width) // 2
   clip = np.zeros((len(chosen), size, size, 3), np.uint8)
-  for i, frame in enumerate(grey):
-    small = Image.fromarray(frame).resize((width, height), Image.Resampling.BILINEAR)
-    small = np.asarray(small)
-    clip[i, top : top + height, left : left + width] = (
-      small if small.ndim == 3 else small[..., None]
-    )
+  room = clip[:, top : top + height, left : left + width]
+  for i, picture in enumerate(pictures):
+    small = Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR)
+    pixels = np.asarray(small)
+    for channel in range(3):  # three strided copies are quicker than one broadcast
+      room[i, ..., channel] = pixels if pixels.ndim == 2 else pixels[..., channel]
   return clip

@@ -112,6 +112,16 @@ def test_depth_of_a_wide_box_is_centred_upright():
   np.testing.assert_array_equal(np.flatnonzero(rows), np.arange(7, 12))
 
 
+def test_the_person_can_be_given_less_than_the_square():
+  clip = video.depth_clip(
+    [encode(np.full((30, 15), 1500, np.uint16), 'PNG')], np.array([0]), 16, 10
+  )
+  seen = clip[0, :, :, 0] > 0
+  np.testing.assert_array_equal(np.flatnonzero(seen.any(axis=1)), np.arange(3, 13))
+  np.testing.assert_array_equal(np.flatnonzero(seen.any(axis=0)), np.arange(5, 10))
+  assert seen[3:13, 5:10].all()
+
+
 def test_wrong_frames_and_encodings():
   with pytest.raises(UserError, match='not an image'):
     video.rgb_clip([b'text'], np.array([0]), 8)
