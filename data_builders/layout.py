@@ -59,7 +59,7 @@ class TrialLayout:
   abnormal: tuple[str, ...] = ()
   rgb_size: tuple[int, int] = (480, 640)
   depth_size: tuple[int, int] = (240, 320)
-  duration_ratio: tuple[float, float] = (0.5, 1.25)
+  duration_ratio: tuple[float, float] = (0.55, 1.25)
 
   def expected(self) -> list[Trial]:
     """Every trial of the complete dataset, by action, subject and repetition."""

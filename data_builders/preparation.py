@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 
+import requests
 import tensorflow_datasets as tfds
 from absl import logging
 
@@ -21,16 +22,14 @@ _INCOMPLETE = 'incomplete.'
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-  """Silences TFDS's log lines, progress bars and messages on stdout."""
+  """Silences TFDS's log lines and its messages on stdout."""
   verbosity = logging.get_verbosity()
   logging.set_verbosity(logging.ERROR)
-  tfds.display_progress_bar(False)
   try:
     with open(os.devnull, 'w') as sink, contextlib.redirect_stdout(sink):
       yield
   finally:
     logging.set_verbosity(verbosity)
-    tfds.display_progress_bar(True)
 
 
 @contextlib.contextmanager
@@ -38,7 +37,15 @@ def _lock(folder: pathlib.Path) -> Iterator[None]:
   """Holds a folder against other processes; the lock goes with the process, however it ends."""
   handle = os.open(folder, os.O_RDONLY)
   try:
-    fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+      fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      if sys.stderr.isatty():
+        print(f'waiting for another process that builds in {folder}', file=sys.stderr)
+      fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError as error:
+      if error.errno not in (errno.ENOLCK, errno.ENOTSUP):  # A file system without locks.
+        raise
     yield
   finally:
     os.close(handle)
@@ -46,7 +53,7 @@ def _lock(folder: pathlib.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def exclusive(root: pathlib.Path, target: pathlib.Path) -> Iterator[None]:
-  """Surrounds the building of the dataset folder `target` under `root`.
+  """Surrounds the building of the dataset folder `target`, ROOT/NAME/CONFIG/VERSION.
 
   Waits for another process that builds under the same root, removes what a killed one left, and on
   failure leaves no trace below `root`.
@@ -58,22 +65,31 @@ def exclusive(root: pathlib.Path, target: pathlib.Path) -> Iterator[None]:
   try:
     root.mkdir(parents=True, exist_ok=True)
     with _lock(root), quiet():
-      for stale in target.parent.glob(f'{_INCOMPLETE}*_{target.name}'):
-        shutil.rmtree(stale)
+      tfds.display_progress_bar(False)
+      _remove_incomplete(root, target)
       try:
         yield
-      except BaseException:
-        _remove_empty(target.parent, root)
-        raise
+      finally:
+        tfds.display_progress_bar(True)
+        _remove_incomplete(root, target)
+        downloads = root / 'downloads'
+        _remove_empty(downloads / 'extracted', downloads / target.relative_to(root).parts[0])
+        _remove_empty(downloads, target.parent, target.parent.parent)
   except OSError as error:
     raise UserError(_cannot_write(root, error)) from error
 
 
-def _remove_empty(folder: pathlib.Path, root: pathlib.Path) -> None:
-  with contextlib.suppress(OSError):  # Not empty, or never made.
-    while folder != root:
+def _remove_incomplete(root: pathlib.Path, target: pathlib.Path) -> None:
+  downloads = root / 'downloads' / target.relative_to(root).parts[0]
+  built = target.parent.glob(f'{_INCOMPLETE}*_{target.name}')
+  for path in [*built, *downloads.glob('*.tmp.*')]:
+    shutil.rmtree(path)
+
+
+def _remove_empty(*folders: pathlib.Path) -> None:
+  for folder in folders:
+    with contextlib.suppress(OSError):  # Not empty, or not there.
       folder.rmdir()
-      folder = folder.parent
 
 
 def _cannot_write(root: pathlib.Path, error: OSError) -> str:
@@ -85,19 +101,24 @@ def _cannot_write(root: pathlib.Path, error: OSError) -> str:
 def download(
   dl_manager: tfds.download.DownloadManager, urls: Mapping[str, str], page: str
 ) -> dict[str, pathlib.Path]:
-  """Downloads archives with TFDS.
+  """Downloads archives with TFDS; its bar is shown on a terminal.
 
   Raises:
     UserError: no network, or the owner's server does not give them.
   """
+  tfds.display_progress_bar(sys.stderr.isatty())
   try:
+    # TFDS itself tries for three minutes before it gives up.
+    requests.head(next(iter(urls.values())), timeout=15, allow_redirects=True).raise_for_status()
     return dl_manager.download(dict(urls))
   except (OSError, tfds.download.DownloadError) as error:
     names = ' '.join(url.rpartition('/')[2] for url in urls.values())
     raise UserError(
-      f'cannot download {names} ({type(error).__name__}); download them from {page} and pass the '
+      f'cannot download {names} ({type(error).__name__}); get them from {page} and pass their '
       'folder as --raw_dir'
     ) from error
+  finally:
+    tfds.display_progress_bar(False)
 
 
 class Progress:

@@ -33,7 +33,11 @@ class _Folder:
     self.path = path
 
   def names(self) -> Iterator[tuple[str, int]]:
-    for path in sorted(self.path.iterdir()):
+    try:
+      paths = sorted(self.path.iterdir())
+    except OSError as error:
+      raise UserError(f'{self.path}: cannot be read ({error.strerror})') from error
+    for path in paths:
       if path.is_dir() and not _is_litter(path.name):
         raise UserError(f'{path}: a folder where only recordings are expected; remove it')
       if path.is_file():

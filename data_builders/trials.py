@@ -111,15 +111,18 @@ class TrialBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       'trial': tfds.features.Scalar(dtype=np.int32),
     }
     if 'imu' in self.modalities:
-      features['imu'] = tfds.features.Tensor(shape=(None, 6), dtype=np.float32)
+      units = 'accelerometer x y z (g), gyroscope x y z (degrees per second)'
+      features['imu'] = tfds.features.Tensor(shape=(None, 6), dtype=np.float32, doc=units)
     if 'rgb' in self.modalities:
-      features['rgb'] = tfds.features.Sequence(tfds.features.Text())
+      features['rgb'] = tfds.features.Sequence(tfds.features.Text(doc='JPEG'))
     if 'depth' in self.modalities:
-      features['depth'] = tfds.features.Sequence(tfds.features.Text())
-      features['depth_box'] = tfds.features.Tensor(shape=(4,), dtype=np.int32)
+      features['depth'] = tfds.features.Sequence(tfds.features.Text(doc='16-bit PNG (mm)'))
+      box = 'y, x, height, width (pixels)'
+      features['depth_box'] = tfds.features.Tensor(shape=(4,), dtype=np.int32, doc=box)
     if 'skeleton' in self.modalities:
       shape = (None, recordings.JOINTS, 3)
-      features['skeleton'] = tfds.features.Tensor(shape=shape, dtype=np.float32)
+      units = 'x, y, z (metres)'
+      features['skeleton'] = tfds.features.Tensor(shape=shape, dtype=np.float32, doc=units)
     metadata = tfds.core.MetadataDict(
       modalities=list(self.modalities),
       rates={m: self.LAYOUT.rates[m] for m in self.modalities},
@@ -157,8 +160,15 @@ class TrialBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       if self.is_prepared():  # By another process, while this one waited.
         self.info.read_from_directory(self.data_dir)
         return
+      if self.data_path.exists():  # TFDS would take it for prepared.
+        raise UserError(f'{self.data_dir}: not a complete dataset; delete it to have it built anew')
       kwargs.setdefault('download_config', tfds.download.DownloadConfig(try_download_gcs=False))
       super().download_and_prepare(**{**kwargs, 'file_format': 'array_record'})
+
+  def is_prepared(self) -> bool:
+    """Whether the dataset has been built."""
+    with preparation.quiet():
+      return super().is_prepared()
 
   def _check_same_trials(self, collection: raw_files.Collection) -> None:
     """A dataset of the available trials goes stale when more become available."""
@@ -168,7 +178,9 @@ class TrialBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         'delete that folder to have it built anew'
       )
 
-  def _obtain(self, dl_manager: tfds.download.DownloadManager, scratch: pathlib.Path):
+  def _obtain(
+    self, dl_manager: tfds.download.DownloadManager, scratch: pathlib.Path
+  ) -> pathlib.Path:
     """Folder with raw files when no `raw_dir` is given.
 
     Args:
