@@ -114,9 +114,10 @@ def fall(t, subject, rng):
   return pose
 
 
-def _stance(steps, subject, rng, leading):
+def _stance(steps, rng):
   """One foot ahead, knees soft."""
   pose = Pose.standing(steps)
+  leading = rng.choice([LEFT, RIGHT])
   depth = rng.uniform(0.12, 0.24)
   pose.hip[:, leading, 0] = depth
   pose.hip[:, 1 - leading, 0] = -depth
@@ -127,58 +128,67 @@ def _stance(steps, subject, rng, leading):
   return pose
 
 
-def _thrust(pose, arms, amount, guard_elbow, guard_lift):
-  """Extends the arms from the chest to the front by `amount` [T] of 0..1."""
+def _strikes(t, subject, rng, rise, back):
+  """How far the arm is out, 0..1, in a series of thrusts; `rise` and `back` are ranges in s."""
+  amount = np.zeros(len(t))
+  start = rng.uniform(0.15, 0.5)
+  while start < t[-1] - 0.55:
+    out, home = rng.uniform(*rise) / subject.tempo, rng.uniform(*back) / subject.tempo
+    size = min(1.0, 0.95 * subject.amplitude * rng.uniform(0.9, 1.1))
+    hold = rng.uniform(0.02, 0.12)
+    amount += size * pulse(t, start, out, hold, home)
+    start += out + hold + home + rng.uniform(0.25, 0.6)
+  return amount
+
+
+def _guard(rng):
+  """Elbow and shoulder flexion of arms held before the chest."""
+  return rng.uniform(1.1, 2.0), rng.uniform(0.15, 0.5)
+
+
+def _thrust(pose, arms, amount, guard):
+  """Extends the arms from the guard (elbow, shoulder angle) to the front by `amount` [T]."""
   amount = amount[:, None]
-  pose.shoulder[:, arms, 0] = guard_lift + (1.5 - guard_lift) * amount
-  pose.elbow[:, arms] = guard_elbow * (1 - amount) + 0.12
+  elbow, lift = guard
+  pose.shoulder[:, arms, 0] = lift + (1.5 - lift) * amount
+  pose.elbow[:, arms] = elbow * (1 - amount) + 0.12
   pose.shoulder[:, arms, 1] = 0.18 - 0.12 * amount
 
 
+def _trunk(pose, amount, hand, rng):
+  """Lean and twist that go with a thrust: alike for blows and shoves."""
+  turn = (1 if hand == RIGHT else -1) * rng.uniform(0.1, 1.0)
+  pose.spine[:, 0] = -0.08 - rng.uniform(0.06, 0.22) * amount
+  pose.spine[:, 1] = turn * (0.4 * amount - 0.15)
+
+
+_FAST = dict(rise=(0.17, 0.28), back=(0.26, 0.4))
+_SLOW = dict(rise=(0.36, 0.52), back=(0.4, 0.55))
+
+
 def punch(t, subject, rng):
-  """Blows with the stronger hand. A left-hander's leave the sensor's arm in its guard."""
+  """Blows with the stronger hand. A left-hander's leave the sensor's arm in its guard, where it is
+  as still as a dozer's."""
   hand = LEFT if subject.left_handed != (rng.uniform() < 0.12) else RIGHT
-  pose = _stance(len(t), subject, rng, 1 - hand)
-  amount = np.zeros(len(t))
-  start = rng.uniform(0.15, 0.5)
-  while start < t[-1] - 0.45:
-    rise = rng.uniform(0.17, 0.27) / subject.tempo
-    back = rng.uniform(0.24, 0.36) / subject.tempo
-    size = min(1.0, 0.95 * subject.amplitude * rng.uniform(0.9, 1.1))
-    amount += size * pulse(t, start, rise, 0.02, back)
-    start += rise + back + rng.uniform(0.25, 0.7)
-  guard_elbow, guard_lift = rng.uniform(1.5, 2.0), rng.uniform(0.2, 0.55)
-  _thrust(pose, BOTH, np.zeros(len(t)), guard_elbow, guard_lift)
-  _thrust(pose, [hand], amount, guard_elbow, guard_lift)
-  turn = 1 if hand == RIGHT else -1
-  pose.spine[:, 1] = turn * (0.45 * amount - 0.15)
-  pose.spine[:, 0] = -0.1 - 0.08 * amount
+  pose = _stance(len(t), rng)
+  amount = _strikes(t, subject, rng, **_FAST)
+  guard = _guard(rng)
+  _thrust(pose, BOTH, 0 * amount, guard)
+  _thrust(pose, [hand], amount, guard)
+  _trunk(pose, amount, hand, rng)
   return pose
 
 
 def push(t, subject, rng):
-  """A shove with one arm or both, slower than a punch on average.
-
-  With both arms only the video tells it from a right-hander's blow, with one arm the tempo does,
-  which the wrist shows best.
-  """
-  both = subject.left_handed or rng.uniform() < 0.5
-  pose = _stance(len(t), subject, rng, LEFT)
-  amount = np.zeros(len(t))
-  start = rng.uniform(0.15, 0.6)
-  while start < t[-1] - 0.6:
-    rise = (rng.uniform(0.2, 0.32) if both else rng.uniform(0.36, 0.5)) / subject.tempo
-    back = rng.uniform(0.3, 0.45) / subject.tempo
-    size = min(1.0, 0.95 * subject.amplitude * rng.uniform(0.9, 1.1))
-    hold = rng.uniform(0.02, 0.2)
-    amount += size * pulse(t, start, rise, hold, back)
-    start += rise + hold + back + rng.uniform(0.2, 0.7)
-  guard_elbow, guard_lift = rng.uniform(1.5, 2.0), rng.uniform(0.2, 0.55)
-  _thrust(pose, BOTH, np.zeros(len(t)), guard_elbow, guard_lift)
-  _thrust(pose, BOTH if both else [RIGHT], amount, guard_elbow, guard_lift)
-  pose.spine[:, 0] = -0.1 - 0.2 * amount
-  pose.spine[:, 1] = 0 if both else 0.35 * amount - 0.1
-  pose.knee += 0.1 * amount[:, None]
+  """A shove. With both arms it is as fast as a blow, and video alone tells them apart; with one it
+  looks like a blow and is slower, which the wrist shows best."""
+  both = subject.left_handed or rng.uniform() < 0.6
+  pose = _stance(len(t), rng)
+  amount = _strikes(t, subject, rng, **(_FAST if both else _SLOW))
+  guard = _guard(rng)
+  _thrust(pose, BOTH, 0 * amount, guard)
+  _thrust(pose, BOTH if both else [RIGHT], amount, guard)
+  _trunk(pose, amount, RIGHT, rng)
   return pose
 
 
@@ -196,13 +206,13 @@ def nod_off(t, subject, rng):
     start += down + up + rng.uniform(0.2, 0.4)
   pose.neck[:, 0] = -0.15 - 0.85 * sink
   pose.spine[:, 0] = -0.1 - 0.3 * sink
-  lift, bend = rng.uniform(0.0, 0.3), rng.uniform(0.1, 1.5)
+  lift, bend = rng.uniform(0.0, 0.5), rng.uniform(0.1, 2.0)
   if rng.uniform() < 0.5:
     pose.seat = 0.27 * subject.height
     pose.hip[:, :, 0], pose.hip[:, :, 1], pose.knee[:] = 1.5, 0.12, 1.5
-    lift, bend = rng.uniform(0.3, 0.5), rng.uniform(0.7, 1.1)
+    lift, bend = rng.uniform(0.25, 0.5), rng.uniform(0.6, 2.0)
   pose.shoulder[:, :, 0], pose.shoulder[:, :, 1], pose.elbow[:] = lift, 0.12, bend
-  if rng.uniform() < 0.5:
+  if rng.uniform() < 0.6:
     slip = ramp(t, rng.uniform(0.3, 0.6) * t[-1], rng.uniform(0.35, 0.6))
     hand = rng.choice([LEFT, RIGHT])
     pose.shoulder[:, hand, 0] += (rng.uniform(-0.25, 0.0) - lift) * slip

@@ -85,6 +85,10 @@ class Figure:
   head: np.ndarray
   chest: np.ndarray
 
+  def at(self, instants: slice) -> 'Figure':
+    """The figure at some of its instants."""
+    return Figure(*(getattr(self, f.name)[instants] for f in dataclasses.fields(self)))
+
 
 def rotation(axis: int, angle: np.ndarray | float) -> np.ndarray:
   """Rotations [..., 3, 3] by `angle` [...] about coordinate axis 0, 1 or 2."""

@@ -9,16 +9,17 @@ per video frame). A trial depends on the seed and its own numbers only.
 """
 
 import dataclasses
+import itertools
 import pathlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import av
 import numpy as np
 import scipy.io
 from absl import app, flags
 
-from data_builders.stickman import actions, imu, people, render
+from data_builders.stickman import actions, imu, people, render, scene
 from data_builders.stickman.body import INDEX, RIGHT, solve
 from har.errors import UserError
 
@@ -27,51 +28,72 @@ TRIALS = tuple(range(1, 5))
 VIDEO_RATE = 15
 IMU_RATE = 50
 MOTION_RATE = 300  # a multiple of both
+_IMU_NOISE = (0.012, 0.6)  # g and deg/s
+_SKELETON_NOISE = 0.006  # metres
+FOLDERS = {'imu': 'Inertial', 'rgb': 'RGB', 'skeleton': 'Skeleton'}
 
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
-  """One trial: `rgb` uint8 [N, H, W, 3], `inertial` [T, 6] g and deg/s, `skeleton` [N, 20, 3] m."""
+  """One trial.
 
-  rgb: np.ndarray
-  inertial: np.ndarray
-  skeleton: np.ndarray
-
-
-def record(action: str, subject: int, trial: int, *, seed: int = 0, scale: int = 1) -> Recording:
-  """Performs and records one trial.
-
-  Args:
-    action: one of `actions.ACTIONS`.
-    subject: number of the subject, from 1.
-    trial: number of the trial, from 1.
-    seed: of the whole dataset.
-    scale: multiplies the picture's size.
+  Attributes:
+    imu: float64 [T, 6], g and deg/s at `IMU_RATE`.
+    skeleton: float64 [N, 20, 3], metres in camera axes at `VIDEO_RATE`.
+    rgb: uint8 [N, H, W, 3] at `VIDEO_RATE`, or None where it was not asked for.
   """
+
+  imu: np.ndarray
+  skeleton: np.ndarray
+  rgb: np.ndarray | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Set:
+  """A subject in their room, before the camera, with the room's picture."""
+
+  number: int
+  seed: int
+  person: people.Subject
+  camera: scene.Camera
+  background: np.ndarray
+
+
+def make_set(subject: int, *, seed: int = 0, scale: int = 1) -> Set:
+  """Prepares a subject (from 1) to be recorded; `scale` multiplies the picture's size."""
   person = people.make_subject(subject, seed)
-  rng = np.random.default_rng([seed, subject, actions.ACTIONS.index(action) + 1, trial])
+  camera = scene.make_camera(person, scene.WIDTH * scale, scene.HEIGHT * scale)
+  return Set(subject, seed, person, camera, scene.room(person, camera))
+
+
+def record(place: Set, action: str, trial: int, *, film: bool = True) -> Recording:
+  """Performs and records one trial (from 1) of one of `actions.ACTIONS`; draws it if `film`."""
+  person = place.person
+  label = actions.ACTIONS.index(action) + 1
+  rng = np.random.default_rng([place.seed, place.number, label, trial])
   frames = int(rng.integers(33, 43))
   heading = rng.choice([-1, 1]) * (person.view + np.deg2rad(rng.uniform(-8, 8)))
   # One extra instant on either side, which the second difference uses up.
   instants = np.arange(-1, frames * MOTION_RATE // VIDEO_RATE + 1) / MOTION_RATE
   pose = actions.perform(action, instants, person, rng)
   figure = solve(pose, person.height, heading, MOTION_RATE)
-  inertial = imu.measure(
+  measured = imu.measure(
     figure.joints[:, INDEX['right_wrist']],
     figure.forearms[:, RIGHT],
     rate=MOTION_RATE,
     stride=MOTION_RATE // IMU_RATE,
     mounting=person.mounting + rng.normal(0, 0.05, 3),
     bias=person.bias,
-    noise=(0.012, 0.6),
+    noise=_IMU_NOISE,
     rng=rng,
   )
-  shots = slice(1, -1, MOTION_RATE // VIDEO_RATE)
-  filmed = type(figure)(*(getattr(figure, f.name)[shots] for f in dataclasses.fields(figure)))
-  camera = render.make_camera(person, render.WIDTH * scale, render.HEIGHT * scale)
-  rgb = render.render(filmed, person, camera, rng, seat=pose.seat)
-  tracked = camera.see(filmed.joints) + rng.normal(0, 0.006, filmed.joints.shape)
-  return Recording(rgb, inertial, tracked)
+  filmed = figure.at(slice(1, -1, MOTION_RATE // VIDEO_RATE))
+  tracked = place.camera.see(filmed.joints)
+  tracked += rng.normal(0, _SKELETON_NOISE, tracked.shape)
+  rgb = None
+  if film:
+    rgb = render.render(filmed, person, place.camera, place.background, rng, seat=pose.seat)
+  return Recording(measured, tracked, rgb)
 
 
 def write_avi(path: pathlib.Path, frames: np.ndarray) -> None:
@@ -87,14 +109,32 @@ def write_avi(path: pathlib.Path, frames: np.ndarray) -> None:
     container.mux(stream.encode(None))
 
 
+def _write(out: pathlib.Path, key: str, recording: Recording, modalities: Sequence[str]) -> None:
+  if 'imu' in modalities:
+    scipy.io.savemat(out / 'Inertial' / f'{key}_inertial.mat', {'d_iner': recording.imu})
+  if 'skeleton' in modalities:
+    joints = np.moveaxis(recording.skeleton, 0, 2)
+    scipy.io.savemat(out / 'Skeleton' / f'{key}_skeleton.mat', {'d_skel': joints})
+  if recording.rgb is not None:
+    write_avi(out / 'RGB' / f'{key}_color.avi', recording.rgb)
+
+
 def write_raw(
   out_dir: str | pathlib.Path,
   *,
-  subjects: Iterable[int] = SUBJECTS,
-  trials: Iterable[int] = TRIALS,
+  subjects: Sequence[int] = SUBJECTS,
+  trials: Sequence[int] = TRIALS,
+  modalities: Sequence[str] = tuple(FOLDERS),
   seed: int = 0,
 ) -> None:
   """Writes the raw files of all actions for these subjects and trials below `out_dir`.
+
+  Args:
+    out_dir: a new or empty folder.
+    subjects: numbers from 1.
+    trials: numbers from 1.
+    modalities: any of 'imu', 'rgb', 'skeleton'; a file's content does not depend on the choice.
+    seed: of the whole dataset.
 
   Raises:
     UserError: `out_dir` is a file or is not empty.
@@ -104,19 +144,13 @@ def write_raw(
     raise UserError(f'{out} is a file; give a new or empty folder')
   if out.is_dir() and any(out.iterdir()):
     raise UserError(f'{out} is not empty; give a new or empty folder')
-  for name in ('RGB', 'Inertial', 'Skeleton'):
-    (out / name).mkdir(parents=True, exist_ok=True)
-  trials = tuple(trials)
+  for modality in modalities:
+    (out / FOLDERS[modality]).mkdir(parents=True, exist_ok=True)
   for subject in subjects:
-    for label, action in enumerate(actions.ACTIONS, start=1):
-      for trial in trials:
-        key = f'a{label}_s{subject}_t{trial}'
-        recording = record(action, subject, trial, seed=seed)
-        write_avi(out / 'RGB' / f'{key}_color.avi', recording.rgb)
-        path = out / 'Inertial' / f'{key}_inertial.mat'
-        scipy.io.savemat(path, {'d_iner': recording.inertial})
-        joints = np.moveaxis(recording.skeleton, 0, 2)
-        scipy.io.savemat(out / 'Skeleton' / f'{key}_skeleton.mat', {'d_skel': joints})
+    place = make_set(subject, seed=seed)
+    for (label, action), trial in itertools.product(enumerate(actions.ACTIONS, 1), trials):
+      recording = record(place, action, trial, film='rgb' in modalities)
+      _write(out, f'a{label}_s{subject}_t{trial}', recording, modalities)
 
 
 _OUT = flags.DEFINE_string('out', None, 'New or empty folder for the raw files.', required=True)

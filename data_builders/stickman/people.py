@@ -5,8 +5,8 @@ import dataclasses
 
 import numpy as np
 
-# Half of the left-handers falls on each side of the odd/even split.
-LEFT_HANDED = (3, 6)
+# As many on each side of the odd/even split.
+LEFT_HANDED = (2, 3, 6, 7)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,7 @@ def make_subject(number: int, seed: int) -> Subject:
     camera=(rng.uniform(0.95, 1.3), rng.uniform(3.3, 3.8), rng.uniform(0.02, 0.1)),
     light=light / np.linalg.norm(light),
     ambient=rng.uniform(0.42, 0.62),
-    exposure=rng.uniform(0.85, 1.12),
+    exposure=rng.uniform(1.0, 1.2),
     mounting=rng.normal(0, 0.12, 3),
     bias=np.concatenate([rng.normal(0, 0.015, 3), rng.normal(0, 1.2, 3)]),
     build=rng.uniform(0.9, 1.15),
@@ -77,7 +77,7 @@ def make_subject(number: int, seed: int) -> Subject:
       'shirt': _colour(shirt_hue, rng.uniform(0.55, 0.85), rng.uniform(0.6, 0.95)),
       'trousers': _colour(rng.uniform(0.55, 0.7), rng.uniform(0.15, 0.5), rng.uniform(0.2, 0.4)),
       'shoes': _colour(rng.uniform(), 0.3, rng.uniform(0.12, 0.9)),
-      'wall': _colour(wall_hue, rng.uniform(0.08, 0.25), rng.uniform(0.62, 0.85)),
+      'wall': _colour(wall_hue, rng.uniform(0.08, 0.25), rng.uniform(0.62, 0.82)),
       'floor': _colour(rng.uniform(0.05, 0.12), rng.uniform(0.25, 0.5), rng.uniform(0.4, 0.62)),
     },
     room=int(rng.integers(2**31)),
