@@ -1,7 +1,9 @@
 """Batches for training and evaluation, with Grain: any step is reached without the ones before."""
 
+import functools
 import math
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -79,6 +81,30 @@ class ReadExample:
     return example
 
 
+@functools.lru_cache(maxsize=4)
+def _permutation(seed: int, epoch: int, count: int) -> np.ndarray:
+  return np.random.default_rng((seed, epoch)).permutation(count)
+
+
+class _Epochs:
+  """All epochs' orders one after the other, at random access (see `train_batches`).
+
+  Grain's own shuffle computes each index by a cipher, which takes longer than reading a signal, and
+  its seeds s and s + 1 share all epochs but one.
+  """
+
+  def __init__(self, positions: np.ndarray, seed: int):
+    self.positions = positions
+    self.seed = seed
+
+  def __len__(self) -> int:
+    return sys.maxsize
+
+  def __getitem__(self, i: int) -> int:
+    epoch, place = divmod(i, len(self.positions))
+    return int(self.positions[_permutation(self.seed, epoch, len(self.positions))[place]])
+
+
 def _stack(examples: Sequence[Batch]) -> Batch:
   return {name: np.stack([e[name] for e in examples]) for name in examples[0]}
 
@@ -148,10 +174,8 @@ def train_batches(
   local = _local_size(batch_size, process_count)
   if not len(positions):
     raise UserError('no trial to train on')
-  # Grain shuffles epoch e by `seed + e`; seeds 0 and 1 would share all orders but one.
-  order_seed, example_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2))
-  examples = grain.MapDataset.source(np.asarray(positions)).shuffle(seed=order_seed).repeat()
-  examples = examples.random_map(ReadExample(records, inputs), seed=example_seed)
+  examples = grain.MapDataset.source(_Epochs(np.asarray(positions), seed))
+  examples = examples.random_map(ReadExample(records, inputs), seed=seed)
   # In batches of the local size, global batch k is local batches k * count ... k * count + count-1.
   batches = examples.batch(local, batch_fn=_stack)
   return _iterate(batches[start_step * process_count + process_index :: process_count], workers)
