@@ -153,20 +153,19 @@ def write_raw(
       _write(out, f'a{label}_s{subject}_t{trial}', recording, modalities)
 
 
-_OUT = flags.DEFINE_string('out', None, 'New or empty folder for the raw files.', required=True)
-_SEED = flags.DEFINE_integer('seed', 0, 'Seed of the whole dataset.', lower_bound=0)
-
-
 def main(argv: list[str]) -> None:
   """Entry point of the command line."""
   if len(argv) > 1:
     raise app.UsageError(f'unexpected argument {argv[1]!r}')
   try:
-    write_raw(_OUT.value, seed=_SEED.value)
+    write_raw(flags.FLAGS.out, seed=flags.FLAGS.seed)
   except UserError as error:
     print(error, file=sys.stderr)
     sys.exit(2)
 
 
 if __name__ == '__main__':
+  # Defined here only, to keep them out of programs that import this module.
+  flags.DEFINE_string('out', None, 'New or empty folder for the raw files.', required=True)
+  flags.DEFINE_integer('seed', 0, 'Seed of the whole dataset.', lower_bound=0)
   app.run(main)
