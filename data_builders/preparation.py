@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import pathlib
+import re
 import shutil
 import sys
 import time
@@ -18,6 +19,8 @@ from har.errors import UserError
 
 # TFDS builds in PARENT/incomplete.RANDOM_VERSION and renames that folder when all is written.
 _INCOMPLETE = 'incomplete.'
+# The array_record library's words for a full disk and its like.
+_WRITE_FAILURE = re.compile(r'\w+\(\) failed: ([^;]+); (?:writing|opening)')
 
 
 @contextlib.contextmanager
@@ -76,7 +79,12 @@ def exclusive(root: pathlib.Path, target: pathlib.Path) -> Iterator[None]:
         _remove_empty(downloads / 'extracted', downloads / target.relative_to(root).parts[0])
         _remove_empty(downloads, target.parent, target.parent.parent)
   except OSError as error:
-    raise UserError(_cannot_write(root, error)) from error
+    raise UserError(_cannot_write(error.filename or root, error.strerror or error)) from error
+  except RuntimeError as error:
+    failure = _WRITE_FAILURE.search(str(error))
+    if not failure:
+      raise
+    raise UserError(_cannot_write(root, failure[1])) from error
 
 
 def _remove_incomplete(root: pathlib.Path, target: pathlib.Path) -> None:
@@ -92,10 +100,9 @@ def _remove_empty(*folders: pathlib.Path) -> None:
       folder.rmdir()
 
 
-def _cannot_write(root: pathlib.Path, error: OSError) -> str:
-  hint = 'free some space or pass another --data_dir' if error.errno == errno.ENOSPC else ''
-  hint = hint or 'pass a writable folder as --data_dir'
-  return f'{error.filename or root}: cannot be written ({error.strerror or error}); {hint}'
+def _cannot_write(path: object, reason: object) -> str:
+  reason = ' '.join(str(reason).split())
+  return f'{path}: cannot be written ({reason}); free some space there or pass another --data_dir'
 
 
 def download(

@@ -101,10 +101,13 @@ def read_rgb(data: bytes, where: str, layout: TrialLayout) -> list[av.VideoFrame
     with av.open(io.BytesIO(data)) as container:
       if not container.streams.video:
         raise UserError(f'{where}: has no video stream')
-      declared = container.streams.video[0].frames
-      frames = list(container.decode(video=0))
-  except (av.FFmpegError, ValueError) as error:
-    raise UserError(f'{where}: not a readable video ({_one_line(error)})') from error
+      stream = container.streams.video[0]
+      declared = stream.frames
+      # By default FFmpeg paints over damaged parts of a picture and goes on.
+      stream.codec_context.options = {'err_detect': 'explode'}
+      frames = list(container.decode(stream))
+  except av.FFmpegError as error:
+    raise UserError(f'{where}: not a readable video ({error.strerror})') from error
   if len(frames) < MIN_LENGTH:
     raise UserError(f'{where}: has {len(frames)} frames, fewer than {MIN_LENGTH}')
   if declared and declared != len(frames):
