@@ -212,22 +212,35 @@ def _crop(x: jax.Array, offset: jax.Array, size: int) -> jax.Array:
   return jax.vmap(cut)(x, offset)
 
 
+def _read_rows(x: jax.Array, position: jax.Array) -> jax.Array:
+  """Reads rows of `[T, H, R]` at float positions `[S]`, linearly interpolated, zero outside."""
+  left = jnp.floor(position)
+  weight = (position - left)[:, None]
+
+  def take(row):
+    inside = (row >= 0) & (row < x.shape[1])
+    return jnp.where(inside[:, None], x[:, jnp.clip(row, 0, x.shape[1] - 1)], 0)
+
+  left = left.astype(jnp.int32)
+  return take(left) * (1 - weight) + take(left + 1) * weight
+
+
 def _zoom(x: jax.Array, offset: jax.Array, zoom: jax.Array, size: int) -> jax.Array:
-  """Like `_crop`, of a clip enlarged by `zoom` `[B]` about the crop's centre; outside is zero."""
+  """Like `_crop`, of a clip enlarged by `zoom` `[B]` about the crop's centre; outside is zero.
+
+  Rows, then columns as rows of the transposed picture: on CPU three times quicker than
+  `jax.image.scale_and_translate`'s products with weight matrices.
+  """
 
   def sample(clip, at, factor):
-    # output pixel = input pixel * factor + translation
-    translation = size / 2 - (at + size / 2) * factor
-    return jax.image.scale_and_translate(
-      clip,
-      (clip.shape[0], size, size, clip.shape[-1]),
-      spatial_dims=(1, 2),
-      scale=jnp.stack([factor, factor]),
-      translation=translation,
-      method='linear',
-    )
+    frames, height, width, channels = clip.shape
+    position = (jnp.arange(size) + 0.5 - size / 2) / factor + at[:, None] + size / 2 - 0.5
+    rows = _read_rows(clip.reshape(frames, height, -1), position[0])
+    rows = rows.reshape(frames, size, width, channels).swapaxes(1, 2)
+    columns = _read_rows(rows.reshape(frames, width, -1), position[1])
+    return columns.reshape(frames, size, size, channels).swapaxes(1, 2)
 
-  return jax.vmap(sample)(x.astype(jnp.float32), offset.astype(jnp.float32), zoom)
+  return jax.vmap(sample)(x, offset, zoom)
 
 
 def _video(name, batch, config, key, augment, flip_safe):

@@ -52,7 +52,9 @@ def rgb_clip(frames: Sequence[bytes], chosen: np.ndarray, size: int) -> np.ndarr
     side = min(image.size)
     left, top = (image.width - side) / 2, (image.height - side) / 2
     box = (left, top, left + side, top + side)
-    clip[i] = image.convert('RGB').resize((size, size), Image.Resampling.BILINEAR, box=box)
+    if image.mode != 'RGB':
+      image = image.convert('RGB')
+    clip[i] = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
   return clip
 
 

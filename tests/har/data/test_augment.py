@@ -192,15 +192,26 @@ class TestVideo:
     out = augment._zoom(clip, offset, jnp.ones(3), 12)
     np.testing.assert_allclose(out, augment._crop(clip, offset, 12), atol=1e-2)
 
-  def test_zoom_enlarges_about_the_centre(self):
-    side = np.zeros((1, 1, 32, 32, 3), np.uint8)
-    side[:, :, 12:20, 12:20] = 200
-    centre = jnp.array([[0, 0]])
-    areas = [
-      float((augment._zoom(jnp.asarray(side), centre, jnp.array([z]), 32) > 100).mean())
-      for z in (0.75, 1.0, 1.5)
-    ]
-    np.testing.assert_allclose(areas, [36 / 1024, 64 / 1024, 144 / 1024], atol=1e-6)
+  def test_zoom_agrees_with_jax_when_enlarging(self):
+    clip = jnp.asarray(video_batch(batch=1, side=20)['rgb'])
+    out = augment._zoom(clip, jnp.array([[1, 5]]), jnp.array([1.4]), 12)
+    translation = 6 - (jnp.array([1.0, 5.0]) + 6) * 1.4
+    expected = jax.image.scale_and_translate(
+      clip[0].astype(jnp.float32), (3, 12, 12, 3), (1, 2), jnp.full(2, 1.4), translation, 'linear'
+    )
+    np.testing.assert_allclose(out[0], expected, atol=1e-2)
+
+  @pytest.mark.parametrize(('zoom', 'side'), [(0.75, 6), (1.0, 8), (1.5, 12)])
+  def test_zoom_is_about_the_centre_with_zeros_around(self, zoom, side):
+    clip = np.zeros((1, 1, 32, 32, 3), np.uint8)
+    clip[:, :, 12:20, 12:20] = 200
+    out = augment._zoom(jnp.asarray(clip), jnp.array([[0, 0]]), jnp.array([zoom]), 32)
+    seen = np.asarray(out)[0, 0, :, :, 0] > 100
+    edge = 16 - side // 2
+    assert seen[edge:-edge, edge:-edge].all()
+    assert seen.sum() == side**2
+    white = augment._zoom(jnp.full_like(clip, 255), jnp.array([[0, 0]]), jnp.array([zoom]), 32)
+    assert (float(white[0, 0, 0, 0, 0]) == 0) == (zoom < 0.9)
 
   def test_brightness_and_contrast_are_one_draw_a_clip(self):
     batch = video_batch(batch=32)

@@ -17,7 +17,7 @@ def test_defaults_are_filled_in():
 def test_config_dicts_are_taken():
   config = ml_collections.ConfigDict({'frames': 8, 'mean': (0.4, 0.4, 0.4)})
   merged = options.input_options(config, 'rgb')
-  assert (merged['frames'], merged['size']) == (8, 112)
+  assert (merged['frames'], merged['resize'], merged['size']) == (8, 120, 112)
   assert tuple(merged['mean']) == (0.4, 0.4, 0.4)
 
 
