@@ -143,7 +143,7 @@ def _strikes(t, subject, rng, rise, back):
 
 def _guard(rng):
   """Elbow and shoulder flexion of arms held before the chest."""
-  return rng.uniform(1.1, 2.0), rng.uniform(0.15, 0.5)
+  return rng.uniform(1.5, 2.1), rng.uniform(0.1, 0.45)
 
 
 def _thrust(pose, arms, amount, guard):
