@@ -1,0 +1,112 @@
+"""Writes small raw files in UTD-MHAD's names and formats."""
+
+import io
+import pathlib
+import zipfile
+from collections.abc import Iterable, Sequence
+
+import av
+import numpy as np
+import scipy.io
+
+from data_builders import raw_files
+from data_builders.layout import Trial, TrialLayout
+
+RATES = {'imu': 50.0, 'rgb': 15.0, 'depth': 20.0, 'skeleton': 20.0}
+LAYOUT = TrialLayout(
+  name='tiny',
+  actions=('wave', 'clap'),
+  subjects=(1, 2),
+  trials=(1, 2),
+  rates=RATES,
+  train_subjects=(1,),
+  absent=('a2_s2_t2',),
+  flip_sensitive=('wave',),
+  abnormal=('clap',),
+  rgb_size=(24, 32),
+  depth_size=(24, 32),
+)
+SECONDS = 0.4
+
+
+def matrix(variable: str, array: np.ndarray) -> bytes:
+  buffer = io.BytesIO()
+  scipy.io.savemat(buffer, {variable: np.asarray(array, np.float64)}, do_compression=True)
+  return buffer.getvalue()
+
+
+def avi(frames: Sequence[np.ndarray], codec: str = 'mjpeg', pixels: str = 'yuvj420p') -> bytes:
+  buffer = io.BytesIO()
+  with av.open(buffer, 'w', format='avi') as container:
+    stream = container.add_stream(codec, rate=15)
+    stream.height, stream.width = frames[0].shape[:2]
+    stream.pix_fmt = pixels
+    for frame in frames:
+      container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
+    container.mux(stream.encode())
+  return buffer.getvalue()
+
+
+def imu(trial: Trial) -> np.ndarray:
+  """[T, 6], its values telling the trial."""
+  t = np.arange(round(SECONDS * RATES['imu']))[:, None]
+  return trial.action + 0.1 * trial.subject + 0.01 * trial.trial + 0.001 * t + np.arange(6)
+
+
+def skeleton(trial: Trial) -> np.ndarray:
+  """[20, 3, T]"""
+  length = round(SECONDS * RATES['skeleton'])
+  return np.random.default_rng(trial).normal(size=(20, 3, length))
+
+
+def depth(trial: Trial, size: tuple[int, int] = LAYOUT.depth_size) -> np.ndarray:
+  """[H, W, T] mm; not zero in rows 3 to 9 and columns 5 to 14 only."""
+  video = np.zeros((*size, round(SECONDS * RATES['depth'])))
+  body = np.random.default_rng(trial).integers(0, 2**16, (7, 10, video.shape[2]))
+  body[0, 0, 0] = body[6, 9, 1] = 2**16 - 1
+  video[3:10, 5:15] = body
+  return video
+
+
+def rgb(trial: Trial, size: tuple[int, int] = LAYOUT.rgb_size) -> list[np.ndarray]:
+  """T pictures of one colour, brighter from frame to frame."""
+  count = round(SECONDS * RATES['rgb'])
+  return [np.full((*size, 3), 40 * trial.action + 10 * t, np.uint8) for t in range(count)]
+
+
+def content(modality: str, trial: Trial) -> bytes:
+  match modality:
+    case 'imu':
+      return matrix('d_iner', imu(trial))
+    case 'skeleton':
+      return matrix('d_skel', skeleton(trial))
+    case 'depth':
+      return matrix('d_depth', depth(trial))
+    case _:
+      return avi(rgb(trial))
+
+
+def file_name(modality: str, trial: Trial) -> str:
+  return trial.key + raw_files.SUFFIXES[modality]
+
+
+def write_folder(
+  raw_dir: pathlib.Path, modality: str, trials: Iterable[Trial] | None = None
+) -> pathlib.Path:
+  """Writes the files of one modality, of all the tiny layout's trials if none are given."""
+  folder = raw_dir / raw_files.FOLDERS[modality]
+  folder.mkdir(parents=True)
+  for trial in LAYOUT.expected() if trials is None else trials:
+    (folder / file_name(modality, trial)).write_bytes(content(modality, trial))
+  return folder
+
+
+def zip_folder(folder: pathlib.Path) -> pathlib.Path:
+  """Replaces a folder by the archive that the owner would distribute."""
+  archive = folder.with_name(f'{folder.name}.zip')
+  with zipfile.ZipFile(archive, 'w') as target:
+    for path in sorted(folder.iterdir()):
+      target.write(path, f'{folder.name}/{path.name}')
+      path.unlink()
+  folder.rmdir()
+  return archive

@@ -1,0 +1,248 @@
+import errno
+import io
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from data_builders import trials
+from data_builders.layout import MODALITIES, Trial
+from har.errors import UserError
+from tests.data_builders import raw_trees
+from tests.data_builders.raw_trees import LAYOUT, write_folder, zip_folder
+
+
+class Tiny(trials.TrialBuilder, skip_registration=True):
+  """The tiny layout; without a raw_dir it writes its own files."""
+
+  name = 'tiny'
+  LAYOUT = LAYOUT
+
+  def _obtain(self, dl_manager, scratch):
+    for modality in self.modalities:
+      write_folder(scratch, modality)
+    return scratch
+
+
+@pytest.fixture
+def raw_dir(tmp_path):
+  for modality in MODALITIES:
+    write_folder(tmp_path / 'raw', modality)
+  return tmp_path / 'raw'
+
+
+@pytest.fixture
+def data_dir(tmp_path):
+  return tmp_path / 'data'
+
+
+def build(raw_dir, data_dir, modalities, **options) -> Tiny:
+  builder = Tiny(modalities=modalities, raw_dir=raw_dir, data_dir=data_dir, **options)
+  builder.download_and_prepare()
+  return builder
+
+
+def read(builder: Tiny) -> list[dict]:
+  return [record for split in trials.SPLITS for record in builder.as_data_source(split=split)]
+
+
+def picture(data: bytes) -> np.ndarray:
+  return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def test_records_hold_what_the_raw_files_hold(raw_dir, data_dir):
+  zip_folder(raw_dir / 'Depth')
+  builder = build(raw_dir, data_dir, MODALITIES)
+  assert builder.info.splits['train'].num_examples == 4
+  assert builder.info.splits['test'].num_examples == 3
+  records = read(builder)
+  assert [r['key'] for r in records] == [
+    b'a1_s1_t1', b'a1_s1_t2', b'a2_s1_t1', b'a2_s1_t2', b'a1_s2_t1', b'a1_s2_t2', b'a2_s2_t1'
+  ]  # fmt: skip
+  for record in records:
+    trial = Trial.from_key(record['key'].decode())
+    assert record['label'] == trial.action - 1
+    assert record['action'].decode() == LAYOUT.actions[trial.action - 1]
+    assert (record['subject'], record['trial']) == (trial.subject, trial.trial)
+    np.testing.assert_allclose(record['imu'], raw_trees.imu(trial), rtol=1e-6)
+    skeleton = raw_trees.skeleton(trial).transpose(2, 0, 1)
+    np.testing.assert_allclose(record['skeleton'], skeleton, rtol=1e-6)
+    assert record['depth_box'].tolist() == [3, 5, 7, 10]
+    depth = np.stack([picture(frame) for frame in record['depth']])
+    np.testing.assert_array_equal(depth, raw_trees.depth(trial)[3:10, 5:15].transpose(2, 0, 1))
+    rgb = np.stack([picture(frame) for frame in record['rgb']])
+    np.testing.assert_allclose(rgb, np.stack(raw_trees.rgb(trial)), atol=3)
+
+
+def test_metadata_describe_the_dataset(raw_dir, data_dir):
+  build(raw_dir, data_dir, ('depth', 'imu'))
+  metadata = Tiny(modalities=('imu', 'depth'), data_dir=data_dir).info.metadata
+  assert metadata == {
+    'modalities': ['imu', 'depth'],
+    'rates': {'imu': 50.0, 'depth': 20.0},
+    'train_subjects': [1],
+    'flip_sensitive': ['wave'],
+    'abnormal': ['clap'],
+    'frames': {
+      'depth': '16-bit PNG in mm, cropped to depth_box (y, x, height, width), without loss'
+    },
+    'missing': {},
+  }
+
+
+def test_only_the_chosen_modalities_need_be_there(tmp_path, data_dir):
+  write_folder(tmp_path / 'raw', 'imu')
+  builder = build(tmp_path / 'raw', data_dir, ('imu',))
+  assert set(read(builder)[0]) == {'key', 'label', 'action', 'subject', 'trial', 'imu'}
+
+
+def test_each_set_of_modalities_has_one_folder(data_dir):
+  names = {
+    Tiny(modalities=m, require_complete=c, data_dir=data_dir).data_dir
+    for m, c in [
+      (('imu', 'rgb'), True),
+      (('rgb', 'imu'), True),
+      (['rgb', 'imu', 'rgb'], True),
+      (('imu', 'rgb'), False),
+      (('rgb',), True),
+    ]
+  }
+  assert names == {
+    f'{data_dir}/tiny/imu-rgb/1.0.0',
+    f'{data_dir}/tiny/imu-rgb-partial/1.0.0',
+    f'{data_dir}/tiny/rgb/1.0.0',
+  }
+
+
+@pytest.mark.parametrize(('given', 'fault'), [((), 'none'), (('imu', 'sound'), "'sound'")])
+def test_modalities_that_are_not_there(given, fault):
+  with pytest.raises(UserError, match=f'{fault} given; tiny has imu, rgb, depth, skeleton'):
+    Tiny(modalities=given)
+
+
+def test_the_available_trials(raw_dir, data_dir):
+  for key in ('a1_s1_t1', 'a2_s2_t1'):
+    (raw_dir / 'RGB' / f'{key}_color.avi').unlink()
+  builder = build(raw_dir, data_dir, ('imu', 'rgb'), require_complete=False)
+  keys = [record['key'].decode() for record in read(builder)]
+  assert keys == ['a1_s1_t2', 'a2_s1_t1', 'a2_s1_t2', 'a1_s2_t1', 'a1_s2_t2']
+  again = Tiny(modalities=('imu', 'rgb'), require_complete=False, data_dir=data_dir)
+  assert again.info.metadata['missing'] == {'rgb': ['a1_s1_t1', 'a2_s2_t1']}
+
+
+def test_a_dataset_of_available_trials_does_not_go_stale_unnoticed(raw_dir, data_dir):
+  absent = raw_dir / 'RGB' / 'a1_s1_t1_color.avi'
+  content = absent.read_bytes()
+  absent.unlink()
+  build(raw_dir, data_dir, ('rgb',), require_complete=False)
+  build(raw_dir, data_dir, ('rgb',), require_complete=False)
+  absent.write_bytes(content)
+  with pytest.raises(UserError, match='built from other trials'):
+    build(raw_dir, data_dir, ('rgb',), require_complete=False)
+
+
+def test_a_prepared_dataset_is_used_as_it_is(raw_dir, data_dir):
+  first = build(raw_dir, data_dir, ('imu',))
+  times = {path: path.stat().st_mtime_ns for path in first.data_path.iterdir()}
+  build(raw_dir, data_dir, ('imu',))
+  second = build(None, data_dir, ('imu',))
+  assert {path: path.stat().st_mtime_ns for path in first.data_path.iterdir()} == times
+  assert len(read(second)) == 7
+  with pytest.raises(UserError, match='no such folder'):
+    build(raw_dir / 'wrong', data_dir, ('imu',))
+
+
+def test_raw_files_may_be_made_on_the_way(data_dir):
+  builder = build(None, data_dir, ('imu', 'skeleton'))
+  assert len(read(builder)) == 7
+  assert [path.name for path in data_dir.iterdir()] == ['tiny']
+  assert not list(builder.data_path.glob('raw*'))
+
+
+FAULTS = {
+  'a1_s2_t1_inertial.mat': raw_trees.matrix('d_iner', np.full((20, 6), np.nan)),
+  'a2_s1_t1_inertial.mat': raw_trees.content('imu', Trial(2, 1, 1))[:150],
+  'a2_s2_t1_color.avi': b'RIFF no longer',
+  'a1_s1_t1_depth.mat': raw_trees.matrix('d_depth', np.zeros((24, 32, 8))),
+  'a1_s1_t2_skeleton.mat': raw_trees.matrix('d_skel', np.zeros((20, 3, 7))),
+}
+
+
+@pytest.mark.parametrize('name', FAULTS)
+def test_a_fault_names_the_file_and_leaves_nothing(raw_dir, data_dir, name):
+  next(raw_dir.glob(f'*/{name}')).write_bytes(FAULTS[name])
+  with pytest.raises(UserError, match=name) as caught:
+    build(raw_dir, data_dir, MODALITIES)
+  assert '\n' not in str(caught.value)
+  assert list(data_dir.iterdir()) == []
+
+
+def test_names_are_checked_before_anything_is_written(raw_dir, data_dir):
+  (raw_dir / 'Inertial' / 'a1_s1_t1.mat').write_bytes(b'x')
+  with pytest.raises(UserError, match='a1_s1_t1.mat'):
+    build(raw_dir, data_dir, ('imu',))
+  assert not data_dir.exists()
+
+
+def test_durations_are_compared(raw_dir, data_dir):
+  short = raw_trees.avi(raw_trees.rgb(Trial(2, 1, 2))[:2])
+  (raw_dir / 'RGB' / 'a2_s1_t2_color.avi').write_bytes(short)
+  with pytest.raises(UserError, match=r'a2_s1_t2_color.avi: lasts 0.13 s but .*inertial.mat 0.40'):
+    build(raw_dir, data_dir, ('imu', 'rgb'))
+
+
+def test_a_full_disk_while_records_are_written(raw_dir, data_dir, monkeypatch):
+  def fail(*_, **__):
+    raise OSError(errno.ENOSPC, 'No space left on device')
+
+  monkeypatch.setattr(tfds.core.writer.ExampleWriter, 'write', fail)
+  with pytest.raises(UserError, match='No space left on device') as caught:
+    build(raw_dir, data_dir, ('imu',))
+  assert '\n' not in str(caught.value)
+  assert list(data_dir.iterdir()) == []
+  monkeypatch.undo()
+  assert len(read(build(raw_dir, data_dir, ('imu',)))) == 7
+
+
+def test_a_run_after_a_killed_one(raw_dir, data_dir):
+  stale = data_dir / 'tiny' / 'imu' / 'incomplete.QWERTY_1.0.0'
+  (stale / 'rawabc').mkdir(parents=True)
+  builder = build(raw_dir, data_dir, ('imu',))
+  assert [path.name for path in builder.data_path.parent.iterdir()] == ['1.0.0']
+
+
+def test_a_dataset_folder_that_lost_its_description(raw_dir, data_dir):
+  builder = build(raw_dir, data_dir, ('imu',))
+  (builder.data_path / 'dataset_info.json').unlink()
+  with pytest.raises(UserError, match='not a complete dataset; delete it'):
+    build(raw_dir, data_dir, ('imu',))
+
+
+def test_building_is_silent(raw_dir, data_dir, capfd):
+  build(raw_dir, data_dir, ('imu',))
+  assert capfd.readouterr() == ('', '')
+
+
+def test_a_pickled_builder_reads_the_same(raw_dir, data_dir):
+  builder = build(raw_dir, data_dir, ('imu',), require_complete=False)
+  copy = pickle.loads(pickle.dumps(builder))
+  assert (copy.data_dir, copy.raw_dir, copy.modalities) == (builder.data_dir, raw_dir, ('imu',))
+  assert len(read(copy)) == 7
+
+
+def test_archives_are_closed(raw_dir, data_dir, monkeypatch):
+  zip_folder(raw_dir / 'Inertial')
+  opened = []
+  original = zipfile.ZipFile.__init__
+
+  def note(self, *args, **kwargs):
+    original(self, *args, **kwargs)
+    opened.append(self)
+
+  monkeypatch.setattr(zipfile.ZipFile, '__init__', note)
+  build(raw_dir, data_dir, ('imu',))
+  assert opened
+  assert all(archive.fp is None for archive in opened)
