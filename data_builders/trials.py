@@ -52,7 +52,7 @@ def make_config(
 
 
 class TrialBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-  """Builds a dataset of trials; a subclass sets `LAYOUT` (and `PAGE` and `URLS`, or `_obtain`).
+  """Builds a dataset of trials; a subclass sets `LAYOUT`, and `PAGE` and `URLS` or `_obtain`.
 
   Records have `key`, `label` (0-based), `action`, `subject`, `trial`, and for each chosen modality:
     imu: float32 [T, 6], accelerometer x y z (g) and gyroscope x y z (degrees per second).
@@ -186,6 +186,9 @@ class TrialBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     Args:
       dl_manager: TFDS's download manager.
       scratch: an empty folder that is removed once the dataset is built.
+
+    Raises:
+      UserError: the archives cannot be downloaded.
     """
     urls = {m: self.URLS[m] for m in self.modalities}
     for modality, path in preparation.download(dl_manager, urls, self.PAGE).items():
@@ -224,17 +227,16 @@ class TrialBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       bar.advance()
 
   def _example(self, collection: raw_files.Collection, trial: Trial) -> dict[str, Any]:
+    places = {m: collection.where(m, trial) for m in self.modalities}
     arrays = {
-      m: recordings.READERS[m](collection.read(m, trial), collection.where(m, trial), self.LAYOUT)
+      m: recordings.READERS[m](collection.read(m, trial), places[m], self.LAYOUT)
       for m in self.modalities
     }
-    places = {m: collection.where(m, trial) for m in self.modalities}
     recordings.check_durations({m: len(x) for m, x in arrays.items()}, places, self.LAYOUT)
-    action = self.LAYOUT.actions[trial.action - 1]
     example: dict[str, Any] = {
       'key': trial.key,
       'label': trial.action - 1,
-      'action': action,
+      'action': self.LAYOUT.actions[trial.action - 1],
       'subject': trial.subject,
       'trial': trial.trial,
     }

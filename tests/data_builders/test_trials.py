@@ -1,5 +1,6 @@
 import errno
 import io
+import pathlib
 import pickle
 import zipfile
 
@@ -8,7 +9,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from data_builders import trials
+from data_builders import encodings, trials
 from data_builders.layout import MODALITIES, Trial
 from har.errors import UserError
 from tests.data_builders import raw_trees
@@ -86,9 +87,7 @@ def test_metadata_describe_the_dataset(raw_dir, data_dir):
     'train_subjects': [1],
     'flip_sensitive': ['wave'],
     'abnormal': ['clap'],
-    'frames': {
-      'depth': '16-bit PNG in mm, cropped to depth_box (y, x, height, width), without loss'
-    },
+    'frames': {'depth': encodings.NOTES['depth']},
     'missing': {},
   }
 
@@ -146,10 +145,11 @@ def test_a_dataset_of_available_trials_does_not_go_stale_unnoticed(raw_dir, data
 
 def test_a_prepared_dataset_is_used_as_it_is(raw_dir, data_dir):
   first = build(raw_dir, data_dir, ('imu',))
-  times = {path: path.stat().st_mtime_ns for path in first.data_path.iterdir()}
+  folder = pathlib.Path(first.data_dir)
+  times = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
   build(raw_dir, data_dir, ('imu',))
   second = build(None, data_dir, ('imu',))
-  assert {path: path.stat().st_mtime_ns for path in first.data_path.iterdir()} == times
+  assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == times
   assert len(read(second)) == 7
   with pytest.raises(UserError, match='no such folder'):
     build(raw_dir / 'wrong', data_dir, ('imu',))
@@ -182,7 +182,7 @@ def test_a_fault_names_the_file_and_leaves_nothing(raw_dir, data_dir, name):
 
 def test_names_are_checked_before_anything_is_written(raw_dir, data_dir):
   (raw_dir / 'Inertial' / 'a1_s1_t1.mat').write_bytes(b'x')
-  with pytest.raises(UserError, match='a1_s1_t1.mat'):
+  with pytest.raises(UserError, match=r'a1_s1_t1\.mat'):
     build(raw_dir, data_dir, ('imu',))
   assert not data_dir.exists()
 

@@ -65,7 +65,7 @@ def test_without_a_network_the_page_is_named(tmp_path, monkeypatch):
     raise ConnectionError('no route')
 
   monkeypatch.setattr('requests.head', fail)
-  with pytest.raises(UserError, match='cannot download Depth.zip Skeleton.zip') as caught:
+  with pytest.raises(UserError, match=r'cannot download Depth\.zip Skeleton\.zip') as caught:
     Builder(modalities=['depth', 'skeleton'], data_dir=tmp_path).download_and_prepare()
   assert 'https://personal.utdallas.edu/~kehtar/UTD-MHAD.html' in str(caught.value)
   assert list(tmp_path.iterdir()) == []
