@@ -22,10 +22,13 @@ def video_batch(batch=16, frames=3, side=16, channels=3, seed=0):
 
 
 def run(batch, inputs, config, key=KEY, flip_safe=None):
-  call = jax.jit(
-    lambda b, k: augment.preprocess(b, inputs, key=k, augment=config, flip_safe=flip_safe)
-  )
-  return {name: np.asarray(value) for name, value in call(batch, key).items()}
+  """Preprocesses inside jit, as a step does, compiled without optimisation to be quick."""
+
+  def step(batch, key):
+    return augment.preprocess(batch, inputs, key=key, augment=config, flip_safe=flip_safe)
+
+  step = jax.jit(step, compiler_options={'xla_backend_optimization_level': 0})
+  return {name: np.asarray(value) for name, value in step(batch, key).items()}
 
 
 RAW = {'imu': {'length': 40}}
