@@ -45,7 +45,8 @@ class TrialLayout:
     rgb_size: height and width of the RGB video in pixels.
     depth_size: height and width of the depth video in pixels.
     duration_ratio: smallest and largest accepted ratio of a video's duration, at its nominal rate,
-      to that of the trial's IMU signal.
+      to that of the trial's IMU signal. By default what UTD-MHAD needs, whose camera dropped frames
+      (measured 0.58 to 1.11), while half a video is still noticed.
   """
 
   name: str

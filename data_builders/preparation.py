@@ -90,8 +90,8 @@ def exclusive(root: pathlib.Path, target: pathlib.Path) -> Iterator[None]:
 def _remove_incomplete(root: pathlib.Path, target: pathlib.Path) -> None:
   downloads = root / 'downloads' / target.relative_to(root).parts[0]
   built = target.parent.glob(f'{_INCOMPLETE}*_{target.name}')
-  for path in [*built, *downloads.glob('*.tmp.*')]:
-    shutil.rmtree(path)
+  for folder in [*built, *downloads.glob('*.tmp.*/')]:
+    shutil.rmtree(folder)
 
 
 def _remove_empty(*folders: pathlib.Path) -> None:
@@ -116,7 +116,8 @@ def download(
   tfds.display_progress_bar(sys.stderr.isatty())
   try:
     # TFDS itself tries for three minutes before it gives up.
-    requests.head(next(iter(urls.values())), timeout=15, allow_redirects=True).raise_for_status()
+    with requests.get(next(iter(urls.values())), timeout=15, stream=True) as response:
+      response.raise_for_status()
     return dl_manager.download(dict(urls))
   except (OSError, tfds.download.DownloadError) as error:
     names = ' '.join(url.rpartition('/')[2] for url in urls.values())
@@ -129,11 +130,15 @@ def download(
 
 
 class Progress:
-  """A line on stderr with the pace and the time left; nothing where stderr is not a terminal."""
+  """A line on stderr with the pace and the time left; nothing where stderr is not a terminal.
+
+  Used as a context, it ends its line when the work ends early.
+  """
 
   def __init__(self, title: str, total: int):
     self._title, self._total, self._done = title, total, 0
     self._start = self._shown = time.monotonic()
+    self._open = False
 
   def advance(self) -> None:
     self._done += 1
@@ -145,3 +150,11 @@ class Progress:
     left = (self._total - self._done) / pace
     line = f'{self._title}: {self._done}/{self._total} trials, {pace:.1f}/s, {left:.0f} s left'
     print(f'\r{line:<70}', end='\n' if last else '', file=sys.stderr, flush=True)
+    self._open = not last
+
+  def __enter__(self) -> 'Progress':
+    return self
+
+  def __exit__(self, *_) -> None:
+    if self._open:  # So that what comes next, an error perhaps, has a line of its own.
+      print(file=sys.stderr, flush=True)

@@ -70,7 +70,7 @@ class _Archive:
       self._zip = zipfile.ZipFile(self.path)
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
       raise UserError(
-        f'{self.path}: not a complete zip archive ({error}); fetch it again'
+        f'{self.path}: not a complete zip archive ({error}); delete it and fetch it again'
       ) from error
     except OSError as error:
       raise UserError(f'{self.path}: cannot be read ({error.strerror or error})') from error

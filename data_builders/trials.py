@@ -69,6 +69,9 @@ class TrialBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   LAYOUT: ClassVar[TrialLayout]
   PAGE: ClassVar[str] = ''
   URLS: ClassVar[Mapping[str, str]] = {}
+  # Open while the dataset is built.
+  _collection: raw_files.Collection
+  _progress: preparation.Progress
 
   def __init__(
     self,
@@ -93,7 +96,6 @@ class TrialBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """
     config = config or make_config(self.LAYOUT, modalities, require_complete)
     self.raw_dir = pathlib.Path(raw_dir).expanduser() if raw_dir is not None else None
-    self._collection: raw_files.Collection | None = None
     with preparation.quiet():
       super().__init__(data_dir=data_dir, config=config, version=version)
     self._original_state['raw_dir'] = raw_dir
@@ -203,33 +205,27 @@ class TrialBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     ):
       raw_dir = self.raw_dir or self._obtain(dl_manager, pathlib.Path(scratch))
       self._collection = stack.enter_context(self._open(raw_dir))
+      progress = preparation.Progress(self.name, len(self._collection.trials))
+      self._progress = stack.enter_context(progress)
       self.info.metadata['missing'] = self._collection.missing
       super()._download_and_prepare(dl_manager, download_config)
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-    collection = self._collection
-    bar = preparation.Progress(self.name, len(collection.trials))
+    trials = self._collection.trials
     return {
-      split: self._generate_examples(
-        collection, [t for t in collection.trials if self.LAYOUT.split(t) == split], bar
-      )
+      split: self._generate_examples([t for t in trials if self.LAYOUT.split(t) == split])
       for split in SPLITS
     }
 
-  def _generate_examples(
-    self,
-    collection: raw_files.Collection,
-    trials: Sequence[Trial],
-    bar: preparation.Progress,
-  ) -> Iterator[tuple[str, dict[str, Any]]]:
+  def _generate_examples(self, trials: Sequence[Trial]) -> Iterator[tuple[str, dict[str, Any]]]:
     for trial in trials:
-      yield trial.key, self._example(collection, trial)
-      bar.advance()
+      yield trial.key, self._example(trial)
+      self._progress.advance()
 
-  def _example(self, collection: raw_files.Collection, trial: Trial) -> dict[str, Any]:
-    places = {m: collection.where(m, trial) for m in self.modalities}
+  def _example(self, trial: Trial) -> dict[str, Any]:
+    places = {m: self._collection.where(m, trial) for m in self.modalities}
     arrays = {
-      m: recordings.READERS[m](collection.read(m, trial), places[m], self.LAYOUT)
+      m: recordings.READERS[m](self._collection.read(m, trial), places[m], self.LAYOUT)
       for m in self.modalities
     }
     recordings.check_durations({m: len(x) for m, x in arrays.items()}, places, self.LAYOUT)

@@ -123,10 +123,20 @@ def test_progress_is_shown_on_a_terminal(monkeypatch):
   assert sys.stderr.getvalue().endswith('\n')
 
 
+def test_work_that_ends_early_leaves_a_whole_line(monkeypatch):
+  monkeypatch.setattr(sys, 'stderr', Terminal())
+  times = iter([0.0, 1.0])
+  monkeypatch.setattr(preparation.time, 'monotonic', lambda: next(times))
+  with preparation.Progress('name', 3) as bar:
+    bar.advance()
+  assert sys.stderr.getvalue().rstrip(' \n') == '\rname: 1/3 trials, 1.0/s, 2 s left'
+  assert sys.stderr.getvalue().endswith('\n')
+
+
 def test_progress_is_quiet_elsewhere(monkeypatch):
   monkeypatch.setattr(sys, 'stderr', io.StringIO())
-  bar = preparation.Progress('name', 1)
-  bar.advance()
+  with preparation.Progress('name', 2) as bar:
+    bar.advance()
   assert sys.stderr.getvalue() == ''
 
 
@@ -146,8 +156,8 @@ class Manager:
 
 def answer(monkeypatch, status: int) -> None:
   response = requests.Response()
-  response.status_code = status
-  monkeypatch.setattr(requests, 'head', lambda *_, **__: response)
+  response.status_code, response.raw = status, io.BytesIO()
+  monkeypatch.setattr(requests, 'get', lambda *_, **__: response)
 
 
 def test_a_download(monkeypatch):
@@ -160,7 +170,7 @@ def test_no_network(monkeypatch):
   def fail(*_, **__):
     raise requests.ConnectionError('no route')
 
-  monkeypatch.setattr(requests, 'head', fail)
+  monkeypatch.setattr(requests, 'get', fail)
   with pytest.raises(UserError, match=r'cannot download Inertial\.zip RGB\.zip') as caught:
     preparation.download(Manager(), URLS, PAGE)
   assert PAGE in str(caught.value)

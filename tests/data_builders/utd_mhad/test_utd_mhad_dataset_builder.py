@@ -64,7 +64,7 @@ def test_without_a_network_the_page_is_named(tmp_path, monkeypatch):
   def fail(*_, **__):
     raise ConnectionError('no route')
 
-  monkeypatch.setattr('requests.head', fail)
+  monkeypatch.setattr('requests.get', fail)
   with pytest.raises(UserError, match=r'cannot download Depth\.zip Skeleton\.zip') as caught:
     Builder(modalities=['depth', 'skeleton'], data_dir=tmp_path).download_and_prepare()
   assert 'https://personal.utdallas.edu/~kehtar/UTD-MHAD.html' in str(caught.value)
