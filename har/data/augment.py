@@ -251,6 +251,11 @@ def _video(name, batch, config, key, augment, flip_safe):
     x = x[:, :, start : start + size, start : start + size] / jnp.float32(255)
   else:
     place_key, zoom_key, flip_key, colour_key = jax.random.split(key, 4)
+    # The zoom comes last: what reads its result more than once would compute it as often.
+    if augment['flip']:
+      flip = flip_decisions(flip_key, augment['flip'], batch['label'], flip_safe)
+      x = jnp.where(_per_example(flip, 5), x[:, :, :, ::-1], x)
+    x = _recolour(colour_key, x / jnp.float32(255), augment, keep_black=name == 'depth')
     offset = jnp.full((len(x), 2), room // 2)
     if augment['crop']:
       offset = jax.random.randint(place_key, (len(x), 2), 0, room + 1)
@@ -260,13 +265,25 @@ def _video(name, batch, config, key, augment, flip_safe):
       x = _zoom(x, offset, zoom, size)
     else:
       x = _crop(x, offset, size)
-    if augment['flip']:
-      flip = flip_decisions(flip_key, augment['flip'], batch['label'], flip_safe)
-      x = jnp.where(_per_example(flip, 5), x[:, :, :, ::-1], x)
-    x = _recolour(colour_key, x / jnp.float32(255), augment, keep_black=name == 'depth')
-  return {
-    name: ((x - jnp.asarray(config['mean'])) / jnp.asarray(config['std'])).astype(jnp.float32)
-  }
+  if config['show'] == 'motion':
+    x = show_motion(x)
+  x = (x - jnp.asarray(config['mean'])) / jnp.asarray(config['std'])
+  return {name: x.astype(jnp.float32)}
+
+
+def show_motion(x: jax.Array) -> jax.Array:
+  """Replaces a clip's colours by its brightness and how that changes.
+
+  Args:
+    x: float `[B, T, H, W, 3]` in [0, 1].
+
+  Returns:
+    `[B, T, H, W, 3]`: brightness, then 0.5 plus its change to the next and from the previous of the
+    chosen frames, 0.5 where there is none.
+  """
+  grey = x.mean(-1)
+  change = jnp.pad(jnp.diff(grey, axis=1), ((0, 0), (1, 1), (0, 0), (0, 0)))
+  return jnp.stack([grey, 0.5 + change[:, 1:], 0.5 + change[:, :-1]], -1)
 
 
 def _recolour(key, x, augment, keep_black):
@@ -285,7 +302,8 @@ def _recolour(key, x, augment, keep_black):
     mean = x.mean(axis=(1, 2, 3, 4), keepdims=True)
     x, changed = mean + (x - mean) * (1 + draw(keys[0], augment['contrast'])), True
   if augment.get('saturation'):
-    grey = x.mean(axis=-1, keepdims=True)
+    # A sum of slices: XLA's reduction over an axis of 3 is many times slower on CPU.
+    grey = (x[..., :1] + x[..., 1:2] + x[..., 2:]) / 3
     x, changed = grey + (x - grey) * (1 + draw(keys[1], augment['saturation'])), True
   if augment['brightness']:
     x, changed = x + draw(keys[2], augment['brightness']), True

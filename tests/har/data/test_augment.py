@@ -219,7 +219,7 @@ class TestVideo:
   def test_brightness_and_contrast_are_one_draw_a_clip(self):
     batch = video_batch(batch=32)
     batch['rgb'] = (batch['rgb'] // 4 + 96).astype(np.uint8)  # clear of both ends
-    inputs = {'rgb': PLAIN['rgb']}
+    inputs = {'rgb': PLAIN['rgb'] | {'size': 16}}
     base = run(batch, inputs, {'rgb': {'crop': False}})['rgb']
     bright = run(batch, inputs, {'rgb': {'crop': False, 'brightness': 0.2}})['rgb'] - base
     shift = bright[:, 0, 0, 0, 0] / 255
