@@ -128,6 +128,7 @@ def motion_features(
     `[B, T, J, 9]`, zero in padding: position from the root (for the root itself, from its mean over
     the clip), position from the parent, and difference to the frame before. All in metres.
   """
+  x = jnp.asarray(x)
   seen = jnp.ones(x.shape[:2], bool) if mask is None else mask
   weight = seen[..., None].astype(x.dtype)
   path = x[:, :, root]
