@@ -64,9 +64,9 @@ def walk(t, subject, rng):
   """Stays on the floor; brisk walkers bend their elbows as joggers do."""
   size, pace = subject.amplitude * rng.uniform(0.9, 1.1), subject.tempo * rng.uniform(0.93, 1.07)
   return _gait(
-    t, subject, rng, frequency=1.0 * pace, stride=0.44 * size, knee=0.1, lift=0.85 * size,
-    arm=0.45 * size, elbow=rng.uniform(0.15, 1.3), lean=rng.uniform(0.02, 0.1),
-    speed=rng.uniform(0.45, 0.7), flight=0.0,
+    t, subject, rng, frequency=1.0 * pace, stride=0.44 * size, knee=0.1, lift=0.75 * size,
+    arm=0.45 * size, elbow=rng.uniform(0.1, 1.0), lean=rng.uniform(0.02, 0.1),
+    speed=rng.uniform(0.35, 0.55), flight=0.0,
   )  # fmt: skip
 
 
@@ -74,9 +74,9 @@ def run(t, subject, rng):
   """A jog at walking speed: the silhouette of a brisk walk, the impacts of a run on the wrist."""
   size, pace = subject.amplitude * rng.uniform(0.9, 1.1), subject.tempo * rng.uniform(0.93, 1.07)
   return _gait(
-    t, subject, rng, frequency=1.4 * pace, stride=0.47 * size, knee=0.18, lift=1.0 * size,
-    arm=0.48 * size, elbow=rng.uniform(0.7, 1.6), lean=rng.uniform(0.04, 0.14),
-    speed=rng.uniform(0.5, 0.75), flight=0.055 * size,
+    t, subject, rng, frequency=1.4 * pace, stride=0.52 * size, knee=0.2, lift=1.2 * size,
+    arm=0.48 * size, elbow=rng.uniform(0.9, 1.7), lean=rng.uniform(0.06, 0.16),
+    speed=rng.uniform(0.4, 0.6), flight=0.055 * size,
   )  # fmt: skip
 
 
@@ -114,17 +114,17 @@ def fall(t, subject, rng):
   return pose
 
 
-def _stance(steps, rng):
-  """One foot ahead, knees soft."""
+def _stance(steps, rng, depth):
+  """One foot ahead by `depth` radians of hip flexion, knees soft."""
   pose = Pose.standing(steps)
   leading = rng.choice([LEFT, RIGHT])
-  depth = rng.uniform(0.12, 0.24)
   pose.hip[:, leading, 0] = depth
-  pose.hip[:, 1 - leading, 0] = -depth
+  pose.hip[:, 1 - leading, 0] = -0.7 * depth
   pose.hip[:, :, 1] = 0.06
-  pose.knee[:] = 0.12
-  pose.ankle[:, leading] = 0.12 - depth
-  pose.ankle[:, 1 - leading] = 0.12 + depth
+  pose.knee[:, leading] = 0.1 + depth
+  pose.knee[:, 1 - leading] = 0.1 + 0.2 * depth
+  pose.ankle[:, leading] = 0.1
+  pose.ankle[:, 1 - leading] = 0.1 + 0.9 * depth
   return pose
 
 
@@ -170,7 +170,7 @@ def punch(t, subject, rng):
   """Blows with the stronger hand. A left-hander's leave the sensor's arm in its guard, where it is
   as still as a dozer's."""
   hand = LEFT if subject.left_handed != (rng.uniform() < 0.12) else RIGHT
-  pose = _stance(len(t), rng)
+  pose = _stance(len(t), rng, rng.uniform(0.1, 0.22))
   amount = _strikes(t, subject, rng, **_FAST)
   guard = _guard(rng)
   _thrust(pose, BOTH, 0 * amount, guard)
@@ -180,10 +180,10 @@ def punch(t, subject, rng):
 
 
 def push(t, subject, rng):
-  """A shove. With both arms it is as fast as a blow, and video alone tells them apart; with one it
-  looks like a blow and is slower, which the wrist shows best."""
+  """A shove. With both arms, out of a lunge, it is as fast as a blow, and video alone tells them
+  apart; with one arm it looks like a blow and is slower, which the wrist shows best."""
   both = subject.left_handed or rng.uniform() < 0.6
-  pose = _stance(len(t), rng)
+  pose = _stance(len(t), rng, rng.uniform(0.45, 0.6) if both else rng.uniform(0.1, 0.22))
   amount = _strikes(t, subject, rng, **(_FAST if both else _SLOW))
   guard = _guard(rng)
   _thrust(pose, BOTH, 0 * amount, guard)
@@ -205,9 +205,9 @@ def nod_off(t, subject, rng):
     sink += depth * pulse(t, start, down, 0.1, up)
     start += down + up + rng.uniform(0.2, 0.4)
   pose.neck[:, 0] = -0.15 - 0.85 * sink
-  pose.spine[:, 0] = -0.1 - 0.3 * sink
+  pose.spine[:, 0] = -0.1 - 0.4 * sink
   lift, bend = rng.uniform(0.0, 0.5), rng.uniform(0.1, 2.0)
-  if rng.uniform() < 0.5:
+  if rng.uniform() < 0.7:
     pose.seat = 0.27 * subject.height
     pose.hip[:, :, 0], pose.hip[:, :, 1], pose.knee[:] = 1.5, 0.12, 1.5
     lift, bend = rng.uniform(0.25, 0.5), rng.uniform(0.6, 2.0)

@@ -15,7 +15,7 @@ from data_builders.stickman import actions, generate, scene
 _FRAMES = 6
 _COLOURS = {'x': '#d1495b', 'y': '#2e86ab', 'z': '#5f9e4a'}
 # One trial for each action: subject and trial, chosen to show different people and views.
-_TRIALS = ((1, 2), (2, 2), (3, 2), (4, 1), (5, 2), (6, 2))
+_TRIALS = ((4, 2), (2, 2), (3, 2), (1, 3), (7, 1), (8, 1))
 # Layout in pixels.
 _GAP, _LEFT, _TOP, _BOTTOM, _TRACE, _RIGHT = 4, 34, 26, 36, 270, 30
 _STRIP = _FRAMES * (scene.WIDTH + _GAP)
@@ -26,7 +26,7 @@ _SIZE = (
 
 
 def draw(seed: int = 0) -> Image.Image:
-  """The picture, with a palette of 256 colours; frames have the dataset's own size."""
+  """The picture, with a palette of 128 colours; frames have the dataset's own size."""
   figure = matplotlib.figure.Figure(figsize=(_SIZE[0] / 100, _SIZE[1] / 100), dpi=100)
 
   def panel(left, top, width, height):
@@ -51,7 +51,7 @@ def draw(seed: int = 0) -> Image.Image:
   _head(figure)
   buffer = io.BytesIO()
   figure.savefig(buffer, format='png', facecolor='white')
-  return Image.open(buffer).convert('RGB').quantize(256, kmeans=4, dither=Image.Dither.NONE)
+  return Image.open(buffer).convert('RGB').quantize(128, kmeans=4, dither=Image.Dither.NONE)
 
 
 def _head(figure: matplotlib.figure.Figure) -> None:

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 
 from data_builders.stickman import body, people, render, scene
@@ -48,13 +50,24 @@ def test_away_from_figure_and_shadow_the_room_stays_up_to_noise():
   assert 0 < np.std(corner[1] - corner[0]) < 8
 
 
-def test_the_floor_darkens_in_the_shadow():
-  figure, camera, background, frames = film()
-  head = figure.joints[0, body.INDEX['head']]
-  fallen = head - head[1] * PERSON.light / PERSON.light[1]
-  column, row = camera.project(camera.see(fallen)).round().astype(int)
-  corner = frames[0, 115, 3] / (255 * background[115, 3])
-  assert (frames[0, row, column] / (255 * background[row, column]) < 0.85 * corner).all()
+def test_the_floor_darkens_below_stretched_arms_under_a_lamp_overhead():
+  person = dataclasses.replace(PERSON, light=np.array([0.0, 1.0, 0.0]))
+  pose = body.Pose.standing(1)
+  pose.shoulder[:, :, 1] = np.pi / 2
+  figure = body.solve(pose, person.height, 0.0, 300)
+  camera = scene.make_camera(person)
+  background = scene.room(person, camera)
+  frame = render.render(figure, person, camera, background, np.random.default_rng(0))[0]
+  brightness = frame.mean(axis=-1) / (255 * background.mean(axis=-1))
+
+  def below(joint):
+    spot = figure.joints[0, body.INDEX[joint]] * [1, 0, 1]
+    column, row = camera.project(camera.see(spot)).round().astype(int)
+    return brightness[row, column]
+
+  beside = brightness[100:118, :8].mean()
+  assert below('left_wrist') < 0.8 * beside
+  assert below('right_wrist') < 0.8 * beside
 
 
 def test_the_picture_follows_the_generator():
