@@ -1,5 +1,6 @@
 """The IMU encoders: sizes, and padding that has no effect."""
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -57,8 +58,7 @@ def test_more_padding_changes_nothing(model, train):
   (short_features, short_stats) = run(long[:, :96], mask[:, :96])
   (long_features, long_stats) = run(long, mask)
   np.testing.assert_allclose(short_features.pooled, long_features.pooled, atol=1e-5)
-  for a, b in zip(jax.tree.leaves(short_stats), jax.tree.leaves(long_stats), strict=True):
-    np.testing.assert_allclose(a, b, atol=1e-5)
+  chex.assert_trees_all_close(short_stats, long_stats, rtol=0, atol=1e-5)
   steps = short_features.mask.sum(1)
   assert steps.tolist() == long_features.mask.sum(1).tolist()
   assert steps[0] > steps[1] > steps[2] > 0

@@ -1,5 +1,6 @@
 import functools
 
+import chex
 import flax.linen as nn
 import flax.traverse_util
 import jax
@@ -135,11 +136,7 @@ def test_the_average_follows_the_trained_parameters(fusion):
   new, _ = train_step(state, batch, jnp.float32(1))
   # The first decay is (1 + 0) / (10 + 0).
   expected = jax.tree.map(lambda a, b: 0.1 * a + 0.9 * b, state.params['head'], new.params['head'])
-  jax.tree.map(
-    functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6),
-    new.ema['head'],
-    expected,
-  )
+  chex.assert_trees_all_close(new.ema['head'], expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.fixture(scope='module')
