@@ -10,6 +10,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 from jax import lax
 
 FORMS = ('folded', 'plain')
@@ -46,40 +47,36 @@ def conv3d(x: jax.Array, kernel: jax.Array, strides: Triple, pads: Triple, form:
 def _spatial(
   x: jax.Array, kernel: jax.Array, strides: tuple[int, ...], pads: tuple[int, ...]
 ) -> jax.Array:
-  batch, time = x.shape[:2]
   y = lax.conv_general_dilated(
-    x.reshape(batch * time, *x.shape[2:]),
+    rearrange(x, 'b t h w c -> (b t) h w c'),
     kernel,
     strides,
     [(p, p) for p in pads],
     dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
   )
-  return y.reshape(batch, time, *y.shape[1:])
+  return rearrange(y, '(b t) h w c -> b t h w c', t=x.shape[1])
 
 
 def _pixels_as_width(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
-  batch, time, height, width, channels = x.shape
   y = lax.conv_general_dilated(
-    x.reshape(batch, time, height * width, channels),
+    rearrange(x, 'b t h w c -> b t (h w) c'),
     kernel[:, None],
     (stride, 1),
     [(pad, pad), (0, 0)],
     dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
   )
-  return y.reshape(batch, -1, height, width, kernel.shape[-1])
+  return rearrange(y, 'b t (h w) c -> b t h w c', w=x.shape[3])
 
 
 def _pixels_as_batch(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
-  batch, time, height, width, channels = x.shape
   y = lax.conv_general_dilated(
-    x.transpose(0, 2, 3, 1, 4).reshape(-1, time, channels),
+    rearrange(x, 'b t h w c -> (b h w) t c'),
     kernel,
     (stride,),
     [(pad, pad)],
     dimension_numbers=('NWC', 'WIO', 'NWC'),
   )
-  y = y.reshape(batch, height, width, -1, kernel.shape[-1])
-  return y.transpose(0, 3, 1, 2, 4)
+  return rearrange(y, '(b h w) t c -> b t h w c', h=x.shape[2], w=x.shape[3])
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
