@@ -63,12 +63,13 @@ def main(argv: list[str]) -> int:
 
 
 def _run() -> None:
-  for name, holder in (('config', _CONFIG), ('workdir', _WORKDIR)):
-    if holder.value is None:
-      raise UserError(f'--{name} is missing')
+  config, workdir = _CONFIG.value, _WORKDIR.value
+  if config is None:
+    raise UserError('--config is missing')
+  if workdir is None:
+    raise UserError('--workdir is missing')
   if _MODE.value not in _MODES:
     raise UserError(f'--mode={_MODE.value} is none of {", ".join(_MODES)}')
-  config = _CONFIG.value
 
   from har.evaluate import run as evaluation
   from har.train import experiment, mesh
@@ -82,7 +83,7 @@ def _run() -> None:
   logging.set_verbosity(logging.WARNING)
   opened = experiment.open_experiment(
     config,
-    pathlib.Path(_WORKDIR.value),
+    pathlib.Path(workdir),
     data_dir=_DATA_DIR.value,
     raw_dir=_RAW_DIR.value,
   )
@@ -97,7 +98,8 @@ def _parse(argv: list[str]) -> list[str]:
     args = flags.FLAGS(argv)
     # A config file that cannot be loaded is noticed when the config is first looked at.
     if _CONFIG.value is not None and 'stages' not in _CONFIG.value:
-      raise UserError(f'--config={flags.FLAGS["config"].config_filename} is not an experiment')
+      path = config_flags.get_config_filename(flags.FLAGS['config'])
+      raise UserError(f'--config={path} is not an experiment')
     return args
   except _FLAG_ERRORS as e:
     sys.exit(_fail(UserError(_explain(e, argv))))
@@ -106,8 +108,9 @@ def _parse(argv: list[str]) -> list[str]:
 def _explain(e: Exception, argv: list[str]) -> str:
   """A message that names the flag at fault."""
   overrides = [a for a in argv if a.startswith('--config.')]
-  if isinstance(e, KeyError | AttributeError) and overrides:
-    key = re.search(r'\w+', str(e))[0]
+  word = re.search(r'\w+', str(e))
+  if isinstance(e, KeyError | AttributeError) and overrides and word:
+    key = word[0]
     hint = re.search(r'Did you mean "\w+"', str(e))
     arg = next((a for a in overrides if key in a), '--config')
     return f'{arg}: the config has no {key!r}.' + (f' {hint[0]}?' if hint else '')

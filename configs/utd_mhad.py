@@ -7,6 +7,8 @@ The part after the colon: `modalities`, any of imu, rgb, depth and skeleton join
 not given), and `recipe`, `tuned` (ours) or `paper` (Table 1 of Choi et al., arXiv 2211.04331).
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from configs import base
@@ -31,7 +33,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
 
 
 def _video_input(name: str, **changes) -> ConfigDict:
-  config = {'frames': 16, 'resize': 128, 'size': 112}
+  config: dict[str, Any] = {'frames': 16, 'resize': 128, 'size': 112}
   if name == 'rgb':
     # Kinetics-400 statistics, which torchvision's weights were trained with.
     config['mean'] = (0.43216, 0.394666, 0.37645)

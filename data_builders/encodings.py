@@ -32,7 +32,7 @@ def encode_rgb(frame: av.VideoFrame) -> bytes:
 
 def nonzero_box(video: np.ndarray) -> tuple[int, int, int, int]:
   """y, x, height and width of the smallest box with all that is not zero in a [T, H, W] video."""
-  seen = video.any(axis=0)
+  seen = np.any(video, axis=0)
   rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
   y, x = int(rows[0]), int(columns[0])
   return y, x, int(rows[-1]) - y + 1, int(columns[-1]) - x + 1

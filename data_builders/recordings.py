@@ -98,7 +98,7 @@ def read_depth(data: bytes, where: str, layout: TrialLayout) -> np.ndarray:
 def read_rgb(data: bytes, where: str, layout: TrialLayout) -> list[av.VideoFrame]:
   """T decoded video frames of the layout's size."""
   try:
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), 'r') as container:
       if not container.streams.video:
         raise UserError(f'{where}: has no video stream')
       stream = container.streams.video[0]

@@ -51,7 +51,7 @@ def make_config(
   )
 
 
-class TrialBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class TrialBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
   """Builds a dataset of trials; a subclass sets `LAYOUT`, and `PAGE` and `URLS` or `_obtain`.
 
   Records have `key`, `label` (0-based), `action`, `subject`, `trial`, and for each chosen modality:

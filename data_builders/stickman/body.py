@@ -6,6 +6,7 @@ A positive rotation about x lifts a hanging limb forward and tips the trunk back
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -63,9 +64,10 @@ class Pose:
   @classmethod
   def standing(cls, steps: int) -> 'Pose':
     """An upright figure with hanging arms."""
-    shapes = dict(pelvis=(3,), spine=(3,), neck=(3,), shoulder=(2, 3), elbow=(2,), forearm=(2,))
-    shapes |= dict(hip=(2, 2), knee=(2,), ankle=(2,), travel=(3,))
-    return cls(**{name: np.zeros((steps, *shape)) for name, shape in shapes.items()})
+    shapes: dict[str, tuple[int, ...]] = dict(pelvis=(3,), spine=(3,), neck=(3,), travel=(3,))
+    shapes |= dict(shoulder=(2, 3), elbow=(2,), forearm=(2,), hip=(2, 2), knee=(2,), ankle=(2,))
+    angles: dict[str, Any] = {n: np.zeros((steps, *shape)) for n, shape in shapes.items()}
+    return cls(**angles)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +123,7 @@ def _turn(pitch_yaw_roll: np.ndarray) -> np.ndarray:
 
 def _chain(pose: Pose, height: float) -> Figure:
   """Joints with the pelvis at the origin."""
-  p = {}
+  p: dict[str, np.ndarray] = {}
 
   def place(name, parent, frame, x, y, z=0.0):
     p[name] = p[parent] + frame @ (height * np.array([x, y, z]))

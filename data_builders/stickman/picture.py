@@ -4,6 +4,7 @@ python -m data_builders.stickman.picture --output=data_builders/stickman/sample.
 """
 
 import io
+from typing import Any
 
 import matplotlib.figure
 import numpy as np
@@ -36,6 +37,7 @@ def draw(seed: int = 0) -> Image.Image:
   for row, (action, (subject, trial)) in enumerate(zip(actions.ACTIONS, _TRIALS, strict=True)):
     top = _TOP + row * (scene.HEIGHT + _GAP)
     recording = generate.record(generate.make_set(subject, seed=seed), action, trial)
+    assert recording.rgb is not None  # It was filmed.
     places = (np.arange(_FRAMES) + 0.5) / _FRAMES
     for column, place in enumerate(places):
       film = panel(_LEFT + column * (scene.WIDTH + _GAP), top, scene.WIDTH, scene.HEIGHT)
@@ -56,7 +58,7 @@ def draw(seed: int = 0) -> Image.Image:
 
 def _head(figure: matplotlib.figure.Figure) -> None:
   y = 1 - 0.55 * _TOP / _SIZE[1]
-  style = dict(va='center', fontsize=11, color='#333333')
+  style: dict[str, Any] = dict(va='center', fontsize=11, color='#333333')
   middle = (_LEFT + _STRIP / 2) / _SIZE[0]
   figure.text(middle, y, f'video, {generate.VIDEO_RATE} frames/s', ha='center', **style)
   x = (_LEFT + _STRIP + 20) / _SIZE[0]

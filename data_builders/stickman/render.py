@@ -111,8 +111,8 @@ def render(
   shadows, shadow_sizes = _shadow_parts(ends, radii, subject, camera)
   paints = colours.astype(np.float32)[:, :, None, None]
   light = (camera.rotate @ subject.light).tolist()
-  gain = 255 * subject.exposure * rng.uniform(0.9, 1.1) * (1 + rng.normal(0, 0.02, 3))
-  gain = gain.astype(np.float32)[:, None, None]
+  exposure = 255 * subject.exposure * rng.uniform(0.9, 1.1) * (1 + rng.normal(0, 0.02, 3))
+  gain = exposure.astype(np.float32)[:, None, None]
   shape = (camera.height, camera.width)
   grain = _GRAIN * rng.standard_normal((2 * shape[0], 2 * shape[1]), np.float32)
   canvas = _Canvas(np.moveaxis(background, -1, 0).copy())

@@ -346,7 +346,7 @@ def preprocess(
   augment = augment or {}
   for name in augment:
     options.augment_options(augment[name], name)
-  result = {}
+  result: dict[str, jax.Array] = {}
   for number, name in enumerate(options.MODALITIES):
     if name not in inputs:
       continue

@@ -13,6 +13,7 @@ import numpy as np
 from har.data import options, sensors, video
 from har.errors import UserError
 
+Example = dict[str, np.ndarray | np.generic]
 Batch = dict[str, np.ndarray]
 
 _PADDING = -1  # stands for an example that is not there
@@ -38,15 +39,15 @@ class ReadExample:
       raise UserError(f'inputs: name any of {", ".join(options.MODALITIES)}, not {list(inputs)}')
     # Signals are small and come out the same each time, so they are fitted once; clips are not.
     self._video = bool(set(self.inputs) & set(options.VIDEO))
-    self._ready: dict[int, Batch] = {}
+    self._ready: dict[int, Example] = {}
 
-  def __call__(self, position: int, rng: np.random.Generator | None = None) -> Batch:
+  def __call__(self, position: int, rng: np.random.Generator | None = None) -> Example:
     if position == _PADDING:
       return self._padding()
     if position in self._ready:
       return self._ready[position]
     record = self.records[position]
-    example: Batch = {'label': np.int32(record['label']), 'mask': np.True_}
+    example: Example = {'label': np.int32(record['label']), 'mask': np.True_}
     for name, config in self.inputs.items():
       if name in options.VIDEO:
         example[name] = self._clip(name, record[name], config, rng)
@@ -68,8 +69,8 @@ class ReadExample:
       frames, chosen, config['resize'], config['size'], config['encode'], config['range']
     )
 
-  def _padding(self) -> Batch:
-    example: Batch = {'label': np.int32(0), 'mask': np.False_}
+  def _padding(self) -> Example:
+    example: Example = {'label': np.int32(0), 'mask': np.False_}
     for name, config in self.inputs.items():
       if name in options.VIDEO:
         side = config['resize']
@@ -105,7 +106,7 @@ class _Epochs:
     return int(self.positions[_permutation(self.seed, epoch, len(self.positions))[place]])
 
 
-def _stack(examples: Sequence[Batch]) -> Batch:
+def _stack(examples: Sequence[Example]) -> Batch:
   return {name: np.stack([e[name] for e in examples]) for name in examples[0]}
 
 

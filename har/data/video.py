@@ -54,7 +54,7 @@ def rgb_clip(frames: Sequence[bytes], chosen: np.ndarray, size: int) -> np.ndarr
     box = (left, top, left + side, top + side)
     if image.mode != 'RGB':
       image = image.convert('RGB')
-    clip[i] = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    clip[i] = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
   return clip
 
 

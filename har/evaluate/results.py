@@ -125,11 +125,11 @@ def read_predictions(workdir: str | os.PathLike, stage: str, variant: str) -> Pr
   try:
     with open(path, encoding='utf-8', newline='') as file:
       header, *rows = csv.reader(file)
-    keys, labels, classes = zip(*(row[:3] for row in rows), strict=True)
+    keys, true, predicted = zip(*(row[:3] for row in rows), strict=True)
     probabilities = np.array([row[3:] for row in rows], np.float64)
     if probabilities.shape != (len(rows), len(header) - 3):
       raise ValueError(f'{len(header)} columns expected')
-    labels, classes = np.array(labels, np.int64), np.array(classes, np.int64)
+    labels, classes = np.array(true, np.int64), np.array(predicted, np.int64)
   except OSError as error:
     raise UserError(f'cannot read {path}: {error.strerror}: evaluate the stage first') from error
   except ValueError as error:

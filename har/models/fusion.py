@@ -6,6 +6,7 @@ always the dense layer `head/<modality>/{kernel,bias}`, in 'linear' as in 'decis
 stage-1 classifiers are carried into such a fusion by copying equal paths.
 """
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -34,7 +35,8 @@ class Linear(nn.Module):
   @nn.compact
   def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> jax.Array:
     """Returns logits, float32 `[B, num_classes]`."""
-    return sum(classify(features, self.num_classes, self.dropout, mode).values())
+    logits = classify(features, self.num_classes, self.dropout, mode)
+    return functools.reduce(jnp.add, logits.values())
 
 
 class ConcatMLP(nn.Module):
@@ -81,10 +83,7 @@ class Decision(nn.Module):
   def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> jax.Array:
     """Returns log-probabilities up to a constant, float32 `[B, num_classes]`."""
     logits = classify(features, self.num_classes, self.dropout, mode)
-    return sum(
-      self.param(f'weight_{name}', nn.initializers.ones, ()) * nn.log_softmax(x)
-      for name, x in logits.items()
-    )
+    return _product(self, logits)
 
 
 class Residual(nn.Module):
@@ -108,10 +107,7 @@ class Residual(nn.Module):
   def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> jax.Array:
     """Returns log-probabilities up to a constant, float32 `[B, num_classes]`."""
     experts = classify(features, self.num_classes, self.dropout, mode)
-    product = sum(
-      self.param(f'weight_{name}', nn.initializers.ones, ()) * nn.log_softmax(x)
-      for name, x in experts.items()
-    )
+    product = _product(self, experts)
     x = hidden_layer(features, self.hidden, self.dropout, self.layer_norm, self.dtype, mode)
     zero = nn.initializers.zeros
     return product + nn.Dense(self.num_classes, kernel_init=zero, name='logits')(
@@ -188,6 +184,14 @@ def classify(
     x = dropout(x, rate, mode, name=f'dropout_{name}')
     logits[name] = nn.Dense(num_classes, name=name)(x)
   return logits
+
+
+def _product(module: nn.Module, experts: dict[str, jax.Array]) -> jax.Array:
+  weighted = (
+    module.param(f'weight_{name}', nn.initializers.ones, ()) * nn.log_softmax(x)
+    for name, x in experts.items()
+  )
+  return functools.reduce(jnp.add, weighted)
 
 
 def hidden_layer(

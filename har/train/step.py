@@ -1,6 +1,6 @@
 """The jitted steps, as pure functions of state and batch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -36,7 +36,7 @@ def create_state(
 
 
 def restart(
-  variables: dict[str, Any],
+  variables: Mapping[str, Any],
   optimizer: optax.GradientTransformation,
   *,
   trained: Sequence[str],
