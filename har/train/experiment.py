@@ -113,7 +113,7 @@ def claim_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
     UserError: the workdir belongs to another config, or cannot be written.
   """
   path = workdir / 'config.json'
-  mine = json.loads(config.to_json(default=str))
+  mine = json.loads(json.dumps(config.to_dict(), default=str))
   if path.exists():
     try:
       theirs = json.loads(path.read_text())

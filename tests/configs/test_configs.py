@@ -1,0 +1,118 @@
+"""Every experiment in `configs/` goes from raw files to a report in two steps a stage."""
+
+import dataclasses
+import importlib
+import json
+import pathlib
+
+import pytest
+
+from configs import base
+from data_builders.layout import Trial
+from data_builders.stickman import generate
+from data_builders.utd_mhad import utd_mhad_dataset_builder as utd_mhad
+from har.errors import UserError
+from har.evaluate import run as evaluation
+from har.train import experiment
+from tests.data_builders import raw_trees
+
+EXPERIMENTS = [
+  ('demo', None),
+  ('demo', 'modalities=imu+rgb+skeleton'),
+  ('utd_mhad', None),
+  ('utd_mhad', 'modalities=imu'),
+  ('utd_mhad', 'modalities=imu+depth+skeleton'),
+  ('utd_mhad', 'modalities=imu,recipe=paper'),
+  ('utd_mhad', 'modalities=imu+rgb+depth+skeleton,recipe=paper'),
+]
+
+
+def test_every_config_is_among_the_experiments():
+  folder = pathlib.Path(base.__file__).parent
+  assert {p.stem for p in folder.glob('*.py')} - {'base', '__init__'} == {e[0] for e in EXPERIMENTS}
+
+
+@pytest.fixture(scope='module')
+def raw_dirs(tmp_path_factory):
+  """Raw files of few trials for each dataset."""
+  raw = tmp_path_factory.mktemp('raw')
+  trials = [Trial(a, s, t) for a in (1, 2, 27) for s in (1, 2, 3) for t in (1, 2)]
+  for modality in base.MODALITIES:
+    raw_trees.write_folder(raw / 'utd_mhad', modality, trials)
+  generate.write_raw(raw / 'stickman', subjects=(1, 2, 3), trials=(1,))
+  return raw
+
+
+@pytest.fixture
+def small_pictures(monkeypatch):
+  """UTD-MHAD's files, but for the size of their pictures, which `raw_trees` writes small."""
+  size = {'rgb_size': raw_trees.LAYOUT.rgb_size, 'depth_size': raw_trees.LAYOUT.depth_size}
+  layout = dataclasses.replace(utd_mhad.Builder.LAYOUT, **size)
+  monkeypatch.setattr(utd_mhad.Builder, 'LAYOUT', layout)
+
+
+def shrink(config):
+  """Two steps a stage, of small clips through narrow networks."""
+  config.dataset.require_complete = False
+  config.runtime.devices = 1
+  for name in ('rgb', 'depth'):
+    if name in config.inputs:
+      config.inputs[name].update(frames=8, resize=36, size=32)
+      config.encoders[name].width = 0.125
+  for stage in config.stages.values():
+    stage.batch_size = 6
+    stage.epochs = 1.0
+  return config
+
+
+@pytest.mark.parametrize(('name', 'arg'), EXPERIMENTS)
+def test_config_runs(name, arg, raw_dirs, tmp_path, small_pictures):
+  config = shrink(importlib.import_module(f'configs.{name}').get_config(arg))
+  dataset = config.dataset.name
+  opened = experiment.open_experiment(
+    config, tmp_path / 'run', data_dir=str(tmp_path), raw_dir=str(raw_dirs / dataset)
+  )
+  experiment.train(opened)
+  table = evaluation.run(opened, command='test')
+  modalities = list(config.modalities)
+  stages = modalities + (['fusion'] if len(modalities) > 1 else [])
+  assert list(table['stages']) == stages == list(config.order)
+  assert list(table['baselines']) == (['product'] if len(modalities) > 1 else [])
+  written = json.loads((tmp_path / 'run' / 'results.json').read_text())
+  assert written['dataset'] == dataset
+  for stage in stages:
+    assert written['stages'][stage]['float32']['examples'] == 6
+    predictions = tmp_path / 'run' / 'predictions' / f'{stage}-float32.csv'
+    assert len(predictions.read_text().splitlines()) == 1 + 6
+    rows = (tmp_path / 'run' / 'metrics' / f'{stage}.jsonl').read_text().splitlines()
+    assert json.loads(rows[-1])['step'] == 2
+  assert '<html' in (tmp_path / 'run' / 'report.html').read_text()
+
+
+@pytest.mark.parametrize(
+  ('arg', 'message'),
+  [
+    ('modalities=imu+sonar', "modalities='imu\\+sonar' must be different ones of"),
+    ('modalities=imu+imu', 'must be different'),
+    ('modality=imu', "'modality=imu' is not understood; it takes modalities=..., recipe=..."),
+    ('recipe=ours', "recipe='ours' is none of tuned, paper"),
+  ],
+)
+def test_wrong_config_arguments_are_user_errors(arg, message):
+  with pytest.raises(UserError, match=message):
+    importlib.import_module('configs.utd_mhad').get_config(arg)
+
+
+def test_the_paper_recipe_has_the_papers_table_1():
+  config = importlib.import_module('configs.utd_mhad').get_config('recipe=paper')
+  table = {
+    name: (s.optimizer.learning_rate, s.optimizer.weight_decay, s.batch_size)
+    for name, s in config.stages.items()
+  }
+  assert table == {
+    'imu': (1e-4, 1e-6, 128),
+    'rgb': (1e-3, 1e-5, 16),
+    'fusion': (5e-4, 5e-6, 16),
+  }
+  assert tuple(config.encoders.imu.get('kernels', (24, 16, 8))) == (24, 16, 8)
+  assert set(config.stages.fusion.trained) == {'head', 'imu', 'rgb/Mixed_4c', 'rgb/Mixed_5c'}

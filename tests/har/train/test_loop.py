@@ -1,0 +1,226 @@
+"""Stages are trained, validated, continued, averaged and stopped as their config says."""
+
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from configs import base
+from har.data import dataset as dataset_lib
+from har.errors import UserError
+from har.evaluate import run as evaluation
+from har.train import checkpoints, experiment
+from har.train.interrupt import Interrupted, StopSignal
+from tests import fakes
+
+
+def config(modalities=('imu',), **changes):
+  c = base.experiment('fake', modalities)
+  c.runtime.update(devices=1, save_steps=3, log_steps=2)
+  inputs = {'imu': {'length': 48}, 'skeleton': {'length': 24}, 'rgb': {'frames': 4, 'resize': 20}}
+  inputs['rgb']['size'] = 16
+  encoders = {
+    'imu': {'kind': 'cnn1d_bn', 'channels': (8, 8), 'kernels': (5, 5), 'pools': (2, 1)},
+    'skeleton': {'kind': 'tcn', 'channels': (8,), 'strides': (1,)},
+    'rgb': {'kind': 's3d', 'width': 0.125},
+  }
+  for name in modalities:
+    c.inputs[name] = inputs[name]
+    c.encoders[name] = encoders[name]
+    augment = {name: {'jitter': 0.05}} if name != 'rgb' else {}
+    stage = {'epochs': 4.0, 'batch_size': 8, 'augment': augment, **changes}
+    c.stages[name] = base.stage([name], learning_rate=1e-2, **stage)
+  c.order = tuple(modalities)
+  return c
+
+
+@pytest.fixture(autouse=True)
+def fake_dataset(monkeypatch):
+  monkeypatch.setattr(dataset_lib, 'load', lambda *_, **__: fakes.FakeDataset())
+
+
+def rows(workdir, stage='imu'):
+  return [json.loads(r) for r in (workdir / 'metrics' / f'{stage}.jsonl').read_text().splitlines()]
+
+
+def run(c, workdir):
+  opened = experiment.open_experiment(c, workdir)
+  experiment.train(opened)
+  return opened, experiment.load(opened, c.order[0])
+
+
+def assert_equal_trees(a, b):
+  assert jax.tree.structure(a) == jax.tree.structure(b)
+  for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+    np.testing.assert_array_equal(x, y)
+
+
+def test_the_loss_falls_and_every_step_is_accounted_for(tmp_path):
+  _, (_, meta) = run(config(epochs=20.0), tmp_path)
+  # 12 training examples (3 classes, 2 subjects, 2 trials) in batches of 8.
+  assert meta['steps'] == 30
+  train = [r for r in rows(tmp_path) if r['split'] == 'train']
+  assert train[-1]['step'] == 30
+  assert train[-1]['epoch'] == pytest.approx(20, abs=1e-3)
+  assert train[-1]['loss'] < 0.5 * train[0]['loss']
+  assert len(list((tmp_path / 'tensorboard' / 'imu').iterdir())) == 1
+
+
+class StopAt(StopSignal):
+  """Stands for a SIGTERM that arrives during one step."""
+
+  at = 0
+
+  def requested(self, step):
+    if step == self.at:
+      os.kill(os.getpid(), signal.SIGTERM)
+    return super().requested(step)
+
+
+@pytest.mark.parametrize('at', [1, 4, 5])
+def test_a_stopped_run_continues_bit_equal(at, tmp_path, monkeypatch):
+  c = config(ema=0.9, optimizer={'schedule': 'plateau', 'patience': 1}, validate_every=1)
+  c.dataset.validation_subjects = (3,)
+  c.stages.imu.epochs = 12.0
+  _, (expected, facts) = run(c, tmp_path / 'whole')
+  monkeypatch.setattr(experiment, 'StopSignal', StopAt)
+  monkeypatch.setattr(StopAt, 'at', at)
+  with pytest.raises(Interrupted, match=f'stage imu is saved at step {at} of 9'):
+    run(c, tmp_path / 'parts')
+  monkeypatch.setattr(StopAt, 'at', 0)
+  _, (found, found_facts) = run(c, tmp_path / 'parts')
+  assert_equal_trees(found, expected)
+  for fact in ('steps', 'top1_validation', 'best_step'):
+    assert found_facts[fact] == facts[fact]
+  strip = [{k: v for k, v in r.items() if k != 'seconds'} for r in rows(tmp_path / 'parts')]
+  assert [r for r in strip if r['split'] == 'validation'] == [
+    r for r in rows(tmp_path / 'whole') if r['split'] == 'validation'
+  ]
+
+
+def test_the_best_step_on_validation_is_kept(tmp_path):
+  c = config(epochs=10.0, validate_every=1, optimizer={'schedule': 'constant'})
+  c.dataset.validation_subjects = (3,)
+  _, (_, meta) = run(c, tmp_path)
+  validation = [r for r in rows(tmp_path) if r['split'] == 'validation']
+  best = max(r['top1'] for r in validation)
+  assert meta['top1_validation'] == best
+  assert meta['best_step'] == next(r['step'] for r in validation if r['top1'] == best)
+
+
+def test_early_stopping_ends_a_stage_that_no_longer_improves(tmp_path):
+  c = config(epochs=60.0, validate_every=1, early_stopping=3)
+  c.dataset.validation_subjects = (3,)
+  _, (_, meta) = run(c, tmp_path)
+  top1 = [r['top1'] for r in rows(tmp_path) if r['split'] == 'validation']
+  assert meta['steps'] < 45
+  assert max(top1[:-3]) >= max(top1[-3:])
+  assert top1.index(max(top1)) == len(top1) - 4
+
+
+def test_a_finished_stage_is_not_trained_again(tmp_path, capsys):
+  run(config(), tmp_path)
+  before = (tmp_path / 'metrics' / 'imu.jsonl').read_bytes()
+  run(config(), tmp_path)
+  assert 'imu: finished before' in capsys.readouterr().err
+  assert (tmp_path / 'metrics' / 'imu.jsonl').read_bytes() == before
+
+
+def test_a_loss_that_is_not_finite_names_stage_and_step(tmp_path):
+  c = config(optimizer={'name': 'sgd', 'learning_rate': 1e30, 'schedule': 'constant'})
+  with pytest.raises(UserError, match=r'stage imu: the loss is nan at step [23]; lower'):
+    run(c, tmp_path)
+  assert not checkpoints.finished(tmp_path, 'imu')
+
+
+def test_batch_sizes_that_devices_cannot_share_are_refused(tmp_path):
+  c = config()
+  c.runtime.devices = 3
+  with pytest.raises(UserError, match=r'config.stages.imu.batch_size=8 is not a multiple of the 3'):
+    run(c, tmp_path)
+
+
+def test_evaluation_does_not_depend_on_batch_size_or_devices(tmp_path):
+  results, files = [], []
+  for batch_size, devices in ((7, 1), (16, 1), (7, 8), (16, 8)):
+    c = config()
+    c.stages.imu.batch_size = 8
+    c.runtime.update(eval_batch_size=batch_size, devices=1)
+    opened, _ = run(c, tmp_path)
+    c.runtime.devices = devices
+    opened = experiment.open_experiment(c, tmp_path)
+    results.append(evaluation.run(opened, command='test'))
+    files.append((tmp_path / 'predictions' / 'imu-float32.csv').read_text())
+  assert results[0]['stages']['imu']['float32']['examples'] == 12
+  assert all(r == results[0] for r in results)
+  assert all(f == files[0] for f in files)
+
+
+def test_stage_two_starts_from_stage_one_and_leaves_the_frozen_part_alone(tmp_path):
+  c = config(('imu', 'rgb'))
+  c.stages.fusion = base.stage(
+    ('imu', 'rgb'),
+    learning_rate=1e-2,
+    epochs=2.0,
+    batch_size=8,
+    init_from='stage:imu,stage:rgb',
+    trained=('head', 'imu', 'rgb/Mixed_4c', 'rgb/Mixed_5c'),
+    head={'kind': 'concat_mlp', 'hidden': 8},
+  )
+  c.order = ('imu', 'rgb', 'fusion')
+  opened, _ = run(c, tmp_path)
+  rgb, fusion = (experiment.load(opened, name)[0] for name in ('rgb', 'fusion'))
+  for tree in ('params', 'batch_stats'):
+    for block, before in rgb[tree]['rgb'].items():
+      moved = any(
+        not np.array_equal(a, b)
+        for a, b in zip(
+          jax.tree.leaves(before), jax.tree.leaves(fusion[tree]['rgb'][block]), strict=True
+        )
+      )
+      assert moved == (block in ('Mixed_4c', 'Mixed_5c')), (tree, block)
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    ({'init_from': 'stage:nope'}, "stages.imu.init_from names 'nope', which is no stage"),
+    ({'init_from': 's3d-kinetics400'}, 'needs a stage with exactly one video modality'),
+    ({'trained': ('imu/conv9',)}, "'imu/conv9' of trained parameters matches none"),
+    ({'head': {'kind': 'linaer'}}, "unknown head.kind 'linaer'"),
+    ({'augment': {'imu': {'jiter': 1.0}}}, 'jiter'),
+    ({'optimizer': {'name': 'lion'}}, "optimizer.name='lion' is none of"),
+  ],
+)
+def test_wrong_stages_are_user_errors(changes, message, tmp_path):
+  with pytest.raises(UserError, match=message):
+    run(config(**changes), tmp_path)
+
+
+def test_an_input_that_is_not_configured_is_a_user_error(tmp_path):
+  c = config()
+  del c.inputs.imu
+  with pytest.raises(UserError, match=r'config\.inputs\.imu is missing'):
+    run(c, tmp_path)
+
+
+def test_bfloat16_trains_with_float32_parameters(tmp_path):
+  c = config(epochs=20.0)
+  c.dtype = 'bfloat16'
+  _, (variables, _) = run(c, tmp_path)
+  assert {x.dtype for x in jax.tree.leaves(variables)} == {np.dtype('float32')}
+  losses = [r['loss'] for r in rows(tmp_path)]
+  assert losses[-1] < 0.6 * losses[0]
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+  run(config(), tmp_path)
+  final = tmp_path / 'checkpoints' / 'imu' / 'final'
+  for path in final.rglob('*'):
+    if path.is_file():
+      path.write_bytes(b'')
+  with pytest.raises(UserError, match=r'checkpoints/imu/final/6 cannot be restored'):
+    run(config(), tmp_path)

@@ -1,0 +1,174 @@
+"""The command line, as a user meets it: in processes of its own."""
+
+import filecmp
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from data_builders.stickman import generate
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+TINY = '''
+from configs import demo
+from tests.configs import test_configs
+
+def get_config(arg=None):
+  config = test_configs.shrink(demo.get_config(arg))
+  for stage in config.stages.values():
+    stage.epochs = 10.0
+  config.runtime.save_steps = 4
+  config.runtime.log_steps = 1
+  return config
+'''
+
+
+def launch(*args, **kwargs):
+  """Starts launch.py; its output is text."""
+  environment = os.environ | {'PYTHONPATH': str(ROOT), 'XLA_FLAGS': ''}
+  return subprocess.Popen(
+    [sys.executable, 'launch.py', *map(str, args)],
+    cwd=ROOT,
+    env=environment,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+    **kwargs,
+  )
+
+
+def finish(process):
+  out, err = process.communicate(timeout=300)
+  return process.returncode, out, err
+
+
+@pytest.fixture(scope='module')
+def flags(tmp_path_factory):
+  """Flags of a small experiment whose data is prepared by the first run."""
+  folder = tmp_path_factory.mktemp('launch')
+  generate.write_raw(folder / 'raw', subjects=(1, 2, 3), trials=(1,), modalities=('imu', 'rgb'))
+  config = folder / 'tiny.py'
+  config.write_text(TINY)
+  return [f'--config={config}', f'--raw_dir={folder / "raw"}', f'--data_dir={folder}']
+
+
+@pytest.fixture(scope='module')
+def undisturbed(flags, tmp_path_factory):
+  """Workdir of a run that nothing happened to."""
+  workdir = tmp_path_factory.mktemp('undisturbed') / 'run'
+  code, out, err = finish(launch(*flags, f'--workdir={workdir}'))
+  assert code == 0, err
+  assert 'product (untrained)' in out
+  assert f'report: {workdir}/report.html' in out
+  return workdir
+
+
+def assert_same_predictions(workdir, other):
+  names = sorted(p.name for p in (other / 'predictions').iterdir())
+  assert names == [f'{n}-float32.csv' for n in ('fusion', 'imu', 'product', 'rgb')]
+  same = filecmp.cmpfiles(workdir / 'predictions', other / 'predictions', names, shallow=False)
+  assert same == (names, [], [])
+
+
+def wait_for_steps(workdir, stage, steps, process):
+  path = workdir / 'metrics' / f'{stage}.jsonl'
+  while process.poll() is None:
+    if path.exists() and path.read_text().count('\n') >= steps:
+      return
+    time.sleep(0.01)
+  pytest.fail(f'ended before {steps} steps of {stage}: {process.communicate()[1]}')
+
+
+def test_a_killed_run_continues_to_the_same_bytes(flags, undisturbed, tmp_path):
+  workdir = tmp_path / 'run'
+  for stage, steps in (('imu', 6), ('rgb', 3), ('fusion', 7)):
+    process = launch(*flags, f'--workdir={workdir}')
+    wait_for_steps(workdir, stage, steps, process)
+    process.kill()
+    process.communicate()
+  code, _, err = finish(launch(*flags, f'--workdir={workdir}'))
+  assert code == 0, err
+  assert 'imu: finished before' in err
+  assert_same_predictions(workdir, undisturbed)
+
+
+def test_sigterm_saves_and_exits_cleanly(flags, undisturbed, tmp_path):
+  workdir = tmp_path / 'run'
+  # More steps than a slow machine takes before the signal arrives.
+  more = '--config.stages.imu.epochs=3000'
+  process = launch(*flags, f'--workdir={workdir}', more)
+  wait_for_steps(workdir, 'imu', 2, process)
+  process.send_signal(signal.SIGTERM)
+  code, _, err = finish(process)
+  assert code == 0, err
+  assert 'stopped: stage imu is saved at step' in err
+  saved = max(int(p.name) for p in (workdir / 'checkpoints/imu/latest').iterdir())
+  assert f'saved at step {saved} of' in err
+
+
+def test_evaluate_repeats_the_evaluation(flags, undisturbed):
+  report = undisturbed / 'report.html'
+  report.unlink()
+  code, _, err = finish(launch(*flags, f'--workdir={undisturbed}', '--mode=evaluate'))
+  assert code == 0, err
+  assert report.exists()
+
+
+@pytest.mark.parametrize(
+  ('args', 'message'),
+  [
+    (['--config=configs/nope.py'], '--config=configs/nope.py cannot be loaded'),
+    (['--config=configs/base.py'], 'configs/base.py is not an experiment'),
+    (['--config=configs/demo.py'], '--workdir is missing'),
+    (['--workdir=w'], '--config is missing'),
+    (
+      ['--config=configs/demo.py', '--workdir=w', '--config.stages.imu.epoch=3'],
+      '--config.stages.imu.epoch=3: the config has no \'epoch\'. Did you mean "epochs"?',
+    ),
+    (
+      ['--config=configs/demo.py', '--workdir=w', '--config.stages.imu.epochs=many'],
+      '--config.stages.imu.epochs=many: could not convert',
+    ),
+    (['--config=configs/demo.py', '--workdir=w', '--mode=tran'], '--mode=tran is none of train'),
+    (['--config=configs/demo.py', '--workdir=w', '--mod=train'], "Unknown command line flag 'mod'"),
+    (['--config=configs/demo.py', '--workdir=w', 'train'], "'train' is not understood"),
+    (['--config=configs/utd_mhad.py:recipe=x', '--workdir=w'], "recipe='x' is none of"),
+    (
+      ['--config=configs/demo.py', '--workdir=w', '--raw_dir=/nowhere', '--data_dir=d'],
+      '/nowhere',
+    ),
+  ],
+)
+def test_user_errors_are_one_line_and_status_2(args, message, tmp_path):
+  args = [a.replace('=w', f'={tmp_path}/w').replace('=d', f'={tmp_path}/d') for a in args]
+  code, out, err = finish(launch(*args))
+  assert code == 2
+  assert out == ''
+  assert message in err
+  assert err.startswith('error: ')
+  assert err.count('\n') == 1
+  assert not (tmp_path / 'd').exists() or not any((tmp_path / 'd').rglob('*.array_record*'))
+
+
+def test_a_workdir_of_another_config_is_refused(flags, undisturbed):
+  args = [*flags, f'--workdir={undisturbed}', '--config.stages.rgb.epochs=11']
+  code, _, err = finish(launch(*args))
+  assert code == 2
+  assert 'belongs to another config: stages.rgb.epochs is 10.0 there and 11.0 here' in err
+
+
+def test_evaluating_an_untrained_workdir_is_refused(flags, tmp_path):
+  code, _, err = finish(launch(*flags, f'--workdir={tmp_path}/run', '--mode=evaluate'))
+  assert code == 2
+  assert "holds no finished stage 'imu'" in err
+
+
+def test_more_devices_than_there_are_are_refused(flags, tmp_path):
+  code, _, err = finish(launch(*flags, f'--workdir={tmp_path}/r', '--config.runtime.devices=9'))
+  assert code == 2
+  assert 'asks for 9 devices and there are 1' in err
