@@ -1,6 +1,6 @@
 """The demo: two-stage training on the embedded stick-figure data, RGB video and wrist IMU.
 
-  python launch.py --config=configs/demo.py --workdir=runs/demo
+python launch.py --config=configs/demo.py --workdir=runs/demo
 """
 
 from ml_collections import ConfigDict
@@ -21,7 +21,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
   encoders = {
     'imu': {'kind': 'cnn1d_bn', 'channels': (32, 64, 64, 128), 'dropout': 0.1},
     'rgb': {'kind': 's3d', 'width': 0.25},
-    'skeleton': {'kind': 'tcn', 'channels': (64, 64, 128), 'strides': (1, 2, 2)},
+    'skeleton': {'kind': 'skeleton_cnn'},
   }
   augment = {
     'imu': {'rotation_degrees': 15, 'scale': 0.1, 'time_warp': 0.2, 'crop': 0.1, 'jitter': 0.05},

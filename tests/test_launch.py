@@ -14,7 +14,7 @@ from data_builders.stickman import generate
 
 ROOT = pathlib.Path(__file__).parent.parent
 
-TINY = '''
+TINY = """
 from configs import demo
 from tests.configs import test_configs
 
@@ -25,7 +25,7 @@ def get_config(arg=None):
   config.runtime.save_steps = 4
   config.runtime.log_steps = 1
   return config
-'''
+"""
 
 
 def launch(*args, **kwargs):

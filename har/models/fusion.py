@@ -3,7 +3,8 @@
 All heads have one interface, `head(features, mode)` with a dict of `Features` by modality, and go
 through the modalities in alphabetical order. A classifier of one modality's pooled features is
 always the dense layer `head/<modality>/{kernel,bias}`, in 'linear' as in 'decision' and 'residual':
-stage-1 classifiers are carried into such a fusion by copying equal paths.
+stage-1 classifiers are carried into such a fusion by copying equal paths. The latter two also sow
+each modality's own logits into the collection `auxiliary`.
 """
 
 import functools
@@ -66,8 +67,8 @@ class ConcatMLP(nn.Module):
 class Decision(nn.Module):
   """A product of experts: weighted log-probabilities of one classifier per modality, added.
 
-  The weights start at 1, so that with stage-1 classifiers it starts as the product of their
-  probabilities.
+  The weights start at 1/n for n modalities. With stage-1 classifiers it starts as the geometric
+  mean of their probabilities, which ranks classes as their product does and is no surer than they.
 
   Attributes:
     num_classes: number of logits.
@@ -187,10 +188,12 @@ def classify(
 
 
 def _product(module: nn.Module, experts: dict[str, jax.Array]) -> jax.Array:
-  weighted = (
-    module.param(f'weight_{name}', nn.initializers.ones, ()) * nn.log_softmax(x)
-    for name, x in experts.items()
-  )
+  """The weighted sum of log-probabilities; sows each modality's logits for a loss of its own."""
+  weighted = []
+  for name, logits in experts.items():
+    module.sow('auxiliary', f'logits_{name}', logits)
+    start = nn.initializers.constant(1 / len(experts))
+    weighted.append(module.param(f'weight_{name}', start, ()) * nn.log_softmax(logits))
   return functools.reduce(jnp.add, weighted)
 
 

@@ -15,7 +15,7 @@ ENCODERS: dict[str, type[nn.Module]] = {
   'cnn1d': imu.Conv1dNet,
   'cnn1d_bn': imu.Conv1dNetBN,
   's3d': s3d.S3D,
-  'tcn': skeleton.SkeletonTCN,
+  'skeleton_cnn': skeleton.SkeletonCNN,
 }
 
 HEADS: dict[str, type[nn.Module]] = {

@@ -59,7 +59,7 @@ def test_video_is_motion_jpeg_at_15_frames_a_second(raw):
     assert stream.average_rate == 15
     assert (stream.width, stream.height) == (scene.WIDTH, scene.HEIGHT)
     frames = [frame.to_ndarray(format='rgb24') for frame in container.decode(video=0)]
-  recording = generate.record(generate.make_set(1), 'punch', 1)
+  recording = generate.record(generate.make_studio(1), 'punch', 1)
   assert len(frames) == len(recording.rgb)
   error = np.abs(np.stack(frames).astype(float) - recording.rgb)
   assert error.mean() < 4
@@ -81,7 +81,7 @@ def test_matrices_have_the_owners_variables_shapes_and_units(raw):
 
 def test_sensor_and_skeleton_show_one_motion():
   # A right-hander's fast blows: the wrist accelerates when it leaves the shoulder.
-  recording = generate.record(generate.make_set(1), 'punch', 2, film=False)
+  recording = generate.record(generate.make_studio(1), 'punch', 2, film=False)
   arm = np.linalg.norm(recording.skeleton[:, 10] - recording.skeleton[:, 8], axis=-1)
   gyro = np.linalg.norm(recording.imu[:, 3:], axis=1)
   moving = np.abs(np.gradient(arm)) * 15
@@ -111,14 +111,14 @@ def test_a_trial_does_not_depend_on_the_others_or_on_the_modalities(raw, tmp_pat
 
 def test_another_seed_gives_other_recordings():
   one, two = (
-    generate.record(generate.make_set(1, seed=seed), 'walk', 1, film=False) for seed in (0, 1)
+    generate.record(generate.make_studio(1, seed=seed), 'walk', 1, film=False) for seed in (0, 1)
   )
   assert one.imu.shape != two.imu.shape or (one.imu != two.imu).any()
 
 
 def test_all_actions_give_finite_signals_within_the_sensors_range():
   for subject in generate.SUBJECTS:
-    place = generate.make_set(subject)
+    place = generate.make_studio(subject)
     for action in actions.ACTIONS:
       recording = generate.record(place, action, 1, film=False)
       assert np.isfinite(recording.imu).all()

@@ -31,7 +31,7 @@ def test_it_generates_when_no_raw_files_are_given(tmp_path, small):
   ]
   assert {int(test[i]['subject']) for i in range(len(test))} == {2}
   record = train[3]
-  recording = generate.record(generate.make_set(1), 'punch', 1)
+  recording = generate.record(generate.make_studio(1), 'punch', 1)
   assert record['action'] == b'punch'
   assert record['label'] == 3
   np.testing.assert_allclose(record['imu'], recording.imu.astype(np.float32))
@@ -45,7 +45,7 @@ def test_a_stored_frame_is_the_rendered_one(tmp_path, small):
   builder = prepare(data_dir=tmp_path, modalities=('rgb',))
   stored = builder.as_data_source(split='train')[0]['rgb'][0]
   frame = np.asarray(Image.open(io.BytesIO(stored)))
-  rendered = generate.record(generate.make_set(1), 'walk', 1).rgb[0]
+  rendered = generate.record(generate.make_studio(1), 'walk', 1).rgb[0]
   assert frame.shape == (scene.HEIGHT, scene.WIDTH, 3)
   assert np.abs(frame.astype(float) - rendered).mean() < 5
 
@@ -54,7 +54,7 @@ def test_raw_files_are_read_as_utd_mhads_are(tmp_path):
   raw = tmp_path / 'raw'
   generate.write_raw(raw, **SMALL, seed=5, modalities=('imu',))
   builder = prepare(data_dir=tmp_path / 'data', modalities=('imu',), raw_dir=raw)
-  recording = generate.record(generate.make_set(2, seed=5), 'run', 1, film=False)
+  recording = generate.record(generate.make_studio(2, seed=5), 'run', 1, film=False)
   record = builder.as_data_source(split='test')[1]
   np.testing.assert_allclose(record['imu'], recording.imu.astype(np.float32))
   assert len(list(raw.rglob('*.mat'))) == 12

@@ -55,7 +55,7 @@ def test_dropout_only_where_the_head_trains(kind):
 
 
 @pytest.mark.parametrize('head', [fusion.Decision(7), fusion.Residual(7)])
-def test_stage_one_classifiers_make_a_product_of_experts(head):
+def test_stage_one_classifiers_make_the_geometric_mean_of_experts(head):
   experts = {
     name: fusion.Linear(7).init(jax.random.key(i), {name: BOTH[name]})['params'][name]
     for i, name in enumerate(BOTH)
@@ -65,9 +65,20 @@ def test_stage_one_classifiers_make_a_product_of_experts(head):
   product = 1
   for name, expert in experts.items():
     scores = fusion.Linear(7).apply({'params': {name: expert}}, {name: BOTH[name]})
-    product *= jax.nn.softmax(scores)
+    product *= jnp.sqrt(jax.nn.softmax(scores))
   expected = product / product.sum(-1, keepdims=True)
   np.testing.assert_allclose(jax.nn.softmax(logits), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize('head', [fusion.Decision(7), fusion.Residual(7)])
+def test_products_of_experts_sow_each_experts_logits(head):
+  variables = head.init(jax.random.key(0), BOTH)
+  _, sown = head.apply({'params': variables['params']}, BOTH, mutable=['auxiliary'])
+  assert set(sown['auxiliary']) == {f'logits_{name}' for name in BOTH}
+  for name, features in BOTH.items():
+    expert = {'params': {name: variables['params'][name]}}
+    expected = fusion.Linear(7).apply(expert, {name: features})
+    np.testing.assert_allclose(sown['auxiliary'][f'logits_{name}'][0], expected, rtol=1e-6)
 
 
 def test_attention_does_not_see_padding():

@@ -14,7 +14,7 @@ ENCODERS = ml_collections.ConfigDict(
   {
     'imu': {'kind': 'cnn1d', 'channels': [8, 8, 8], 'kernels': (5, 3, 3)},
     'depth': {'kind': 's3d', 'width': 0.125},
-    'skeleton': {'kind': 'tcn', 'channels': (8,), 'strides': 1},
+    'skeleton': {'kind': 'skeleton_cnn', 'channels': (8,), 'kernels': (5,), 'strides': 1},
   }
 )
 RNG = np.random.default_rng(0)

@@ -7,32 +7,31 @@ import pytest
 
 from har.errors import UserError
 from har.models.mode import Mode
-from har.models.skeleton import KINECT_HIP, KINECT_PARENTS, SkeletonTCN, motion_features
+from har.models.skeleton import SkeletonCNN, motion_features
 
 X = np.random.default_rng(0).standard_normal((2, 24, 20, 3)).astype(np.float32)
-SMALL = SkeletonTCN(channels=(16, 32), strides=(1, 2), dropout=0.0)
-
-
-def test_kinect_parents_reach_the_hip():
-  for joint in range(20):
-    path = [joint]
-    while path[-1] != KINECT_HIP:
-      path.append(KINECT_PARENTS[path[-1]])
-    assert len(path) <= 7
-  assert KINECT_PARENTS[KINECT_HIP] == KINECT_HIP
+SMALL = SkeletonCNN(
+  channels=(16, 32),
+  kernels=(5, 3),
+  strides=(1, 2),
+  dropout=0.0,
+  joint_dropout=0.0,
+  pooling='mean_max',
+)
 
 
 def test_motion_features_by_hand():
-  # Two joints, the second the root, moving by 1 m a frame along x.
-  x = np.zeros((1, 3, 2, 3), np.float32)
-  x[0, :, 1, 0] = [0, 1, 2]
-  x[0, :, 0] = x[0, :, 1] + [0, 2, 0]
-  y = np.asarray(motion_features(x, None, (1, 1), 1))[0]
-  np.testing.assert_allclose(y[:, 0, :3], [[0, 2, 0]] * 3)
-  np.testing.assert_allclose(y[:, 1, :3], [[-1, 0, 0], [0, 0, 0], [1, 0, 0]])
-  np.testing.assert_allclose(y[:, 0, 3:6], [[0, 2, 0]] * 3)
-  np.testing.assert_allclose(y[:, 1, 3:6], 0)
-  np.testing.assert_allclose(y[:, 0, 6:], [[0, 0, 0], [1, 0, 0], [1, 0, 0]])
+  # Two joints, the second the root, which moves by 1, then 2 m along x; padding follows.
+  x = np.zeros((1, 5, 2, 3), np.float32)
+  x[0, :3, 1, 0] = [0, 1, 3]
+  x[0, :3, 0] = x[0, :3, 1] + [0, 2, 0]
+  mask = np.array([[True, True, True, False, False]])
+  position, velocity = (np.asarray(y)[0] for y in motion_features(x, mask, 1))
+  mean = 4 / 3
+  np.testing.assert_allclose(position[:, 1, 0], [0 - mean, 1 - mean, 3 - mean, 0, 0], rtol=1e-6)
+  np.testing.assert_allclose(position[:, 0, 1], [2, 2, 2, 0, 0])
+  np.testing.assert_allclose(velocity[:, 1, 0], [1, 1.5, 2, 0, 0], rtol=1e-6)
+  np.testing.assert_allclose(velocity[:, 0], velocity[:, 1], atol=1e-6)
 
 
 def test_the_place_of_the_person_does_not_matter():
@@ -62,14 +61,26 @@ def test_more_padding_changes_nothing(train):
   assert long_features.mask.sum(1).tolist() == [12, 9]
 
 
+def test_joint_dropout_hides_whole_joints_for_whole_clips():
+  model = SkeletonCNN(channels=(8,), kernels=(1,), strides=(1,), joint_dropout=0.5, dropout=0.0)
+  variables = model.init(jax.random.key(0), X)
+  key = {'dropout': jax.random.key(1)}
+  args = {'rngs': key, 'mutable': ['batch_stats', 'intermediates'], 'capture_intermediates': True}
+  _, state = model.apply(variables, X, None, Mode(train=True), **args)
+  joints = np.asarray(state['intermediates']['joint_dropout']['__call__'][0])
+  hidden = (joints == 0).all(axis=(1, 3))
+  assert 0.25 < hidden.mean() < 0.75
+  assert (joints[~np.broadcast_to(hidden[:, None], (2, 24, 20))] != 0).all()
+
+
 @pytest.mark.parametrize(
   ('options', 'match'),
   [
-    ({'parents': (0, 0)}, '2 parents'),
-    ({'strides': (1, 2)}, 'equally many'),
+    ({'root': 20}, 'more than root=20 joints'),
+    ({'strides': (1, 2)}, 'one number per block'),
     ({'pooling': 'sum'}, 'mean_max'),
   ],
 )
 def test_user_errors(options, match):
   with pytest.raises(UserError, match=match):
-    SkeletonTCN(**options).init(jax.random.key(0), X)
+    SkeletonCNN(**options).init(jax.random.key(0), X)

@@ -24,7 +24,7 @@ def config(modalities=('imu',), **changes):
   inputs['rgb']['size'] = 16
   encoders = {
     'imu': {'kind': 'cnn1d_bn', 'channels': (8, 8), 'kernels': (5, 5), 'pools': (2, 1)},
-    'skeleton': {'kind': 'tcn', 'channels': (8,), 'strides': (1,)},
+    'skeleton': {'kind': 'skeleton_cnn', 'channels': (8,), 'kernels': (5,), 'strides': (2,)},
     'rgb': {'kind': 's3d', 'width': 0.125},
   }
   for name in modalities:
