@@ -120,7 +120,7 @@ def _stance(steps, rng, depth):
   leading = rng.choice([LEFT, RIGHT])
   pose.hip[:, leading, 0] = depth
   pose.hip[:, 1 - leading, 0] = -0.7 * depth
-  pose.hip[:, :, 1] = 0.06
+  pose.hip[:, :, 1] = 0.06 - 0.13 * depth
   pose.knee[:, leading] = 0.1 + depth
   pose.knee[:, 1 - leading] = 0.1 + 0.2 * depth
   pose.ankle[:, leading] = 0.1
@@ -183,7 +183,7 @@ def push(t, subject, rng):
   """A shove. With both arms, out of a lunge, it is as fast as a blow, and video alone tells them
   apart; with one arm it looks like a blow and is slower, which the wrist shows best."""
   both = subject.left_handed or rng.uniform() < 0.6
-  pose = _stance(len(t), rng, rng.uniform(0.45, 0.6) if both else rng.uniform(0.1, 0.22))
+  pose = _stance(len(t), rng, rng.uniform(0.65, 0.85) if both else rng.uniform(0.1, 0.22))
   amount = _strikes(t, subject, rng, **(_FAST if both else _SLOW))
   guard = _guard(rng)
   _thrust(pose, BOTH, 0 * amount, guard)

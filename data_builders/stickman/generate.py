@@ -49,7 +49,7 @@ class Recording:
 
 
 @dataclasses.dataclass(frozen=True)
-class Set:
+class Studio:
   """A subject in their room, before the camera, with the room's picture."""
 
   number: int
@@ -59,18 +59,18 @@ class Set:
   background: np.ndarray
 
 
-def make_set(subject: int, *, seed: int = 0, scale: int = 1) -> Set:
-  """Prepares a subject (from 1) to be recorded; `scale` multiplies the picture's size."""
+def make_studio(subject: int, *, seed: int = 0) -> Studio:
+  """Prepares a subject (from 1) to be recorded."""
   person = people.make_subject(subject, seed)
-  camera = scene.make_camera(person, scene.WIDTH * scale, scene.HEIGHT * scale)
-  return Set(subject, seed, person, camera, scene.room(person, camera))
+  camera = scene.make_camera(person)
+  return Studio(subject, seed, person, camera, scene.room(person, camera))
 
 
-def record(place: Set, action: str, trial: int, *, film: bool = True) -> Recording:
+def record(studio: Studio, action: str, trial: int, *, film: bool = True) -> Recording:
   """Performs and records one trial (from 1) of one of `actions.ACTIONS`; draws it if `film`."""
-  person = place.person
+  person = studio.person
   label = actions.ACTIONS.index(action) + 1
-  rng = np.random.default_rng([place.seed, place.number, label, trial])
+  rng = np.random.default_rng([studio.seed, studio.number, label, trial])
   frames = int(rng.integers(33, 43))
   heading = rng.choice([-1, 1]) * (person.view + np.deg2rad(rng.uniform(-8, 8)))
   # One extra instant on either side, which the second difference uses up.
@@ -88,11 +88,11 @@ def record(place: Set, action: str, trial: int, *, film: bool = True) -> Recordi
     rng=rng,
   )
   filmed = figure.at(slice(1, -1, MOTION_RATE // VIDEO_RATE))
-  tracked = place.camera.see(filmed.joints)
+  tracked = studio.camera.see(filmed.joints)
   tracked += rng.normal(0, _SKELETON_NOISE, tracked.shape)
   rgb = None
   if film:
-    rgb = render.render(filmed, person, place.camera, place.background, rng, seat=pose.seat)
+    rgb = render.render(filmed, person, studio.camera, studio.background, rng, seat=pose.seat)
   return Recording(measured, tracked, rgb)
 
 
@@ -147,9 +147,9 @@ def write_raw(
   for modality in modalities:
     (out / FOLDERS[modality]).mkdir(parents=True, exist_ok=True)
   for subject in subjects:
-    place = make_set(subject, seed=seed)
+    studio = make_studio(subject, seed=seed)
     for (label, action), trial in itertools.product(enumerate(actions.ACTIONS, 1), trials):
-      recording = record(place, action, trial, film='rgb' in modalities)
+      recording = record(studio, action, trial, film='rgb' in modalities)
       _write(out, f'a{label}_s{subject}_t{trial}', recording, modalities)
 
 

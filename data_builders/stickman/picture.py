@@ -36,7 +36,7 @@ def draw(seed: int = 0) -> Image.Image:
 
   for row, (action, (subject, trial)) in enumerate(zip(actions.ACTIONS, _TRIALS, strict=True)):
     top = _TOP + row * (scene.HEIGHT + _GAP)
-    recording = generate.record(generate.make_set(subject, seed=seed), action, trial)
+    recording = generate.record(generate.make_studio(subject, seed=seed), action, trial)
     assert recording.rgb is not None  # It was filmed.
     places = (np.arange(_FRAMES) + 0.5) / _FRAMES
     for column, place in enumerate(places):
