@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from har.errors import UserError
 
 MODALITIES = ('imu', 'rgb', 'depth', 'skeleton')
+VIDEO = ('rgb', 'depth')
 
 
 def experiment(dataset: str, modalities: Sequence[str]) -> ConfigDict:
@@ -100,6 +101,28 @@ def stage(modalities: Sequence[str], *, learning_rate: float, **changes) -> Conf
     else:
       config[key] = value
   return config
+
+
+def fusion(modalities: Sequence[str], **settings) -> ConfigDict:
+  """The second stage: every encoder starts from the stage of its modality.
+
+  Of S3D, Mixed_4c and Mixed_5c are trained, of all other encoders everything, and the head
+  (Choi et al., Section 3.3).
+  """
+  trained = ['head']
+  for name in modalities:
+    trained += [f'{name}/Mixed_4c', f'{name}/Mixed_5c'] if name in VIDEO else [name]
+  return stage(
+    modalities,
+    init_from=','.join(f'stage:{m}' for m in modalities),
+    trained=tuple(trained),
+    **settings,
+  )
+
+
+def slow(modalities: Sequence[str], factor: float) -> tuple[tuple[str, float], ...]:
+  """Multipliers of the learning rate for what comes from the first stage."""
+  return tuple((pattern, factor) for m in modalities for pattern in (m, f'head/{m}'))
 
 
 def parse_arg(arg: str | None, **defaults: str) -> dict[str, str]:

@@ -15,8 +15,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
   config = base.experiment('stickman', modalities)
   inputs = {
     'imu': {'length': 100, 'mean': (0.0,) * 6, 'std': (1.0,) * 3 + (200.0,) * 3},
-    'rgb': {'frames': 8, 'resize': 56, 'size': 48},
-    'skeleton': {'length': 48},
+    'rgb': {'frames': 8, 'resize': 72, 'size': 64, 'show': 'motion'},
+    'skeleton': {'length': 48, 'std': 0.4},
   }
   encoders = {
     'imu': {'kind': 'cnn1d_bn', 'channels': (32, 64, 64, 128), 'dropout': 0.1},
@@ -24,16 +24,18 @@ def get_config(arg: str | None = None) -> ConfigDict:
     'skeleton': {'kind': 'skeleton_cnn'},
   }
   augment = {
-    'imu': {'rotation_degrees': 15, 'scale': 0.1, 'time_warp': 0.2, 'crop': 0.1, 'jitter': 0.05},
-    'rgb': {'flip': 0.5, 'brightness': 0.2, 'contrast': 0.2},
-    'skeleton': {'rotation_degrees': 15, 'scale': 0.1, 'time_warp': 0.2, 'jitter': 0.01},
+    'imu': {
+      'rotation_degrees': 20.0,
+      'scale': 0.15,
+      'time_warp': 0.3,
+      'crop': 0.15,
+      'jitter': 0.05,
+    },
+    'rgb': {'flip': 0.5, 'zoom': 0.1, 'brightness': 0.15, 'contrast': 0.15},
+    'skeleton': {'rotation_degrees': 30.0, 'scale': 0.1, 'time_warp': 0.3, 'jitter': 0.0125},
   }
-  epochs = {'imu': 60.0, 'rgb': 30.0, 'skeleton': 30.0}
-  shared = {
-    'batch_size': 16,
-    'label_smoothing': 0.1,
-    'optimizer': {'weight_decay': 0.05, 'warmup': 0.2, 'clip_norm': 1.0},
-  }
+  epochs = {'imu': 60.0, 'rgb': 40.0, 'skeleton': 40.0}
+  shared = {'batch_size': 16, 'label_smoothing': 0.1}
   for name in modalities:
     config.inputs[name] = ConfigDict(inputs[name])
     config.encoders[name] = ConfigDict(encoders[name])
@@ -42,20 +44,21 @@ def get_config(arg: str | None = None) -> ConfigDict:
       learning_rate=3e-3,
       epochs=epochs[name],
       augment={name: augment[name]},
-      head={'kind': 'linear', 'dropout': 0.2},
+      head={'kind': 'linear', 'dropout': 0.3},
+      optimizer={'weight_decay': 0.05, 'warmup': 0.2, 'clip_norm': 1.0},
       **shared,
     )
   config.order = modalities
   if len(modalities) > 1:
-    trained = {'rgb': ('rgb/Mixed_4c', 'rgb/Mixed_5c')}
-    config.stages.fusion = base.stage(
+    config.stages.fusion = base.fusion(
       modalities,
-      learning_rate=1e-3,
+      learning_rate=5e-4,
       epochs=20.0,
-      init_from=','.join(f'stage:{m}' for m in modalities),
-      trained=('head', *(p for m in modalities for p in trained.get(m, (m,)))),
       augment={m: augment[m] for m in modalities},
-      head={'kind': 'concat_mlp', 'hidden': 64, 'dropout': 0.2},
+      head={'kind': 'residual', 'hidden': 64, 'dropout': 0.3},
+      auxiliary=1.0,
+      ema=0.98,
+      optimizer={'weight_decay': 0.02, 'warmup': 0.1, 'multipliers': base.slow(modalities, 0.2)},
       **shared,
     )
     config.order += ('fusion',)

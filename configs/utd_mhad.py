@@ -13,7 +13,6 @@ from ml_collections import ConfigDict
 
 from configs import base
 
-VIDEO = ('rgb', 'depth')
 RECIPES = ('tuned', 'paper')
 
 
@@ -50,7 +49,7 @@ IMU_SCALE = {
 
 def tuned(name: str) -> tuple[ConfigDict, ConfigDict, ConfigDict]:
   """Input, encoder and first stage of one modality, chosen on the training subjects alone."""
-  if name in VIDEO:
+  if name in base.VIDEO:
     return _tuned_video(name)
   signals = {
     'learning_rate': 2e-3,
@@ -95,28 +94,31 @@ def tuned(name: str) -> tuple[ConfigDict, ConfigDict, ConfigDict]:
 
 
 def _tuned_video(name: str) -> tuple[ConfigDict, ConfigDict, ConfigDict]:
+  settings = {
+    'batch_size': 16,
+    'label_smoothing': 0.1,
+    'augment': {name: {'crop': True, 'zoom': 0.1, 'brightness': 0.15, 'contrast': 0.15}},
+    'head': {'kind': 'linear', 'dropout': 0.4},
+    'optimizer': {'weight_decay': 0.05, 'warmup': 0.2, 'clip_norm': 1.0},
+  }
+  if name == 'rgb':
+    # What Kinetics-400's weights fit; set stages.rgb.init_from to start from them.
+    return (
+      _video_input(name),
+      ConfigDict({'kind': 's3d', 'width': 1.0}),
+      base.stage([name], learning_rate=1e-3, epochs=30.0, **settings),
+    )
   # Few channels and pixels, from random values: what a CPU trains in minutes.
-  augment = {'crop': True, 'zoom': 0.1, 'brightness': 0.15, 'contrast': 0.15}
   return (
-    _video_input(name, resize=72, size=64, show='motion', mean=0.5, std=0.25),
+    _video_input(name, resize=72, size=64, show='motion'),
     ConfigDict({'kind': 's3d', 'width': 0.25}),
-    base.stage(
-      [name],
-      learning_rate=3e-3,
-      epochs=40.0,
-      batch_size=16,
-      label_smoothing=0.1,
-      augment={name: augment},
-      head={'kind': 'linear', 'dropout': 0.4},
-      optimizer={'weight_decay': 0.05, 'warmup': 0.2, 'clip_norm': 1.0},
-    ),
+    base.stage([name], learning_rate=3e-3, epochs=40.0, **settings),
   )
 
 
 def tuned_fusion(modalities: tuple[str, ...]) -> ConfigDict:
   """The second stage: all encoders and their classifiers start from the first."""
-  slow = tuple((pattern, 0.2) for m in modalities for pattern in (m, f'head/{m}'))
-  return _fusion(
+  return base.fusion(
     modalities,
     learning_rate=5e-4,
     epochs=15.0,
@@ -126,13 +128,13 @@ def tuned_fusion(modalities: tuple[str, ...]) -> ConfigDict:
     ema=0.98,
     augment={m: tuned(m)[2].augment[m] for m in modalities},
     head={'kind': 'residual', 'hidden': 256, 'dropout': 0.3},
-    optimizer={'weight_decay': 0.02, 'warmup': 0.1, 'multipliers': slow},
+    optimizer={'weight_decay': 0.02, 'warmup': 0.1, 'multipliers': base.slow(modalities, 0.2)},
   )
 
 
 def paper(name: str) -> tuple[ConfigDict, ConfigDict, ConfigDict]:
   """Table 1 and Section 3 of the paper, which has no skeleton: it gets the IMU's settings."""
-  if name in VIDEO:
+  if name in base.VIDEO:
     stage = base.stage(
       [name],
       learning_rate=1e-3,
@@ -162,23 +164,11 @@ def paper(name: str) -> tuple[ConfigDict, ConfigDict, ConfigDict]:
 
 def paper_fusion(modalities: tuple[str, ...]) -> ConfigDict:
   """Section 3.3: an MLP of two layers; S3D is fine-tuned in Mixed_4c and Mixed_5c."""
-  return _fusion(
+  return base.fusion(
     modalities,
     learning_rate=5e-4,
     epochs=50.0,
     batch_size=16,
     head={'kind': 'concat_mlp', 'hidden': 256, 'dropout': 0.0},
     optimizer={'name': 'adam', 'weight_decay': 5e-6, 'schedule': 'constant'},
-  )
-
-
-def _fusion(modalities: tuple[str, ...], **settings) -> ConfigDict:
-  trained = ['head']
-  for name in modalities:
-    trained += [f'{name}/Mixed_4c', f'{name}/Mixed_5c'] if name in VIDEO else [name]
-  return base.stage(
-    modalities,
-    init_from=','.join(f'stage:{m}' for m in modalities),
-    trained=tuple(trained),
-    **settings,
   )
