@@ -17,6 +17,8 @@ from har.data.dataset import Dataset
 from har.errors import UserError
 from har.models import registry
 from har.models.mode import INFERENCE
+from har.models.s3d import S3D
+from har.pretrained import s3d as pretrained_s3d
 from har.train import checkpoints
 
 Variables = dict[str, Any]
@@ -142,14 +144,13 @@ def copy_equal_paths(
 
 
 def _from_published(variables: Variables, stage: Stage, source: str) -> Variables:
-  from har.pretrained import s3d as pretrained_s3d
-
-  video = [m for m in stage.modalities if m in ('rgb', 'depth')]
+  video = [m for m, e in stage.model.encoders.items() if isinstance(e, S3D)]
   if len(video) != 1:
     raise UserError(
-      f'stages.{stage.name}.init_from={source!r} needs a stage with exactly one video modality'
+      f'stages.{stage.name}.init_from={source!r} needs a stage with exactly one S3D encoder'
     )
-  params, batch_stats = pretrained_s3d.load_encoder(source)
+  width = stage.model.encoders[video[0]].width
+  params, batch_stats = pretrained_s3d.load_encoder(source, width=width)
   encoder = {'params': {video[0]: params}, 'batch_stats': {video[0]: batch_stats}}
   return copy_equal_paths(variables, encoder, tuple(video), stage.name)
 

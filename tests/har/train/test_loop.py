@@ -7,14 +7,16 @@ import signal
 import jax
 import numpy as np
 import pytest
+import torch
 
 from configs import base
 from har.data import dataset as dataset_lib
 from har.errors import UserError
 from har.evaluate import run as evaluation
-from har.train import checkpoints, experiment
+from har.train import checkpoints, experiment, stage
 from har.train.interrupt import Interrupted, StopSignal
 from tests import fakes
+from tests.har.pretrained.torch_s3d import random_s3d
 
 
 def config(modalities=('imu',), **changes):
@@ -184,11 +186,29 @@ def test_stage_two_starts_from_stage_one_and_leaves_the_frozen_part_alone(tmp_pa
       assert moved == (block in ('Mixed_4c', 'Mixed_5c')), (tree, block)
 
 
+def test_video_starts_from_published_weights(tmp_path):
+  net = random_s3d('torchvision')
+  torch.save(net.state_dict(), tmp_path / 's3d.pth')
+  c = config(('rgb',), init_from=str(tmp_path / 's3d.pth'))
+  narrow = experiment.open_experiment(c, tmp_path / 'narrow')
+  with pytest.raises(UserError, match=r'needs an S3D of width=1.0'):
+    experiment.train(narrow)
+  c.encoders.rgb.width = 1.0
+  opened = experiment.open_experiment(c, tmp_path / 'wide')
+  one = opened.stages['rgb']
+  found = stage.initial_variables(one, opened.context.dataset, opened.stages, tmp_path)
+  kernel = found['params']['rgb']['Conv_1a']['spatial']['conv']['kernel']
+  theirs = net.state_dict()['features.0.0.0.weight'].numpy()
+  np.testing.assert_array_equal(kernel, theirs.transpose(2, 3, 4, 1, 0))
+  mean = found['batch_stats']['rgb']['Mixed_5c']['branch0']['bn']['mean']
+  np.testing.assert_array_equal(mean, net.state_dict()['features.15.branch0.1.running_mean'])
+
+
 @pytest.mark.parametrize(
   ('changes', 'message'),
   [
     ({'init_from': 'stage:nope'}, "stages.imu.init_from names 'nope', which is no stage"),
-    ({'init_from': 's3d-kinetics400'}, 'needs a stage with exactly one video modality'),
+    ({'init_from': 's3d-kinetics400'}, 'needs a stage with exactly one S3D encoder'),
     ({'trained': ('imu/conv9',)}, "'imu/conv9' of trained parameters matches none"),
     ({'head': {'kind': 'linaer'}}, "unknown head.kind 'linaer'"),
     ({'augment': {'imu': {'jiter': 1.0}}}, 'jiter'),
