@@ -272,18 +272,16 @@ def _video(name, batch, config, key, augment, flip_safe):
 
 
 def show_motion(x: jax.Array) -> jax.Array:
-  """Replaces a clip's colours by its brightness and how that changes.
+  """From three neighbouring frames as channels to a frame's brightness and how it changes.
 
   Args:
-    x: float `[B, T, H, W, 3]` in [0, 1].
+    x: float `[..., 3]` in [0, 1]: before, now, after.
 
   Returns:
-    `[B, T, H, W, 3]`: brightness, then 0.5 plus its change to the next and from the previous of the
-    chosen frames, 0.5 where there is none.
+    `[..., 3]`: now, 0.5 + after - now, 0.5 + now - before.
   """
-  grey = x.mean(-1)
-  change = jnp.pad(jnp.diff(grey, axis=1), ((0, 0), (1, 1), (0, 0), (0, 0)))
-  return jnp.stack([grey, 0.5 + change[:, 1:], 0.5 + change[:, :-1]], -1)
+  before, now, after = x[..., 0], x[..., 1], x[..., 2]
+  return jnp.stack([now, 0.5 + after - now, 0.5 + now - before], -1)
 
 
 def _recolour(key, x, augment, keep_black):

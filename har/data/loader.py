@@ -62,12 +62,16 @@ class ReadExample:
   @staticmethod
   def _clip(name, frames, config, rng):
     chosen = video.choose_frames(len(frames), config['frames'], rng)
+    if config['show'] == 'motion':
+      chosen = video.with_neighbours(chosen, len(frames), config['apart'])
     if name == 'rgb':
-      return video.rgb_clip(frames, chosen, config['resize'])
-    # The whole person fits the centre crop of evaluation; random crops then shift it.
-    return video.depth_clip(
-      frames, chosen, config['resize'], config['size'], config['encode'], config['range']
-    )
+      clip = video.rgb_clip(frames, chosen, config['resize'])
+    else:
+      # The whole person fits the centre crop of evaluation; random crops then shift it.
+      clip = video.depth_clip(
+        frames, chosen, config['resize'], config['size'], config['encode'], config['range']
+      )
+    return video.as_channels(clip) if config['show'] == 'motion' else clip
 
   def _padding(self) -> Example:
     example: Example = {'label': np.int32(0), 'mask': np.False_}

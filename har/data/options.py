@@ -11,13 +11,15 @@ MODALITIES = ('imu', 'rgb', 'depth', 'skeleton')
 VIDEO = ('rgb', 'depth')
 
 # `mean` and `std` are one number or one for each channel, in the modality's own units (video: of
-# values scaled to [0, 1]). `show`: 'colour' for frames as they are, 'motion' for brightness and its
-# change from frame to frame, from which small networks learn faster.
+# values scaled to [0, 1]). `show`: 'colour' for frames as they are, 'motion' for each frame's
+# brightness and its change from `apart` frames before and to as many after, from which small
+# networks learn faster.
 _VIDEO_INPUT = {
   'frames': 16,
   'resize': 120,
   'size': 112,
   'show': 'colour',
+  'apart': 2,
   'mean': 0.5,
   'std': 0.25,
 }
@@ -71,7 +73,7 @@ _CHOICES = {
 }
 # At 1 a signal would vanish, time would stand still, or nothing would be left.
 _BELOW_ONE = ('scale', 'time_warp', 'crop', 'zoom')
-_SIZES = ('length', 'channels', 'frames', 'resize', 'size', 'joints')
+_SIZES = ('length', 'channels', 'frames', 'apart', 'resize', 'size', 'joints')
 
 
 def _merge(kind: str, defaults: Mapping[str, Mapping[str, Any]], config: Any, modality: str):

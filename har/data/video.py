@@ -32,6 +32,33 @@ def _open(frame: bytes) -> Image.Image:
     raise UserError('a prepared frame is not an image; prepare the dataset again') from error
 
 
+def with_neighbours(chosen: np.ndarray, count: int, apart: int) -> np.ndarray:
+  """Each chosen position with those `apart` frames before and after it, within the recording.
+
+  Args:
+    chosen: int `[T]`.
+    count: frames in the recording.
+    apart: frames between neighbours.
+
+  Returns:
+    int `[3 T]`: before, itself, after; for each in turn.
+  """
+  triples = chosen[:, None] + np.array([-apart, 0, apart])
+  return np.clip(triples, 0, count - 1).reshape(-1)
+
+
+def as_channels(clip: np.ndarray) -> np.ndarray:
+  """Makes each three successive frames uint8 `[3 T, S, S, 3]` the channels of one `[T, S, S, 3]`.
+
+  A frame's own channels become their mean.
+  """
+  if (clip[..., :1] == clip).all():
+    grey = clip[..., 0]
+  else:
+    grey = np.rint(clip.mean(-1, dtype=np.float32)).astype(np.uint8)
+  return np.moveaxis(grey.reshape(-1, 3, *grey.shape[1:]), 1, -1)
+
+
 def rgb_clip(frames: Sequence[bytes], chosen: np.ndarray, size: int) -> np.ndarray:
   """Decodes the chosen frames, scaled so that the short side fits, cut to the centre square.
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from har.data import loader
+from har.data import augment, loader
 from har.errors import UserError
 from tests import fakes
 
@@ -199,3 +199,16 @@ def test_wrong_requests(records):
     loader.train_batches(records, [0], {'sonar': {}}, 5, 0)
   with pytest.raises(UserError, match=r'inputs.imu.lenght: unknown option'):
     loader.train_batches(records, [0], {'imu': {'lenght': 4}}, 5, 0)
+
+
+def test_motion_shows_brightness_and_its_change():
+  inputs = {'rgb': {'frames': 4, 'resize': 12, 'size': 12, 'show': 'motion', 'apart': 1}}
+  inputs['rgb'] |= {'mean': 0.0, 'std': 1.0}
+  records = [fakes.record(0, 1, 1, ('rgb',))]  # grey 5 t at frame t of 11
+  batch = next(loader.eval_batches(records, [0], inputs, 1))
+  chosen = np.array([1, 4, 6, 9])
+  expected = 5 * (chosen[:, None] + np.array([-1, 0, 1]))
+  np.testing.assert_allclose(batch['rgb'][0].mean((1, 2)), expected, atol=1)
+  shown = np.asarray(augment.preprocess(batch, inputs)['rgb'])[0].mean((1, 2))
+  np.testing.assert_allclose(shown[:, 0], 5 * chosen / 255, atol=0.005)
+  np.testing.assert_allclose(shown[:, 1:], 0.5 + 5 / 255, atol=0.008)

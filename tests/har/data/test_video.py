@@ -127,3 +127,16 @@ def test_wrong_frames_and_encodings():
     video.rgb_clip([b'text'], np.array([0]), 8)
   with pytest.raises(UserError, match="encode='absolute': not one of relative"):
     video.depth_clip([depth_frame(1000)], np.array([0]), 8, encode='absolute')
+
+
+def test_neighbours_stay_within_the_recording():
+  triples = video.with_neighbours(np.array([0, 4, 9]), 10, 2)
+  assert triples.reshape(-1, 3).tolist() == [[0, 0, 2], [2, 4, 6], [7, 9, 9]]
+
+
+def test_neighbouring_frames_become_channels():
+  clip = np.zeros((6, 2, 2, 3), np.uint8)
+  clip[:] = np.arange(6).reshape(6, 1, 1, 1) * 10
+  assert video.as_channels(clip)[:, 0, 0].tolist() == [[0, 10, 20], [30, 40, 50]]
+  clip[0] = [0, 3, 8]
+  assert video.as_channels(clip)[0, 1, 1].tolist() == [4, 10, 20]
