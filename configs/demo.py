@@ -3,6 +3,8 @@
 python launch.py --config=configs/demo.py --workdir=runs/demo
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from configs import base
@@ -35,7 +37,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     'skeleton': {'rotation_degrees': 30.0, 'scale': 0.1, 'time_warp': 0.3, 'jitter': 0.0125},
   }
   epochs = {'imu': 60.0, 'rgb': 40.0, 'skeleton': 40.0}
-  shared = {'batch_size': 16, 'label_smoothing': 0.1}
+  shared: dict[str, Any] = {'batch_size': 16, 'label_smoothing': 0.1}
   for name in modalities:
     config.inputs[name] = ConfigDict(inputs[name])
     config.encoders[name] = ConfigDict(encoders[name])

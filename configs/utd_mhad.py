@@ -51,7 +51,7 @@ def tuned(name: str) -> tuple[ConfigDict, ConfigDict, ConfigDict]:
   """Input, encoder and first stage of one modality, chosen on the training subjects alone."""
   if name in base.VIDEO:
     return _tuned_video(name)
-  signals = {
+  signals: dict[str, Any] = {
     'learning_rate': 2e-3,
     'batch_size': 64,
     'label_smoothing': 0.1,
@@ -94,7 +94,7 @@ def tuned(name: str) -> tuple[ConfigDict, ConfigDict, ConfigDict]:
 
 
 def _tuned_video(name: str) -> tuple[ConfigDict, ConfigDict, ConfigDict]:
-  settings = {
+  settings: dict[str, Any] = {
     'batch_size': 16,
     'label_smoothing': 0.1,
     'augment': {name: {'crop': True, 'zoom': 0.1, 'brightness': 0.15, 'contrast': 0.15}},

@@ -46,7 +46,7 @@ def conv3d(x: jax.Array, kernel: jax.Array, strides: Triple, pads: Triple, form:
 
 
 def _conv2d(
-  x: jax.Array, kernel: jax.Array, strides: Pair, pads: tuple[Pair, Pair], spec: str = 'HWIO'
+  x: jax.Array, kernel: jax.Array, strides: Pair, pads: tuple[Pair, ...], spec: str = 'HWIO'
 ) -> jax.Array:
   return lax.conv_general_dilated(
     x, kernel, strides, pads, dimension_numbers=('NHWC', spec, 'NHWC')
