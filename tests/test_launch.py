@@ -1,9 +1,11 @@
 """The command line, as a user meets it: in processes of its own."""
 
 import filecmp
+import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -28,9 +30,12 @@ def get_config(arg=None):
 """
 
 
-def launch(*args, **kwargs):
+def launch(*args, devices=1):
   """Starts launch.py; its output is text."""
-  environment = os.environ | {'PYTHONPATH': str(ROOT), 'XLA_FLAGS': ''}
+  environment = os.environ | {
+    'PYTHONPATH': str(ROOT),
+    'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
+  }
   return subprocess.Popen(
     [sys.executable, 'launch.py', *map(str, args)],
     cwd=ROOT,
@@ -38,7 +43,6 @@ def launch(*args, **kwargs):
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
     text=True,
-    **kwargs,
   )
 
 
@@ -172,3 +176,46 @@ def test_more_devices_than_there_are_are_refused(flags, tmp_path):
   code, _, err = finish(launch(*flags, f'--workdir={tmp_path}/r', '--config.runtime.devices=9'))
   assert code == 2
   assert 'asks for 9 devices and there are 1' in err
+
+
+def free_port():
+  with socket.socket() as s:
+    s.bind(('localhost', 0))
+    return s.getsockname()[1]
+
+
+def test_two_processes_train_and_evaluate_as_one(flags, tmp_path):
+  """Two processes of two devices each, against one process with one device."""
+  config, *flags = flags
+  flags = [f'{config}:modalities=imu', *flags, '--config.stages.imu.batch_size=8']
+  code, _, err = finish(launch(*flags, f'--workdir={tmp_path}/one'))
+  assert code == 0, err
+
+  port = free_port()
+  both = [
+    launch(
+      *flags,
+      f'--workdir={tmp_path}/two',
+      f'--coordinator=localhost:{port}',
+      '--num_processes=2',
+      f'--process_id={i}',
+      '--config.runtime.devices=0',
+      devices=2,
+    )
+    for i in range(2)
+  ]
+  for code, _, err in map(finish, both):
+    assert code == 0, err
+  one, two = (
+    json.loads((tmp_path / name / 'results.json').read_text())['stages'] for name in ('one', 'two')
+  )
+  assert two == one
+  losses = [
+    [
+      json.loads(row)['loss']
+      for row in (tmp_path / name / 'metrics' / 'imu.jsonl').read_text().splitlines()
+    ]
+    for name in ('one', 'two')
+  ]
+  assert len(losses[0]) > 3
+  assert losses[1] == pytest.approx(losses[0], abs=1e-5)

@@ -79,12 +79,15 @@ def train(experiment: Experiment) -> None:
     Interrupted: SIGTERM or Ctrl-C; everything is saved.
   """
   context = experiment.context
+  everywhere = mesh_lib.replicated(context.mesh)
   with StopSignal() as stop:
     for name, one in experiment.stages.items():
       if checkpoints.finished(context.workdir, name):
         _say(f'{name}: finished before')
         continue
-      variables = stage.initial_variables(one, context.dataset, experiment.stages, context.workdir)
+      variables = stage.initial_variables(
+        one, context.dataset, experiment.stages, context.workdir, everywhere
+      )
       loop.train_stage(one, context, variables, stop)
       _, meta = load(experiment, name)
       validation = meta['top1_validation']
@@ -101,9 +104,9 @@ def load(experiment: Experiment, name: str) -> tuple[dict[str, Any], dict[str, A
     UserError: the stage is not finished.
   """
   one, context = experiment.stages[name], experiment.context
-  like = stage.random_variables(one, context.dataset)
-  like = jax.device_put(like, mesh_lib.replicated(context.mesh))
-  return checkpoints.load_final(context.workdir, name, like)
+  like = jax.eval_shape(lambda: stage.random_variables(one, context.dataset))
+  everywhere = mesh_lib.replicated(context.mesh)
+  return checkpoints.load_final(context.workdir, name, like, everywhere)
 
 
 def claim_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:

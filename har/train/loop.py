@@ -91,7 +91,8 @@ class _Run:
       step.restart, optimizer=self.optimizer, trained=tuple(c['trained']), ema=c['ema']
     )
     everywhere = mesh_lib.replicated(self.context.mesh)
-    fresh = jax.jit(make, out_shardings=everywhere)(variables)
+    placed = jax.device_put(variables, everywhere)
+    fresh = jax.jit(make, out_shardings=everywhere)(placed)
     restored = self.saved.restore_latest(fresh)
     if restored is None:
       return fresh, Progress()

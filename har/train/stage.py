@@ -76,7 +76,11 @@ def build(config: Mapping[str, Any], name: str, dataset: Dataset) -> Stage:
 
 
 def initial_variables(
-  stage: Stage, dataset: Dataset, stages: Mapping[str, Stage], workdir: pathlib.Path
+  stage: Stage,
+  dataset: Dataset,
+  stages: Mapping[str, Stage],
+  workdir: pathlib.Path,
+  sharding: jax.sharding.Sharding,
 ) -> Variables:
   """Parameters and batch statistics at the stage's first step.
 
@@ -89,6 +93,10 @@ def initial_variables(
     dataset: gives one example, for shapes.
     stages: the experiment's stages by name.
     workdir: where earlier stages' checkpoints are.
+    sharding: for what is read from checkpoints.
+
+  Returns:
+    Variables on the host.
 
   Raises:
     UserError: an unknown source, or one that does not fit.
@@ -103,11 +111,11 @@ def initial_variables(
       if other not in stages:
         raise UserError(f'stages.{stage.name}.init_from names {other!r}, which is no stage')
       like = jax.eval_shape(lambda s=stages[other]: random_variables(s, dataset))
-      found, _ = checkpoints.load_final(workdir, other, like)
+      found, _ = checkpoints.load_final(workdir, other, like, sharding)
       variables = copy_equal_paths(variables, found, stages[other].modalities, stage.name)
     else:
       variables = _from_published(variables, stage, source)
-  return variables
+  return jax.device_get(variables)
 
 
 def random_variables(stage: Stage, dataset: Dataset) -> Variables:

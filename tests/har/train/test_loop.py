@@ -14,6 +14,7 @@ from har.data import dataset as dataset_lib
 from har.errors import UserError
 from har.evaluate import run as evaluation
 from har.train import checkpoints, experiment, stage
+from har.train import mesh as mesh_lib
 from har.train.interrupt import Interrupted, StopSignal
 from tests import fakes
 from tests.har.pretrained.torch_s3d import random_s3d
@@ -196,7 +197,8 @@ def test_video_starts_from_published_weights(tmp_path):
   c.encoders.rgb.width = 1.0
   opened = experiment.open_experiment(c, tmp_path / 'wide')
   one = opened.stages['rgb']
-  found = stage.initial_variables(one, opened.context.dataset, opened.stages, tmp_path)
+  where = mesh_lib.replicated(opened.context.mesh)
+  found = stage.initial_variables(one, opened.context.dataset, opened.stages, tmp_path, where)
   kernel = found['params']['rgb']['Conv_1a']['spatial']['conv']['kernel']
   theirs = net.state_dict()['features.0.0.0.weight'].numpy()
   np.testing.assert_array_equal(kernel, theirs.transpose(2, 3, 4, 1, 0))
