@@ -1,0 +1,89 @@
+"""The benchmark's steps are the ones it names, and its report's figures are right."""
+
+import io
+
+import jax
+import numpy as np
+import torch
+from absl import flags
+from absl.testing import flagsaver
+from PIL import Image
+
+from har.train import benchmark, benchmark_torch
+
+
+def test_steps_run_in_turn_and_all_rounds_are_kept():
+  calls = []
+  sides = {
+    side: {name: lambda at=(side, name): calls.append(at) for name in ('forward', 'train step')}
+    for side in ('ours', 'torch')
+  }
+  seconds = benchmark.interleave(sides, rounds=2)
+  one_round = [
+    ('ours', 'forward'),
+    ('torch', 'forward'),
+    ('ours', 'train step'),
+    ('torch', 'train step'),
+  ]
+  assert calls == one_round * 3
+  assert [len(values) for side in seconds.values() for values in side.values()] == [2] * 4
+
+
+def test_table():
+  ours = {'forward': [1.0, 3.0, 2.0], 'train step': [4.0], 'stage-2 step': [2.0]}
+  theirs = {'forward': [4.0], 'train step': [2.0], 'stage-2 step': [1.0]}
+  lines = benchmark.model_table({'ours': ours, 'torch': theirs})
+  assert lines[2].split() == ['forward', '2.000', '1.000', 's', '4.000', '4.000', 's', '0.50']
+  assert lines[3].endswith('2.00')
+  assert lines[-1] == 'stage-2 step / train step: 0.50'
+  assert 's' not in benchmark.model_table({'ours': ours})[2].split()[4:]
+
+
+def test_our_steps_run():
+  clips = np.random.default_rng(0).standard_normal((2, 4, 16, 16, 3), np.float32)
+  labels = np.arange(2, dtype=np.int32)
+  steps = benchmark.make_steps(clips, labels, {'kind': 's3d', 'width': 0.125}, 'float32')
+  assert list(steps) == ['forward', 'train step', 'stage-2 step']
+  logits = steps['forward']()
+  assert logits.shape == (2, benchmark.CLASSES)
+  assert bool(jax.numpy.isfinite(logits).all())
+  steps['stage-2 step']()
+
+
+def test_pytorchs_stage_two_trains_only_the_named_layers(monkeypatch):
+  nets = []
+  new = benchmark_torch._s3d
+  monkeypatch.setattr(
+    benchmark_torch, '_s3d', lambda classes: nets.append(new(classes)) or nets[-1]
+  )
+  clips = np.random.default_rng(0).standard_normal((2, 16, 32, 32, 3)).astype(np.float32)
+  before_threads = torch.get_num_threads()
+  steps = benchmark_torch.make_steps(clips, np.arange(2), 27, benchmark.TRAINED, 1)
+  _, full, partial = nets
+  assert sum(p.numel() for p in full.parameters()) == 8_320_048 - 400 * 1025 + 27 * 1025
+  before = {name: value.clone() for name, value in partial.state_dict().items()}
+  steps['stage-2 step']()
+  after = partial.state_dict()
+  changed = {name.split('.')[0] for name in before if not torch.equal(before[name], after[name])}
+  assert changed == set(benchmark.TRAINED)
+  torch.set_num_threads(before_threads)
+
+
+def test_made_up_trials_have_the_sizes_of_real_ones():
+  (rgb,) = benchmark.made_up_trials('rgb', 1)
+  (depth,) = benchmark.made_up_trials('depth', 1)
+  assert (len(rgb['rgb']), len(depth['depth'])) == (50, 60)
+  assert Image.open(io.BytesIO(rgb['rgb'][0])).size == (320, 240)
+  frame = np.asarray(Image.open(io.BytesIO(depth['depth'][0])))
+  assert frame.dtype == np.uint16
+  assert (frame[:, :30] == 0).all()
+  assert frame[:, 30:].min() >= 2000
+
+
+def test_loader_line():
+  if not flags.FLAGS.is_parsed():
+    flags.FLAGS(['benchmark'])
+  with flagsaver.flagsaver(frames=2, size=8):
+    line = benchmark.measure_loader('depth', 1)
+  assert line.startswith('depth  loader')
+  assert 'made-up trials, 2 frames, 24 pixels' in line
