@@ -11,6 +11,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from har.errors import UserError
+from har.train import pages
 
 _MODES = ('train', 'evaluate')
 # What wrong flags, config files and overrides raise while they are parsed.
@@ -114,6 +115,9 @@ def _explain(e: Exception, argv: list[str]) -> str:
     hint = re.search(r'Did you mean "\w+"', str(e))
     arg = next((a for a in overrides if key in a), '--config')
     return f'{arg}: the config has no {key!r}.' + (f' {hint[0]}?' if hint else '')
+  if isinstance(e, AttributeError) and 'get_config' in str(e):
+    arg = next((a for a in argv if a.startswith('--config')), '--config')
+    return f'{arg} is not an experiment: it has no get_config'
   if isinstance(e, OSError):
     arg = next((a for a in argv if a.startswith('--config')), '--config')
     return f'{arg} cannot be loaded: {(e.__cause__ or e)}'
@@ -126,4 +130,5 @@ def _fail(e: UserError) -> int:
 
 
 if __name__ == '__main__':
+  pages.restart_with_huge_pages()
   app.run(main, flags_parser=_parse)

@@ -104,7 +104,7 @@ def load(experiment: Experiment, name: str) -> tuple[dict[str, Any], dict[str, A
     UserError: the stage is not finished.
   """
   one, context = experiment.stages[name], experiment.context
-  like = jax.eval_shape(lambda: stage.random_variables(one, context.dataset))
+  like = stage.abstract_variables(one, context.dataset)
   everywhere = mesh_lib.replicated(context.mesh)
   return checkpoints.load_final(context.workdir, name, like, everywhere)
 

@@ -23,6 +23,12 @@ from har.train import checkpoints
 
 Variables = dict[str, Any]
 
+# Initialisation runs once; optimising S3D's would take longer than its first epoch.
+_QUICKLY_COMPILED = {
+  'xla_backend_optimization_level': 0,
+  'xla_llvm_disable_expensive_passes': True,
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
@@ -110,7 +116,7 @@ def initial_variables(
       other = source.removeprefix('stage:')
       if other not in stages:
         raise UserError(f'stages.{stage.name}.init_from names {other!r}, which is no stage')
-      like = jax.eval_shape(lambda s=stages[other]: random_variables(s, dataset))
+      like = abstract_variables(stages[other], dataset)
       found, _ = checkpoints.load_final(workdir, other, like, sharding)
       variables = copy_equal_paths(variables, found, stages[other].modalities, stage.name)
     else:
@@ -120,13 +126,26 @@ def initial_variables(
 
 def random_variables(stage: Stage, dataset: Dataset) -> Variables:
   """Freshly initialised variables of the stage's model."""
+  init = jax.jit(functools.partial(_init, stage.model), compiler_options=_QUICKLY_COMPILED)
+  return init(jax.random.key(stage.seed), _one_example(stage, dataset))
+
+
+def abstract_variables(stage: Stage, dataset: Dataset) -> Variables:
+  """Shapes and types of `random_variables`."""
+  init = functools.partial(_init, stage.model)
+  return jax.eval_shape(init, jax.random.key(stage.seed), _one_example(stage, dataset))
+
+
+def _init(model: nn.Module, key: jax.Array, inputs: dict[str, jax.Array]) -> Variables:
+  variables = model.init(key, inputs, INFERENCE)
+  return {'params': variables['params'], 'batch_stats': variables.get('batch_stats', {})}
+
+
+def _one_example(stage: Stage, dataset: Dataset) -> dict[str, jax.Array]:
   batches = loader.eval_batches(
     dataset.records(stage.modalities), np.array([0]), stage.inputs, batch_size=1
   )
-  inputs = stage.preprocess(next(iter(batches)))
-  init = jax.jit(functools.partial(stage.model.init, mode=INFERENCE))
-  variables = init(jax.random.key(stage.seed), inputs)
-  return {'params': variables['params'], 'batch_stats': variables.get('batch_stats', {})}
+  return stage.preprocess(next(iter(batches)))
 
 
 def copy_equal_paths(
