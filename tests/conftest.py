@@ -1,10 +1,13 @@
-"""Eight virtual CPU devices for all tests, and a compilation cache of their own."""
+"""Eight virtual CPU devices for all tests, quick compilation, and a cache of its results."""
 
 import os
 import tempfile
 
 os.environ['XLA_FLAGS'] = (
-  os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=8'
+  os.environ.get('XLA_FLAGS', '')
+  + ' --xla_force_host_platform_device_count=8'
+  # Tests compile much and run little.
+  + ' --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true'
 )
 os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ['JAX_COMPILATION_CACHE_DIR'] = tempfile.mkdtemp(prefix='har-xla-')

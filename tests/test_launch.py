@@ -34,7 +34,8 @@ def launch(*args, devices=1):
   """Starts launch.py; its output is text."""
   environment = os.environ | {
     'PYTHONPATH': str(ROOT),
-    'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
+    # The last occurrence of a flag counts.
+    'XLA_FLAGS': f'{os.environ["XLA_FLAGS"]} --xla_force_host_platform_device_count={devices}',
   }
   return subprocess.Popen(
     [sys.executable, 'launch.py', *map(str, args)],
