@@ -54,10 +54,11 @@ def get_config(arg: str | None = None) -> ConfigDict:
   if len(modalities) > 1:
     config.stages.fusion = base.fusion(
       modalities,
-      learning_rate=1e-3,
+      learning_rate=5e-4,
       epochs=20.0,
       augment={m: augment[m] for m in modalities},
       head={'kind': 'residual', 'hidden': 64, 'dropout': 0.3},
+      auxiliary=1.0,
       ema=0.98,
       optimizer={'weight_decay': 0.02, 'warmup': 0.1, 'multipliers': base.slow(modalities, 0.2)},
       **shared,

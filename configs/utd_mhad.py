@@ -120,10 +120,11 @@ def tuned_fusion(modalities: tuple[str, ...]) -> ConfigDict:
   """The second stage: all encoders and their classifiers start from the first."""
   return base.fusion(
     modalities,
-    learning_rate=1e-3,
+    learning_rate=5e-4,
     epochs=15.0,
     batch_size=32,
     label_smoothing=0.1,
+    auxiliary=1.0,
     ema=0.98,
     augment={m: tuned(m)[2].augment[m] for m in modalities},
     head={'kind': 'residual', 'hidden': 256, 'dropout': 0.3},

@@ -3,7 +3,8 @@
 All heads have one interface, `head(features, mode)` with a dict of `Features` by modality, and go
 through the modalities in alphabetical order. A classifier of one modality's pooled features is
 always the dense layer `head/<modality>/{kernel,bias}`, in 'linear' as in 'decision' and 'residual':
-stage-1 classifiers are carried into such a fusion by copying equal paths.
+stage-1 classifiers are carried into such a fusion by copying equal paths. The latter two also sow
+each modality's own logits into the collection `auxiliary`.
 """
 
 import functools
@@ -187,9 +188,10 @@ def classify(
 
 
 def _product(module: nn.Module, experts: dict[str, jax.Array]) -> jax.Array:
-  """The weighted sum of log-probabilities."""
+  """The weighted sum of log-probabilities; sows each modality's logits for a loss of its own."""
   weighted = []
   for name, logits in experts.items():
+    module.sow('auxiliary', f'logits_{name}', logits)
     start = nn.initializers.constant(1 / len(experts))
     weighted.append(module.param(f'weight_{name}', start, ()) * nn.log_softmax(logits))
   return functools.reduce(jnp.add, weighted)

@@ -78,7 +78,7 @@ def make_steps(
 
   def training(trained):
     step = make_train_step(
-      model, preprocess, optimizer, trained=trained, label_smoothing=0, ema=0, seed=0
+      model, preprocess, optimizer, trained=trained, label_smoothing=0, ema=0, auxiliary=0, seed=0
     )
     step = jax.jit(step, donate_argnums=0)
     # The step takes its state's memory over, so each has a copy.

@@ -78,6 +78,7 @@ class _Run:
       trained=tuple(c['trained']),
       label_smoothing=c['label_smoothing'],
       ema=c['ema'],
+      auxiliary=c['auxiliary'],
       seed=stage.seed,
     )
     self.train_step = jax.jit(train_step, donate_argnums=0)

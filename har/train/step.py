@@ -62,6 +62,7 @@ def make_train_step(
   trained: Sequence[str],
   label_smoothing: float,
   ema: float,
+  auxiliary: float,
   seed: int,
 ) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]:
   """Builds `step(state, batch, rate_scale) -> (state, metrics)`.
@@ -76,6 +77,8 @@ def make_train_step(
     trained: path patterns of the trained parameters.
     label_smoothing: in [0, 1).
     ema: decay of the moving average of the trained parameters, 0 for none.
+    auxiliary: weight of each modality's own cross entropy, where the head gives one (see
+      `har.models.fusion`); 0 for none.
     seed: of the stage.
   """
   mode = Mode(train=True, trained=tuple(trained))
@@ -88,10 +91,13 @@ def make_train_step(
 
     def loss_of(train):
       variables = {'params': merge(frozen, train), 'batch_stats': state.batch_stats}
+      mutable = ['batch_stats', 'auxiliary'] if auxiliary else ['batch_stats']
       logits, updates = model.apply(
-        variables, inputs, mode, rngs={'dropout': dropout_key}, mutable=['batch_stats']
+        variables, inputs, mode, rngs={'dropout': dropout_key}, mutable=mutable
       )
       loss = cross_entropy(logits, batch['label'], label_smoothing).mean()
+      for other in jax.tree.leaves(updates.pop('auxiliary', {})):
+        loss += auxiliary * cross_entropy(other, batch['label'], label_smoothing).mean()
       return loss, (logits, updates)
 
     (loss, (logits, updates)), grads = jax.value_and_grad(loss_of, has_aux=True)(train)

@@ -70,6 +70,17 @@ def test_stage_one_classifiers_make_the_geometric_mean_of_experts(head):
   np.testing.assert_allclose(jax.nn.softmax(logits), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize('head', [fusion.Decision(7), fusion.Residual(7)])
+def test_products_of_experts_sow_each_experts_logits(head):
+  variables = head.init(jax.random.key(0), BOTH)
+  _, sown = head.apply({'params': variables['params']}, BOTH, mutable=['auxiliary'])
+  assert set(sown['auxiliary']) == {f'logits_{name}' for name in BOTH}
+  for name, features in BOTH.items():
+    expert = {'params': {name: variables['params'][name]}}
+    expected = fusion.Linear(7).apply(expert, {name: features})
+    np.testing.assert_allclose(sown['auxiliary'][f'logits_{name}'][0], expected, rtol=1e-6)
+
+
 def test_attention_does_not_see_padding():
   head = fusion.Attention(7, hidden=16)
   mask = np.array([[True] * 3 + [False] * 2, [True] * 5])

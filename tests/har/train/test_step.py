@@ -61,6 +61,7 @@ def _make(model, variables, trained, ema=0.0, seed=3):
     trained=trained,
     label_smoothing=0.1,
     ema=ema,
+    auxiliary=0.0,
     seed=seed,
   )
   return state, jax.jit(train_step)
