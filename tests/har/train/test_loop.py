@@ -28,7 +28,7 @@ def config(modalities=('imu',), **changes):
   encoders = {
     'imu': {'kind': 'cnn1d_bn', 'channels': (8, 8), 'kernels': (5, 5), 'pools': (2, 1)},
     'skeleton': {'kind': 'skeleton_cnn', 'channels': (8,), 'kernels': (5,), 'strides': (2,)},
-    'rgb': {'kind': 's3d', 'width': 0.125},
+    'rgb': {'kind': 's3d', 'width': 0.125, 'conv': 'plain'},
   }
   for name in modalities:
     c.inputs[name] = inputs[name]
