@@ -72,6 +72,7 @@ def _run() -> None:
   if _MODE.value not in _MODES:
     raise UserError(f'--mode={_MODE.value} is none of {", ".join(_MODES)}')
 
+  logging.set_verbosity(logging.WARNING)  # Imports log too.
   from har.evaluate import run as evaluation
   from har.train import experiment, mesh
 
@@ -81,7 +82,6 @@ def _run() -> None:
     num_processes=_NUM_PROCESSES.value,
     process_id=_PROCESS_ID.value,
   )
-  logging.set_verbosity(logging.WARNING)
   opened = experiment.open_experiment(
     config,
     pathlib.Path(workdir),
