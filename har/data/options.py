@@ -12,8 +12,7 @@ VIDEO = ('rgb', 'depth')
 
 # `mean` and `std` are one number or one for each channel, in the modality's own units (video: of
 # values scaled to [0, 1]). `show`: 'colour' for frames as they are, 'motion' for each frame's
-# brightness and its change from `apart` frames before and to as many after, from which small
-# networks learn faster.
+# brightness and its change from `apart` frames before and to as many after.
 _VIDEO_INPUT = {
   'frames': 16,
   'resize': 120,

@@ -19,9 +19,9 @@ KINECT_HIP = 3
 class SkeletonCNN(nn.Module):
   """1-D convolutions over all joints' positions and velocities.
 
-  On UTD-MHAD's training subjects this did better than residual blocks with a batch norm on the
-  input, bones as further channels, or positions from the hip of each frame: those amplify what
-  distinguishes bodies, not motions.
+  With subjects of UTD-MHAD's training split held out, this reached 97.7% and a residual network
+  with a batch norm on its input, bones, and positions from each frame's hip 85.2%. Which of the
+  differences matters was not told apart.
 
   Attributes:
     channels: of each block's convolution.
