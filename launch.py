@@ -13,7 +13,7 @@ from ml_collections import config_flags
 from har.errors import UserError
 from har.train import pages
 
-_MODES = ('train', 'evaluate')
+_MODES = ('train', 'evaluate', 'compress')
 # What wrong flags, config files and overrides raise while they are parsed.
 _FLAG_ERRORS = (
   UserError,
@@ -73,7 +73,7 @@ def _run() -> None:
     raise UserError(f'--mode={_MODE.value} is none of {", ".join(_MODES)}')
 
   logging.set_verbosity(logging.WARNING)  # Imports log too.
-  from har.evaluate import run as evaluation
+  from har.compress import run as compression
   from har.train import experiment, mesh
 
   mesh.initialise(
@@ -88,9 +88,13 @@ def _run() -> None:
     data_dir=_DATA_DIR.value,
     raw_dir=_RAW_DIR.value,
   )
+  command = ' '.join(['python', *sys.argv])
   if _MODE.value == 'train':
     experiment.train(opened)
-  evaluation.run(opened, command=' '.join(['python', *sys.argv]))
+  if _MODE.value == 'compress':
+    compression.compress(opened, command=command)
+  else:
+    compression.evaluate(opened, command=command)
 
 
 def _parse(argv: list[str]) -> list[str]:

@@ -42,6 +42,23 @@ def experiment(dataset: str, modalities: Sequence[str]) -> ConfigDict:
       'inputs': {},
       'encoders': {},
       'stages': {},
+      # Smaller forms of the finished stages; may change when a run is continued.
+      'compress': {
+        # How values are quantised: see `har.compress.quantise.Scheme`.
+        'int8': {
+          'weights': 8,
+          'activations': 8,
+          'ranges': 'static',  # or dynamic
+          'calibration': 'minmax',  # or percentile
+          'percentile': 99.99,
+          'examples': 128,
+          'keep_float': (),  # path patterns of layers
+        },
+        # What --mode=compress trains: int8_qat.
+        'variants': ('int8_qat',),
+        # Further training of a quantised stage: shares of the stage's own learning rate and epochs.
+        'qat': {'learning_rate': 0.1, 'epochs': 0.2},
+      },
       # How the experiment runs, not what it computes; may change when a run is continued.
       'runtime': {
         'devices': 0,  # 0: all

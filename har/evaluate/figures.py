@@ -18,6 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from har.evaluate.files import file_size
+
 INK, MUTED, GRID, ALARM = '#010101', '#020202', '#030303', '#040404'
 VARIABLES = {INK: '--ink', MUTED: '--muted', GRID: '--grid', ALARM: '--alarm'}
 RIGHT, WRONG = '#3b78d8', '#e0762f'
@@ -184,14 +186,6 @@ def accuracy_against_size(points: Sequence[tuple[str, str, float, float]]) -> st
     ax.grid(color=GRID, linewidth=0.7)
     _bare(ax)
     return _svg(figure)
-
-
-def file_size(count: float) -> str:
-  """A number of bytes as a person reads it, in powers of 1000."""
-  for unit, scale in (('GB', 1e9), ('MB', 1e6), ('kB', 1e3)):
-    if count >= scale:
-      return f'{count / scale:.3g} {unit}'
-  return f'{count:.0f} B'
 
 
 def _series(rows: Sequence[Mapping], split: str, field: str) -> tuple[np.ndarray, np.ndarray]:

@@ -29,3 +29,11 @@ def write_text(path: str | os.PathLike, text: str) -> Path:
   except OSError as error:
     raise UserError(f'cannot write {path}: {error.strerror or error}') from error
   return path
+
+
+def file_size(count: float) -> str:
+  """A number of bytes as a person reads it, in powers of 1000."""
+  for unit, scale in (('GB', 1e9), ('MB', 1e6), ('kB', 1e3)):
+    if count >= scale:
+      return f'{count / scale:.3g} {unit}'
+  return f'{count:.0f} B'

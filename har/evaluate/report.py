@@ -10,7 +10,7 @@ import markupsafe
 import numpy as np
 
 from har.evaluate import figures, metrics
-from har.evaluate.files import write_text
+from har.evaluate.files import file_size, write_text
 from har.evaluate.results import Predictions
 
 FUSION, PRODUCT = 'fusion', 'product'
@@ -57,7 +57,7 @@ def write_report(
   )
   environment.filters.update(
     percent=lambda fraction: f'{100 * fraction:.1f}',
-    size=figures.file_size,
+    size=file_size,
     duration=_duration,
   )
   page = environment.get_template('report.html.jinja').render(

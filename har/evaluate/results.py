@@ -13,7 +13,7 @@ import numpy as np
 from har.errors import UserError
 from har.evaluate import metrics
 from har.evaluate.baselines import log_softmax
-from har.evaluate.files import write_text
+from har.evaluate.files import file_size, write_text
 
 KEYS = ('dataset', 'protocol', 'seed', 'stages', 'parameters', 'bytes', 'seconds')
 OPTIONAL_KEYS = ('baselines', 'missing')
@@ -140,37 +140,32 @@ def read_predictions(workdir: str | os.PathLike, stage: str, variant: str) -> Pr
 def text_table(results: Mapping) -> str:
   """The results as an aligned table for the terminal, metrics in per cent.
 
-  A row per stage in float32, then the baselines; stages that also exist in int8 make a last column
-  with its Top-1.
+  A row per stage and variant, then the baselines. Size is that of the parameters.
   """
-  stages, baselines = results['stages'], results.get('baselines', {})
-  int8 = any('int8' in variants for variants in stages.values())
-  heads = ['Stage', 'Top-1', 'Top-5', 'F1', 'Precision', 'Recall', 'Examples', 'Parameters']
-  lines = [heads + ['int8 Top-1'] * int8]
-  for stage, variants in stages.items():
-    count = results['parameters'].get(stage)
-    line = [stage, *_cells(variants.get('float32')), '-' if count is None else f'{count:,}']
-    lines.append(line + [_percent(variants.get('int8', {}).get('top1'))] * int8)
-  for name, values in baselines.items():
-    lines.append([f'{name} (untrained)', *_cells(values), '-'] + ['-'] * int8)
+  heads = ['Stage', 'Variant', 'Top-1', 'Top-5', 'F1', 'Precision', 'Recall', 'Examples']
+  lines = [heads + ['Parameters', 'Size']]
+  for stage, variants in results['stages'].items():
+    for variant, values in variants.items():
+      count = results['parameters'].get(stage) if variant == 'float32' else None
+      size = results['bytes'].get(stage, {}).get(variant)
+      line = [stage, variant, *_cells(values), '-' if count is None else f'{count:,}']
+      lines.append([*line, '-' if size is None else file_size(size)])
+  for name, values in results.get('baselines', {}).items():
+    lines.append([name, 'untrained', *_cells(values), '-', '-'])
   widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
   text = [
     '  '.join(
-      [line[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True)]
+      [cell.ljust(w) for cell, w in zip(line[:2], widths[:2], strict=True)]
+      + [cell.rjust(w) for cell, w in zip(line[2:], widths[2:], strict=True)]
     )
     for line in lines
   ]
   return '\n'.join([text[0], '-' * len(text[0]), *text[1:]])
 
 
-def _cells(values: Mapping | None) -> list[str]:
-  if values is None:
-    return ['-'] * len(metrics.METRICS)
-  return [*(_percent(values[name]) for name in metrics.METRICS[:-1]), str(values['examples'])]
-
-
-def _percent(fraction: float | None) -> str:
-  return '-' if fraction is None else f'{100 * fraction:.1f}'
+def _cells(values: Mapping) -> list[str]:
+  percents = (f'{100 * values[name]:.1f}' for name in metrics.METRICS[:-1])
+  return [*percents, str(values['examples'])]
 
 
 def _check(results: Mapping) -> None:

@@ -1,6 +1,9 @@
 """Evaluates an experiment on its test split; writes results, predictions and the report."""
 
+import dataclasses
 import platform
+from collections.abc import Sequence
+from typing import Any
 
 import flax
 import jax
@@ -17,12 +20,32 @@ from har.train.experiment import Experiment
 VARIANT = 'float32'
 
 
-def run(experiment: Experiment, *, command: str) -> dict:
+@dataclasses.dataclass(frozen=True)
+class Other:
+  """Another form of a stage, such as a quantised one, evaluated on the test split.
+
+  Attributes:
+    stage: name of the stage.
+    variant: name of the form.
+    scores: logits `[N, C]` in the split's order.
+    bytes: size of its parameters.
+    note: a sentence for the report; may be empty.
+  """
+
+  stage: str
+  variant: str
+  scores: np.ndarray
+  bytes: int
+  note: str
+
+
+def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -> dict:
   """Writes `results.json`, `predictions/` and `report.html`, and prints the results table.
 
   Args:
     experiment: whose stages are finished.
     command: for the report's header.
+    others: results of other variants than float32.
 
   Returns:
     What `results.json` holds.
@@ -39,7 +62,8 @@ def run(experiment: Experiment, *, command: str) -> dict:
       sum(leaf.size for leaf in leaves),
       sum(leaf.nbytes for leaf in jax.tree.leaves(variables)),
     )
-    scores[name] = predict_test(experiment, name, variables)
+    one = experiment.stages[name]
+    scores[name] = predict_test(experiment, name, one.model, one.preprocess, variables)
   predictions = {name: _predictions(experiment, s) for name, s in scores.items()}
   singles = [n for n, one in experiment.stages.items() if len(one.modalities) == 1]
   if len(singles) > 1:
@@ -56,13 +80,23 @@ def run(experiment: Experiment, *, command: str) -> dict:
     'baselines': {n: _metrics(p) for n, p in predictions.items() if n == report.PRODUCT},
     'missing': context.dataset.missing,
   }
+  extra = {(o.stage, o.variant): _predictions(experiment, o.scores) for o in others}
+  for other in others:
+    table['stages'][other.stage][other.variant] = _metrics(extra[other.stage, other.variant])
+    table['bytes'][other.stage][other.variant] = other.bytes
   if jax.process_index() == 0:
-    _write(experiment, table, predictions, facts, command)
+    for (name, variant), predicted in extra.items():
+      results.write_predictions(experiment.context.workdir, name, variant, predicted)
+    notes = [_note(name, one.config, facts[name]) for name, one in experiment.stages.items()]
+    notes += [other.note for other in others if other.note]
+    _write(experiment, table, predictions, notes, command)
   return table
 
 
-def predict_test(experiment: Experiment, name: str, variables: dict) -> np.ndarray:
-  """A stage's logits `[N, C]` for the test split, in the split's order."""
+def predict_test(
+  experiment: Experiment, name: str, model: Any, preprocess: step.Preprocess, variables: dict
+) -> np.ndarray:
+  """Logits `[N, C]` of a model for a stage's inputs of the test split, in the split's order."""
   one, context = experiment.stages[name], experiment.context
   batches = loader.eval_batches(
     context.dataset.records(one.modalities),
@@ -73,7 +107,7 @@ def predict_test(experiment: Experiment, name: str, variables: dict) -> np.ndarr
     process_count=jax.process_count(),
     workers=context.runtime['workers'],
   )
-  eval_step = jax.jit(step.make_eval_step(one.model, one.preprocess))
+  eval_step = jax.jit(step.make_eval_step(model, preprocess))
   return predict.predict(eval_step, variables, batches, context.mesh)[0]
 
 
@@ -92,7 +126,7 @@ def _metrics(predictions: Predictions) -> dict:
   )
 
 
-def _write(experiment, table, predictions, facts, command) -> None:
+def _write(experiment, table, predictions, notes, command) -> None:
   workdir, dataset = experiment.context.workdir, experiment.context.dataset
   for name, one in predictions.items():
     results.write_predictions(workdir, name, VARIANT, one)
@@ -111,7 +145,7 @@ def _write(experiment, table, predictions, facts, command) -> None:
       'Software': f'jax {jax.__version__}, flax {flax.__version__}, '
       f'Python {platform.python_version()}, {jax.default_backend()}',
     },
-    notes=[_note(name, one.config, facts[name]) for name, one in experiment.stages.items()],
+    notes=notes,
   )
   print(results.text_table(table))
   print(f'report: {page}')

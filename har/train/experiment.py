@@ -18,8 +18,8 @@ from har.train import checkpoints, loop, stage
 from har.train import mesh as mesh_lib
 from har.train.interrupt import StopSignal
 
-# What may change between the runs of one workdir: it does not alter results.
-_FREE = ('runtime',)
+# What may change between the runs of one workdir: it does not alter the stages.
+_FREE = ('runtime', 'compress')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -90,10 +90,3 @@ def test_accuracy_against_size_names_every_point():
   points = [('imu', 'float32', 4e5, 0.9), ('imu', 'int8', 1e5, 0.9), ('rgb', 'float32', 4e5, 0.9)]
   shown = texts(figures.accuracy_against_size(points))
   assert {'imu float32', 'imu int8', 'rgb float32', '200 kB'} <= set(shown)
-
-
-@pytest.mark.parametrize(
-  ('count', 'text'), [(12, '12 B'), (592_492, '592 kB'), (33_280_192, '33.3 MB'), (2e9, '2 GB')]
-)
-def test_file_size(count, text):
-  assert figures.file_size(count) == text

@@ -49,3 +49,10 @@ def test_a_folder_that_is_a_file_is_named(tmp_path):
   (tmp_path / 'file').write_text('')
   with pytest.raises(UserError, match=r'cannot write .*file/a\.txt'):
     files.write_text(tmp_path / 'file' / 'a.txt', '')
+
+
+@pytest.mark.parametrize(
+  ('count', 'text'), [(12, '12 B'), (592_492, '592 kB'), (33_280_192, '33.3 MB'), (2e9, '2 GB')]
+)
+def test_file_size(count, text):
+  assert files.file_size(count) == text

@@ -157,12 +157,9 @@ def test_text_table():
   lines = table.splitlines()
   assert len({len(line) for line in lines}) == 1
   assert [' '.join(line.split()) for line in [lines[0], *lines[2:]]] == [
-    'Stage Top-1 Top-5 F1 Precision Recall Examples Parameters int8 Top-1',
-    'imu 50.0 100.0 40.0 30.0 20.0 4 1,234 25.0',
-    'fusion 100.0 100.0 40.0 30.0 20.0 4 - -',
-    'product (untrained) 75.0 100.0 40.0 30.0 20.0 4 - -',
+    'Stage Variant Top-1 Top-5 F1 Precision Recall Examples Parameters Size',
+    'imu float32 50.0 100.0 40.0 30.0 20.0 4 1,234 4.94 kB',
+    'imu int8 25.0 100.0 40.0 30.0 20.0 4 - -',
+    'fusion float32 100.0 100.0 40.0 30.0 20.0 4 - -',
+    'product untrained 75.0 100.0 40.0 30.0 20.0 4 - -',
   ]
-
-
-def test_text_table_without_int8_has_no_such_column():
-  assert 'int8' not in results.text_table(content())

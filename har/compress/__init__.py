@@ -1,0 +1,1 @@
+"""Smaller and cheaper models: quantisation and pruning."""

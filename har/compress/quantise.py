@@ -1,0 +1,300 @@
+"""A trained model with fake quantisation: evaluated, trained further, or exported."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from har.compress import fake_quant
+from har.compress.graph import Graph, Hook, Layer
+from har.errors import UserError
+from har.models.mode import INFERENCE, Mode
+
+Variables = dict[str, Any]
+_BINS = 2048
+
+
+@dataclasses.dataclass(frozen=True)
+class Scheme:
+  """How a model is quantised.
+
+  Attributes:
+    weights: bits of kernels.
+    activations: bits of activations.
+    ranges: 'static', found once on training examples, or 'dynamic', those of each array (of a whole
+      batch) as it comes.
+    calibration: 'minmax' or 'percentile', for static ranges.
+    percentile: share of the values, in per cent, that a range covers.
+    examples: training examples that static ranges are found on.
+    keep_float: path patterns of layers that are not quantised (see `har.models.mode.matches`).
+  """
+
+  weights: int = 8
+  activations: int = 8
+  ranges: str = 'static'
+  calibration: str = 'minmax'
+  percentile: float = 99.99
+  examples: int = 128
+  keep_float: tuple[str, ...] = ()
+
+  @classmethod
+  def from_config(cls, config: Mapping[str, Any]) -> 'Scheme':
+    """From `config.compress.int8`.
+
+    Raises:
+      UserError: an unknown choice or a number out of range.
+    """
+    values: dict[str, Any] = dict(config.items())
+    scheme = cls(**values | {'keep_float': tuple(values.get('keep_float', ()))})
+    where = 'config.compress.int8'
+    for key, allowed in (
+      ('ranges', ('static', 'dynamic')),
+      ('calibration', ('minmax', 'percentile')),
+    ):
+      if getattr(scheme, key) not in allowed:
+        raise UserError(f'{where}.{key}={getattr(scheme, key)!r} is none of {", ".join(allowed)}')
+    for key in ('weights', 'activations'):
+      if not 2 <= getattr(scheme, key) <= 16:
+        raise UserError(f'{where}.{key}={getattr(scheme, key)} must be from 2 to 16 bits')
+    if not 50 < scheme.percentile <= 100:
+      raise UserError(f'{where}.percentile={scheme.percentile} must be in (50, 100]')
+    return scheme
+
+
+class FoldedModel:
+  """A model whose batch norms are folded into its layers, quantised or not.
+
+  It is called as a Linen module is. Its variables are `params`, by the paths of the original model,
+  and, if it is quantised with static ranges, `batch_stats`: {'ranges': `[points, 2]`}, the lowest
+  and highest value at each of `graph(...).points`.
+  """
+
+  def __init__(self, model: nn.Module, like: Variables, scheme: Scheme | None):
+    """Takes a model with the shapes of its variables; a scheme of None leaves values in float."""
+    self.model, self.scheme = model, scheme
+    self._like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like)
+
+  def graph(self, inputs: Mapping[str, Any]) -> Graph:
+    """The model's operations for inputs of these shapes."""
+    keep = self.scheme.keep_float if self.scheme else ('*',)
+
+    def infer(variables: Variables, x: Mapping[str, Any]) -> Any:
+      return self.model.apply(variables, x, INFERENCE)
+
+    return Graph(infer, self._like, inputs, keep)
+
+  def fold(self, variables: Variables, inputs: Mapping[str, Any]) -> Variables:
+    """This model's variables from those of the original one; ranges are zero."""
+    graph = self.graph(inputs)
+    folded = graph.fold(flax.traverse_util.flatten_dict(variables))
+    stats = {'ranges': jnp.zeros((len(graph.points), 2))} if self.has_ranges else {}
+    return flax.traverse_util.unflatten_dict(folded) | {'batch_stats': stats}
+
+  def init(self, key: jax.Array, inputs: Mapping[str, Any], mode: Mode = INFERENCE) -> Variables:
+    """Random variables."""
+    return self.fold(dict(self.model.init(key, inputs, mode)), inputs)
+
+  def apply(
+    self,
+    variables: Variables,
+    inputs: Mapping[str, Any],
+    mode: Mode = INFERENCE,
+    *,
+    rngs: Any = None,
+    mutable: Any = False,
+    mark: bool = False,
+  ) -> Any:
+    """Logits; the model has no dropout and no statistics that change.
+
+    Args:
+      variables: see above.
+      inputs: as of the original model.
+      mode: changes nothing.
+      rngs: not used.
+      mutable: if true, an empty dict of updates is returned too.
+      mark: quantise by operations that exporters recognise; the variables must be constants.
+    """
+    del mode, rngs
+    graph = self.graph(inputs)
+    flat = flax.traverse_util.flatten_dict({'params': variables['params']})
+    logits = graph.run(flat, inputs, self._hook(graph, variables, mark))
+    return (logits, {}) if mutable else logits
+
+  @property
+  def has_ranges(self) -> bool:
+    return self.scheme is not None and self.scheme.ranges == 'static'
+
+  def _hook(self, graph: Graph, variables: Variables, mark: bool) -> Hook:
+    if self.scheme is None:
+      return Hook()
+    if not self.has_ranges:
+      return _Dynamic(self.scheme)
+    ranges = dict(zip(graph.points, variables['batch_stats']['ranges'], strict=True))
+    return _Marking(ranges) if mark else _Static(self.scheme, ranges)
+
+
+class _Static(Hook):
+  """Quantises within given ranges."""
+
+  def __init__(self, scheme: Scheme, ranges: Mapping[str, jax.Array]):
+    self.scheme, self.ranges = scheme, ranges
+
+  def point(self, name, x):
+    return fake_quant.quantise_activation(x, *self.ranges[name], self.scheme.activations)
+
+  def kernel(self, layer, kernel):
+    return fake_quant.quantise_weight(kernel, self.scheme.weights)
+
+  def lowest(self, name):
+    scale, zero_point = fake_quant.activation_scale(*self.ranges[name], self.scheme.activations)
+    return (-(2 ** (self.scheme.activations - 1)) - zero_point) * scale
+
+
+class _Dynamic(Hook):
+  """Quantises each array within its own range."""
+
+  def __init__(self, scheme: Scheme):
+    self.scheme = scheme
+
+  def point(self, name, x):
+    return fake_quant.quantise_activation(x, x.min(), x.max(), self.scheme.activations)
+
+  def kernel(self, layer, kernel):
+    return fake_quant.quantise_weight(kernel, self.scheme.weights)
+
+
+class _Marking(Hook):
+  """Marks what is quantised, for exporters."""
+
+  def __init__(self, ranges: Mapping[str, Any]):
+    self.steps = {}
+    for name, (low, high) in ranges.items():
+      with jax.ensure_compile_time_eval():
+        scale, zero_point = fake_quant.activation_scale(low, high)
+      self.steps[name] = float(scale), int(zero_point)
+
+  def point(self, name, x):
+    return fake_quant.mark_activation(x, *self.steps[name])
+
+  def kept(self, name, x):
+    return self.point(name, x)
+
+  def kernel(self, layer, kernel):
+    with jax.ensure_compile_time_eval():
+      return fake_quant.mark_weight(np.asarray(kernel))
+
+  def lowest(self, name):
+    scale, zero_point = self.steps[name]
+    return (-128 - zero_point) * scale
+
+
+class _Observer(Hook):
+  """Collects something of the values at each point."""
+
+  def __init__(self, measure):
+    self.measure, self.seen = measure, {}
+
+  def point(self, name, x):
+    self.seen[name] = self.measure(name, x)
+    return x
+
+
+def calibrate(
+  model: FoldedModel, variables: Variables, batches: Iterable[Mapping[str, np.ndarray]]
+) -> Variables:
+  """The variables with ranges found on examples; nothing changes if ranges are dynamic.
+
+  Args:
+    model: quantised.
+    variables: of the model, folded.
+    batches: preprocessed inputs of examples, all of one shape.
+
+  Raises:
+    UserError: there are no examples.
+  """
+  if not model.has_ranges:
+    return variables
+  assert model.scheme is not None
+  batches = list(batches)
+  if not batches:
+    raise UserError('config.compress.int8.examples: calibration needs at least one example')
+  graph = model.graph(batches[0])
+  flat = flax.traverse_util.flatten_dict({'params': variables['params']})
+
+  def observe(inputs, measure) -> list[jax.Array]:
+    hook = _Observer(measure)
+    graph.run(flat, inputs, hook)
+    return [hook.seen[name] for name in graph.points]
+
+  @jax.jit
+  def extremes(inputs):
+    return jnp.stack(observe(inputs, lambda _, x: jnp.stack([x.min(), x.max()])))
+
+  seen = np.stack([extremes(inputs) for inputs in batches])
+  ranges = np.stack([seen[..., 0].min(0), seen[..., 1].max(0)], -1)
+  ranges = np.stack([np.minimum(ranges[:, 0], 0), np.maximum(ranges[:, 1], 0)], -1)
+  if not np.isfinite(ranges).all():
+    bad = list(graph.points)[int(np.argmin(np.isfinite(ranges).all(-1)))]
+    raise UserError(f'calibration met values that are not finite at {bad}: look at the stage')
+  if model.scheme.calibration == 'percentile':
+    wide = dict(zip(graph.points, ranges, strict=True))
+
+    @jax.jit
+    def histograms(inputs):
+      return jnp.stack(
+        observe(inputs, lambda name, x: jnp.histogram(x, _BINS, tuple(wide[name]))[0])
+      )
+
+    counts = np.sum([np.asarray(histograms(inputs), np.float64) for inputs in batches], 0)
+    ranges = np.stack(
+      [_covering(c, r, model.scheme.percentile) for c, r in zip(counts, ranges, strict=True)]
+    )
+  return {**variables, 'batch_stats': {'ranges': jnp.asarray(_shared(graph.points, ranges))}}
+
+
+def _covering(counts: np.ndarray, wide: np.ndarray, percentile: float) -> np.ndarray:
+  """The range between the two tails that a histogram leaves out; it holds zero."""
+  edges = np.linspace(wide[0], wide[1], len(counts) + 1)
+  below = np.cumsum(counts) / max(counts.sum(), 1)
+  tail = 1 - percentile / 100
+  low = edges[np.searchsorted(below, tail, side='right')] if wide[0] < 0 else 0.0
+  high = edges[1 + np.searchsorted(below, 1 - tail, side='left')]
+  return np.array([min(low, 0.0), max(high, 0.0)])
+
+
+def _shared(groups: Mapping[str, str], ranges: np.ndarray) -> np.ndarray:
+  """Each point with the range of its whole group."""
+  names = list(groups)
+  out = np.empty_like(ranges, np.float32)
+  for first in set(groups.values()):
+    members = [i for i, name in enumerate(names) if groups[name] == first]
+    out[members] = ranges[members, 0].min(), ranges[members, 1].max()
+  return out
+
+
+def float_layers(model: FoldedModel, inputs: Mapping[str, Any]) -> Sequence[str]:
+  """Names of layers with parameters that stay in float."""
+  return [one.name for one in model.graph(inputs).layers if not one.quantised]
+
+
+def count_bytes(model: FoldedModel, variables: Variables, inputs: Mapping[str, Any]) -> int:
+  """Size of the parameters as they are deployed.
+
+  Quantised kernels take their bits per weight and a float32 step per output channel; all else,
+  biases included (int32 in int8 models), 4 bytes a number.
+  """
+  graph = model.graph(inputs)
+  flat = flax.traverse_util.flatten_dict({'params': variables['params']})
+  bits: dict[tuple[str, ...], Layer] = {one.path: one for one in graph.layers if one.quantised}
+  total = 0
+  for path, leaf in flat.items():
+    if path in bits and model.scheme is not None:
+      total += -(-leaf.size * model.scheme.weights // 8) + 4 * bits[path].kernel.shape[-1]
+    else:
+      total += 4 * leaf.size
+  return total

@@ -1,0 +1,278 @@
+"""The forms in which a finished stage can be evaluated and exported."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from har.compress import quantise
+from har.compress.quantise import FoldedModel, Scheme
+from har.data import loader, options
+from har.errors import UserError
+from har.train import checkpoints
+from har.train import experiment as experiment_lib
+from har.train import mesh as mesh_lib
+from har.train import stage as stage_lib
+from har.train.experiment import Experiment
+from har.train.stage import Stage
+
+FLOAT, INT8, QAT = 'float32', 'int8', 'int8_qat'
+PRUNED, PRUNED_INT8 = 'pruned', 'pruned_int8'
+SLIM, SLIM_INT8 = 'slim', 'slim_int8'
+# Variants that are trained, each with what it is quantised into afterwards, if anything.
+TRAINED = {QAT: None, PRUNED: PRUNED_INT8, SLIM: SLIM_INT8}
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+  """A stage's model in one form, batch norms folded.
+
+  Attributes:
+    stage: name of the stage.
+    name: of the form, one of those above.
+    model: takes `variables` and the inputs that `preprocess` gives.
+    variables: replicated on the mesh.
+    preprocess: of the stage, without masks that are always true.
+    bytes: size of its parameters as they are deployed.
+    float_layers: layers with parameters that a quantised form leaves in float.
+    notes: how it was made, for the report.
+  """
+
+  stage: str
+  name: str
+  model: FoldedModel
+  variables: dict[str, Any]
+  preprocess: Callable[..., dict[str, jax.Array]]
+  bytes: int
+  float_layers: tuple[str, ...]
+  notes: str
+
+  @property
+  def quantised(self) -> bool:
+    return self.model.scheme is not None
+
+
+@dataclasses.dataclass(frozen=True)
+class Exportable:
+  """What an exporter takes.
+
+  Attributes:
+    stage: name of the stage.
+    variant: name of the form.
+    call: `call(inputs, mark=False)` maps preprocessed inputs by name to logits `[B, C]`, with the
+      parameters closed over. If `mark`, quantised values pass through
+      `har.compress.fake_quant.MARK` composites; the numbers are the same.
+    inputs: shapes and types of a batch of one.
+  """
+
+  stage: str
+  variant: str
+  call: Callable[..., jax.Array]
+  inputs: dict[str, jax.ShapeDtypeStruct]
+
+
+def available(experiment: Experiment, stage: str) -> tuple[str, ...]:
+  """Names of the forms that `load` finds: float32, int8 and those that have been trained."""
+  names = [FLOAT, INT8]
+  for name, quantised in TRAINED.items():
+    if checkpoints.finished(experiment.context.workdir, folder(stage, name)):
+      names += [name] if quantised is None else [name, quantised]
+  return tuple(names)
+
+
+def folder(stage: str, variant: str) -> str:
+  """The name under which a trained variant of a stage keeps its checkpoints."""
+  return f'{stage}-{variant}'
+
+
+def load(experiment: Experiment, stage: str, variant: str) -> Exportable:
+  """A variant for export.
+
+  Raises:
+    UserError: the stage or the variant is not trained.
+  """
+  made = make(experiment, stage, variant)
+  variables = jax.tree.map(np.asarray, jax.device_get(made.variables))
+
+  def call(inputs: Mapping[str, jax.Array], *, mark: bool = False) -> jax.Array:
+    return made.model.apply(variables, inputs, mark=mark and made.quantised)
+
+  example = one_example(experiment, made)
+  inputs = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in example.items()}
+  return Exportable(stage, variant, call, inputs)
+
+
+def make(experiment: Experiment, stage: str, variant: str, scheme: Scheme | None = None) -> Variant:
+  """A variant for evaluation.
+
+  Args:
+    experiment: whose stage is finished.
+    stage: its name.
+    variant: one of `available`.
+    scheme: another one than `config.compress.int8`, for a quantised variant.
+
+  Raises:
+    UserError: the stage or the variant is not trained.
+  """
+  if variant not in available(experiment, stage):
+    raise UserError(
+      f'{experiment.context.workdir} holds no variant {variant!r} of stage {stage!r}: make it '
+      'first (--mode=compress)'
+    )
+  scheme = scheme or Scheme.from_config(experiment.config.compress.int8)
+  plain = float_stage(experiment, stage)
+  if variant == QAT:
+    return _trained_quantised(experiment, plain, scheme)
+  base = {PRUNED_INT8: PRUNED, SLIM_INT8: SLIM}.get(variant, variant)
+  one, variables, notes = _float_variables(experiment, plain, base)
+  quantised = variant in (INT8, PRUNED_INT8, SLIM_INT8)
+  model = FoldedModel(one.model, variables, scheme if quantised else None)
+  preprocess = _without_constant_masks(one)
+  example = preprocess(_first_batch(experiment, one))
+  folded = model.fold(variables, example)
+  if quantised:
+    folded = quantise.calibrate(
+      model, folded, calibration_batches(experiment, one, scheme.examples)
+    )
+    notes = f'{notes}{_how(scheme)}'
+  return _variant(experiment, stage, variant, model, folded, preprocess, example, notes)
+
+
+def float_stage(experiment: Experiment, stage: str) -> Stage:
+  """The stage with a model that computes in float32, whatever it was trained in."""
+  config = experiment.config.copy_and_resolve_references()
+  config.dtype = 'float32'
+  return stage_lib.build(config, stage, experiment.context.dataset)
+
+
+def qat_stage(experiment: Experiment, stage: str) -> tuple[Stage, dict[str, Any]]:
+  """The stage that trains a quantised model on, and where it starts: calibrated."""
+  start = make(experiment, stage, INT8)
+  if not start.model.has_ranges:
+    raise UserError("config.compress.int8.ranges must be 'static' to train a quantised model")
+  plain = float_stage(experiment, stage)
+  settings = experiment.config.compress.qat
+  trained = dataclasses.replace(
+    plain,
+    name=folder(stage, QAT),
+    config=fine_tuning(plain.config, settings),
+    model=start.model,
+    preprocess=start.preprocess,
+  )
+  return trained, start.variables
+
+
+def fine_tuning(config: Any, settings: Mapping[str, Any]) -> Any:
+  """A stage's config for training it on: fewer epochs at a lower rate, no other losses."""
+  changed = config.copy_and_resolve_references()
+  changed.epochs = config.epochs * settings['epochs']
+  changed.auxiliary = 0.0
+  changed.early_stopping = 0
+  changed.optimizer.learning_rate = config.optimizer.learning_rate * settings['learning_rate']
+  # Folded kernels have other sizes than those that the decay was chosen for.
+  changed.optimizer.weight_decay = 0.0
+  return changed
+
+
+def calibration_batches(
+  experiment: Experiment, one: Stage, examples: int
+) -> list[dict[str, np.ndarray]]:
+  """Preprocessed training examples, spread evenly over the split, in batches of one size.
+
+  Raises:
+    UserError: there are none.
+  """
+  context = experiment.context
+  count = min(examples, len(context.splits.train))
+  if count < 1:
+    raise UserError(
+      f'config.compress.int8.examples={examples}: calibration needs at least one training example'
+    )
+  size = min(count, 16)
+  count -= count % size
+  chosen = context.splits.train[
+    np.linspace(0, len(context.splits.train) - 1, count).round().astype(int)
+  ]
+  batches = loader.eval_batches(
+    context.dataset.records(one.modalities), chosen, one.inputs, batch_size=size
+  )
+  preprocess = jax.jit(_without_constant_masks(one))
+  return [jax.device_get(preprocess(batch)) for batch in batches]
+
+
+def one_example(experiment: Experiment, variant: Variant) -> dict[str, jax.Array]:
+  """The inputs of one example of the dataset."""
+  return variant.preprocess(_first_batch(experiment, float_stage(experiment, variant.stage)))
+
+
+def _trained_quantised(experiment: Experiment, plain: Stage, scheme: Scheme) -> Variant:
+  like = stage_lib.abstract_variables(plain, experiment.context.dataset)
+  model = FoldedModel(plain.model, like, scheme)
+  preprocess = _without_constant_masks(plain)
+  example = preprocess(_first_batch(experiment, plain))
+  folded = jax.eval_shape(lambda: model.fold(_zeros(like), example))
+  variables, meta = checkpoints.load_final(
+    experiment.context.workdir,
+    folder(plain.name, QAT),
+    folded,
+    mesh_lib.replicated(experiment.context.mesh),
+  )
+  notes = f'trained on for {meta["steps"]} steps with fake quantisation; {_how(scheme)}'
+  return _variant(experiment, plain.name, QAT, model, variables, preprocess, example, notes)
+
+
+def _float_variables(
+  experiment: Experiment, plain: Stage, base: str
+) -> tuple[Stage, dict[str, Any], str]:
+  """A float variant's stage and variables, not folded."""
+  variables, _ = experiment_lib.load(experiment, plain.name)
+  return plain, jax.device_get(variables), ''
+
+
+def _variant(experiment, stage, name, model, variables, preprocess, example, notes) -> Variant:
+  everywhere = mesh_lib.replicated(experiment.context.mesh)
+  return Variant(
+    stage=stage,
+    name=name,
+    model=model,
+    variables=jax.device_put(variables, everywhere),
+    preprocess=preprocess,
+    bytes=quantise.count_bytes(model, variables, example),
+    float_layers=tuple(quantise.float_layers(model, example)) if model.scheme else (),
+    notes=notes,
+  )
+
+
+def _how(scheme: Scheme) -> str:
+  text = (
+    f'weights of {scheme.weights} bits per output channel, activations of {scheme.activations} '
+  )
+  if scheme.ranges == 'dynamic':
+    return text + 'bits with the range of each array'
+  kind = 'extremes' if scheme.calibration == 'minmax' else f'{scheme.percentile:g}% of the values'
+  return f'{text}bits with ranges that cover the {kind} of {scheme.examples} training examples'
+
+
+def _without_constant_masks(one: Stage) -> Callable[..., dict[str, jax.Array]]:
+  """The stage's preprocessing, without masks that only say that nothing is padded."""
+  keep = set(one.modalities)
+  for name in one.modalities:
+    if options.input_options(one.inputs[name], name).get('fit') == 'pad':
+      keep.add(f'{name}_mask')
+
+  def preprocess(batch: Mapping[str, Any], key: jax.Array | None = None) -> dict[str, jax.Array]:
+    inputs = one.preprocess(batch, key=key)
+    return {name: x for name, x in inputs.items() if name in keep}
+
+  return preprocess
+
+
+def _first_batch(experiment: Experiment, one: Stage) -> dict[str, np.ndarray]:
+  records = experiment.context.dataset.records(one.modalities)
+  return next(iter(loader.eval_batches(records, np.array([0]), one.inputs, batch_size=1)))
+
+
+def _zeros(like: Any) -> Any:
+  return jax.tree.map(lambda x: jax.numpy.zeros(x.shape, x.dtype), like)
