@@ -80,6 +80,7 @@ class _Run:
       ema=c['ema'],
       auxiliary=c['auxiliary'],
       seed=stage.seed,
+      restrict=stage.restrict(self.total_steps) if stage.restrict else None,
     )
     self.train_step = jax.jit(train_step, donate_argnums=0)
     self.eval_step = jax.jit(step.make_eval_step(stage.model, stage.preprocess))

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import pathlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -20,6 +20,7 @@ from har.models.mode import INFERENCE
 from har.models.s3d import S3D
 from har.pretrained import s3d as pretrained_s3d
 from har.train import checkpoints
+from har.train.step import Restrict
 
 Variables = dict[str, Any]
 
@@ -38,17 +39,20 @@ class Stage:
     name: of the stage, e.g. `imu` or `fusion`.
     config: `config.stages[name]`.
     inputs: `config.inputs` of the stage's modalities.
-    model: maps preprocessed inputs to logits.
+    model: maps preprocessed inputs to logits; called as a Linen module is.
     preprocess: `preprocess(batch, key=None)`; augments if there is a key.
     seed: of the stage: the same stage of another experiment with the same seed starts alike.
+    restrict: given the number of the stage's steps, what holds its parameters (see
+      `har.train.step.Restrict`); None if nothing does.
   """
 
   name: str
   config: Mapping[str, Any]
   inputs: Mapping[str, Any]
-  model: nn.Module
+  model: Any
   preprocess: Any
   seed: int
+  restrict: Callable[[int], Restrict] | None = None
 
   @property
   def modalities(self) -> tuple[str, ...]:

@@ -13,6 +13,9 @@ from har.train.state import TrainState, merge, partition
 
 Batch = dict[str, jax.Array]
 Preprocess = Callable[..., dict[str, jax.Array]]
+# `restrict(trained, step) -> (trained, free)`: what the trained parameters must be before a step,
+# and a tree of booleans of the same shapes, false where they stay as they are.
+Restrict = Callable[[Any, jax.Array], tuple[Any, Any]]
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float = 0.0) -> jax.Array:
@@ -64,6 +67,7 @@ def make_train_step(
   ema: float,
   auxiliary: float,
   seed: int,
+  restrict: Restrict | None = None,
 ) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]:
   """Builds `step(state, batch, rate_scale) -> (state, metrics)`.
 
@@ -80,6 +84,7 @@ def make_train_step(
     auxiliary: weight of each modality's own cross entropy, where the head gives one (see
       `har.models.fusion`); 0 for none.
     seed: of the stage.
+    restrict: sets parameters and holds them; the moving average takes over what is held.
   """
   mode = Mode(train=True, trained=tuple(trained))
 
@@ -88,6 +93,9 @@ def make_train_step(
     augment_key, dropout_key = jax.random.split(key)
     inputs = preprocess(batch, key=augment_key)
     train, frozen = partition(state.params, trained)
+    free = None
+    if restrict is not None:
+      train, free = restrict(train, state.step)
 
     def loss_of(train):
       variables = {'params': merge(frozen, train), 'batch_stats': state.batch_stats}
@@ -101,13 +109,16 @@ def make_train_step(
       return loss, (logits, updates)
 
     (loss, (logits, updates)), grads = jax.value_and_grad(loss_of, has_aux=True)(train)
+    nothing = jax.tree.map(jnp.zeros_like, train)
+    grads = _where(free, grads, nothing)
     changes, opt_state = optimizer.update(grads, state.opt_state, train)
+    changes = _where(free, changes, nothing)
     train = optax.apply_updates(train, jax.tree.map(lambda u: u * rate_scale, changes))
     average = state.ema
     if average is not None:
       # A young average follows faster, or it would be stuck at the initial values.
       decay = jnp.minimum(ema, (1 + state.step) / (10 + state.step))
-      average = optax.incremental_update(train, average, 1 - decay)
+      average = _where(free, optax.incremental_update(train, average, 1 - decay), train)
     metrics = {
       'loss': loss,
       'top1': (logits.argmax(-1) == batch['label']).mean(),
@@ -123,6 +134,11 @@ def make_train_step(
     return new, metrics
 
   return step
+
+
+def _where(free: Any, tree: Any, held: Any) -> Any:
+  """`tree` where parameters are free, else `held`."""
+  return tree if free is None else jax.tree.map(jnp.where, free, tree, held)
 
 
 def make_eval_step(

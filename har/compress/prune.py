@@ -1,0 +1,250 @@
+"""Unstructured and 2:4 magnitude pruning, at once or gradually while a stage trains.
+
+A pruned weight is exactly zero, and a kernel's weight that is exactly zero stays zero: so the
+parameters are their own mask. Checkpoints, interrupted runs, moving averages and symmetric int8
+need no further state. Only kernels are pruned, never biases, norms or embeddings.
+"""
+
+import dataclasses
+import gzip
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from har.errors import UserError
+from har.models.mode import matches
+from har.train.step import Restrict
+
+Tree = dict[str, Any]
+Path = tuple[str, ...]
+
+SCOPES = ('global', 'layer', '2:4')
+SCHEDULES = ('one_shot', 'cubic')
+
+
+@dataclasses.dataclass(frozen=True)
+class Pruning:
+  """How sparse kernels become, and when.
+
+  Attributes:
+    sparsity: share of the kernels' weights that end as zeros, in [0, 1).
+    scope: 'global' ranks the weights of all kernels together, 'layer' those of each kernel, and
+      '2:4' leaves at most two of any four neighbouring input channels, so half of the weights; at
+      a lower sparsity, only in the groups that lose least.
+    schedule: 'one_shot' at `begin`, or 'cubic' from there to `end`: s (1 - (1 - t)^3) for t in
+      [0, 1] (Zhu and Gupta, 2017).
+    begin: fraction of the stage's steps.
+    end: likewise, for the cubic schedule.
+    times: how often the cubic schedule prunes.
+    exclude: path patterns (see `har.models.mode.matches`) of kernels that stay dense.
+  """
+
+  sparsity: float = 0.8
+  scope: str = 'global'
+  schedule: str = 'cubic'
+  begin: float = 0.0
+  end: float = 0.5
+  times: int = 20
+  exclude: tuple[str, ...] = ()
+
+  def __post_init__(self) -> None:
+    if self.scope not in SCOPES:
+      raise UserError(f'pruning.scope={self.scope!r} is none of {", ".join(SCOPES)}')
+    if self.schedule not in SCHEDULES:
+      raise UserError(f'pruning.schedule={self.schedule!r} is none of {", ".join(SCHEDULES)}')
+    if not 0 <= self.sparsity < 1:
+      raise UserError(f'pruning.sparsity={self.sparsity} is not in [0, 1)')
+    if self.scope == '2:4' and self.sparsity > 0.5:
+      raise UserError(
+        f'pruning.sparsity={self.sparsity} is more than the 0.5 of pruning.scope=2:4: lower it'
+      )
+    if not 0 <= self.begin <= self.end <= 1 or self.times < 1:
+      raise UserError(
+        f'pruning.begin={self.begin}, end={self.end} and times={self.times} are no schedule: it '
+        'takes 0 <= begin <= end <= 1 and at least one time'
+      )
+
+  def events(self, total_steps: int) -> dict[int, float]:
+    """The sparsity that is reached before each step at which weights are pruned."""
+    first = round(self.begin * total_steps)
+    if self.schedule == 'one_shot':
+      return {min(first, total_steps - 1): self.sparsity}
+    last = round(self.end * total_steps)
+    out = {}
+    for i in range(1, self.times + 1):
+      step = first + round(i * (last - first) / self.times)
+      out[min(step, total_steps - 1)] = self.sparsity * (1 - (1 - i / self.times) ** 3)
+    return out
+
+
+def kernels(params: Tree, pruning: Pruning, trained: Sequence[str] = ('*',)) -> tuple[Path, ...]:
+  """Paths of the kernels, among those that `trained` covers, that can be pruned.
+
+  Kernels that are zero throughout are left out, or they could never be trained, and from 2:4
+  pruning those whose input channels are no multiple of four.
+
+  Raises:
+    UserError: there are none, or a pattern of `exclude` covers no kernel.
+  """
+  flat = flax.traverse_util.flatten_dict(params)
+  every = [path for path, leaf in flat.items() if path[-1] == 'kernel' and leaf.ndim > 1]
+  for pattern in pruning.exclude:
+    if not any(matches(path, [pattern]) for path in every):
+      raise UserError(f'the pattern {pattern!r} of pruning.exclude matches no kernel')
+  found = []
+  for path in every:
+    groups = pruning.scope != '2:4' or flat[path].shape[-2] % 4 == 0
+    chosen = matches(path, trained) and not matches(path, pruning.exclude)
+    if groups and chosen and np.any(flat[path]):
+      found.append(path)
+  if not found:
+    raise UserError('there is no kernel to prune: see pruning.exclude and pruning.scope')
+  return tuple(found)
+
+
+def prune(params: Tree, pruning: Pruning) -> Tree:
+  """Zeroes the smallest magnitudes at once, whatever the schedule.
+
+  Exactly `round(sparsity x n)` of n weights are zero then (groups for 2:4), or as many as were
+  zero before if they are more.
+
+  Raises:
+    UserError: as `kernels`.
+  """
+  paths = kernels(params, pruning)
+  flat = dict(flax.traverse_util.flatten_dict(params))
+  found = {path: jnp.asarray(flat[path]) for path in paths}
+  counts = _counts([found[path].shape for path in paths], pruning.scope, pruning.sparsity)
+  flat |= _zero_smallest(found, jnp.asarray(counts), pruning.scope)
+  return flax.traverse_util.unflatten_dict(flat)
+
+
+def gradually(
+  params: Tree, pruning: Pruning, trained: Sequence[str] = ('*',)
+) -> Callable[[int], Restrict]:
+  """What `har.train.stage.Stage.restrict` takes to prune while the stage trains.
+
+  Args:
+    params: where the stage starts, at each of its runs.
+    pruning: how much and when.
+    trained: path patterns of the stage's trained parameters; the others are left alone.
+
+  Raises:
+    UserError: as `kernels`.
+  """
+  paths = kernels(params, pruning, trained)
+  flat = flax.traverse_util.flatten_dict(params)
+  shapes = [flat[path].shape for path in paths]
+
+  def restrict_for(total_steps: int) -> Restrict:
+    events = pruning.events(total_steps)
+    steps = np.array(sorted(events), np.int32)
+    table = np.array([_counts(shapes, pruning.scope, events[s]) for s in sorted(events)], np.int32)
+
+    def restrict(params: Tree, step: jax.Array) -> tuple[Tree, Tree]:
+      leaves = flax.traverse_util.flatten_dict(params)
+      found = {path: leaves[path] for path in paths}
+      now = jnp.asarray(steps) == step
+      counts = jnp.where(now[:, None], table, 0).sum(0)
+      found = jax.lax.cond(
+        now.any(), lambda x: _zero_smallest(x, counts, pruning.scope), lambda x: x, found
+      )
+      pruned = flax.traverse_util.unflatten_dict({**leaves, **found})
+      return pruned, free(pruned, paths)
+
+    return restrict
+
+  return restrict_for
+
+
+def hold(params: Tree, pruning: Pruning) -> Callable[[int], Restrict]:
+  """As `gradually`, for a stage that starts from pruned parameters and keeps them as sparse."""
+  return gradually(params, dataclasses.replace(pruning, sparsity=0.0, schedule='one_shot'))
+
+
+def free(params: Tree, paths: Sequence[Path]) -> Tree:
+  """Booleans of the parameters' shapes: false where one of these kernels is zero."""
+  flat = flax.traverse_util.flatten_dict(params)
+  out = {k: v != 0 if k in paths else jnp.ones(v.shape, bool) for k, v in flat.items()}
+  return flax.traverse_util.unflatten_dict(out)
+
+
+def _counts(shapes: Sequence[tuple[int, ...]], scope: str, sparsity: float) -> list[int]:
+  """Weights to be zero: one number for all kernels, or one each; groups of four for 2:4."""
+  sizes = [math.prod(shape) for shape in shapes]
+  if scope == 'global':
+    return [round(sparsity * sum(sizes))]
+  if scope == '2:4':
+    return [round(2 * sparsity * size / 4) for size in sizes]
+  return [round(sparsity * size) for size in sizes]
+
+
+def _zero_smallest(found: Mapping[Path, jax.Array], counts: jax.Array, scope: str) -> Any:
+  if scope == '2:4':
+    return {k: _two_of_four(x, n) for (k, x), n in zip(found.items(), counts, strict=True)}
+  if scope == 'layer':
+    return {
+      k: jnp.where(_smallest(jnp.abs(x).reshape(-1), n).reshape(x.shape), 0, x)
+      for (k, x), n in zip(found.items(), counts, strict=True)
+    }
+  together = jnp.concatenate([jnp.abs(x).reshape(-1) for x in found.values()])
+  drop = jnp.split(
+    _smallest(together, counts[0]), np.cumsum([x.size for x in found.values()])[:-1].tolist()
+  )
+  return {
+    k: jnp.where(d.reshape(x.shape), 0, x) for (k, x), d in zip(found.items(), drop, strict=True)
+  }
+
+
+def _smallest(scores: jax.Array, count: jax.Array) -> jax.Array:
+  """True for the `count` smallest of a vector; of equal ones, the first."""
+  order = jnp.argsort(scores, stable=True)
+  return jnp.zeros(scores.shape, bool).at[order].set(jnp.arange(scores.size) < count)
+
+
+def _two_of_four(kernel: jax.Array, groups: jax.Array) -> jax.Array:
+  """Zeroes the two smallest of four input channels in the `groups` groups where they are least."""
+  *rest, channels, features = kernel.shape
+  fours = jnp.moveaxis(kernel.reshape(*rest, channels // 4, 4, features), -2, -1).reshape(-1, 4)
+  magnitude = jnp.abs(fours)
+  rank = jnp.argsort(jnp.argsort(magnitude, stable=True), stable=True)
+  loss = jnp.where(rank < 2, magnitude, 0).sum(-1)
+  fours = jnp.where((rank < 2) & _smallest(loss, groups)[:, None], 0, fours)
+  back = jnp.moveaxis(fours.reshape(*rest, channels // 4, features, 4), -1, -2)
+  return back.reshape(kernel.shape)
+
+
+def zeros(params: Tree) -> dict[str, tuple[int, int]]:
+  """`(zeros, weights)` of each kernel by its slash-separated path."""
+  flat = flax.traverse_util.flatten_dict(params, sep='/')
+  return {
+    path: (int(np.sum(np.asarray(leaf) == 0)), int(leaf.size))
+    for path, leaf in flat.items()
+    if path.split('/')[-1] == 'kernel' and leaf.ndim > 1
+  }
+
+
+def sparse_bytes(params: Any) -> dict[str, int]:
+  """Sizes of the parameters in bytes.
+
+  Returns:
+    `dense`: as they are, 4 bytes for each float32. `compressed`: each array as the smaller of that
+    and a bit mask (one bit per weight, rounded up to bytes) with the nonzero values. `gzip`: the
+    dense bytes of all arrays in a row through gzip at its highest level.
+  """
+  leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
+
+  def compressed(x: np.ndarray) -> int:
+    return min(x.nbytes, -(-x.size // 8) + int(np.count_nonzero(x)) * x.itemsize)
+
+  together = b''.join(x.tobytes() for x in leaves)
+  return {
+    'dense': sum(x.nbytes for x in leaves),
+    'compressed': sum(map(compressed, leaves)),
+    'gzip': len(gzip.compress(together, 9, mtime=0)),
+  }
