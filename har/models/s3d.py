@@ -24,6 +24,13 @@ MIXED = {
   'Mixed_5b': (256, 160, 320, 32, 128, 128),
   'Mixed_5c': (384, 192, 384, 48, 128, 128),
 }
+_STEM = {
+  'Conv_1a/spatial': 64,
+  'Conv_1a/temporal': 64,
+  'Conv_2b': 64,
+  'Conv_2c/spatial': 192,
+  'Conv_2c/temporal': 192,
+}
 
 
 class Conv3d(nn.Module):
@@ -65,9 +72,13 @@ class ConvUnit(nn.Module):
 
 
 class SeparableUnit(nn.Module):
-  """A 1 x k x k unit, `spatial`, followed by a k x 1 x 1 unit, `temporal`."""
+  """A 1 x k x k unit, `spatial`, followed by a k x 1 x 1 unit, `temporal`.
 
-  features: int
+  Attributes:
+    features: channels of each.
+  """
+
+  features: tuple[int, int]
   size: int
   stride: int = 1
   form: str = 'folded'
@@ -78,15 +89,17 @@ class SeparableUnit(nn.Module):
   def __call__(self, x: jax.Array, mode: Mode) -> jax.Array:
     k, s, p = self.size, self.stride, self.size // 2
     rest = (self.form, self.momentum, self.dtype)
-    x = ConvUnit(self.features, (1, k, k), (1, s, s), (0, p, p), *rest, name='spatial')(x, mode)
-    return ConvUnit(self.features, (k, 1, 1), (s, 1, 1), (p, 0, 0), *rest, name='temporal')(x, mode)
+    first, second = self.features
+    x = ConvUnit(first, (1, k, k), (1, s, s), (0, p, p), *rest, name='spatial')(x, mode)
+    return ConvUnit(second, (k, 1, 1), (s, 1, 1), (p, 0, 0), *rest, name='temporal')(x, mode)
 
 
 class Mixed(nn.Module):
   """An inception block of four branches, concatenated in order.
 
   Attributes:
-    features: channels of branch0, branch1_0, branch1_1, branch2_0, branch2_1 and branch3_1.
+    features: channels of branch0, branch1_0, branch1_1 (spatial, temporal), branch2_0, branch2_1
+      (spatial, temporal) and branch3_1.
   """
 
   features: tuple[int, ...]
@@ -97,12 +110,12 @@ class Mixed(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array, mode: Mode) -> jax.Array:
     rest = {'form': self.form, 'momentum': self.momentum, 'dtype': self.dtype}
-    f0, f10, f11, f20, f21, f31 = self.features
+    f0, f10, f11s, f11t, f20, f21s, f21t, f31 = self.features
     y0 = ConvUnit(f0, **rest, name='branch0')(x, mode)
     y1 = ConvUnit(f10, **rest, name='branch1_0')(x, mode)
-    y1 = SeparableUnit(f11, 3, **rest, name='branch1_1')(y1, mode)
+    y1 = SeparableUnit((f11s, f11t), 3, **rest, name='branch1_1')(y1, mode)
     y2 = ConvUnit(f20, **rest, name='branch2_0')(x, mode)
-    y2 = SeparableUnit(f21, 3, **rest, name='branch2_1')(y2, mode)
+    y2 = SeparableUnit((f21s, f21t), 3, **rest, name='branch2_1')(y2, mode)
     y3 = max_pool3d(x, (3, 3, 3), (1, 1, 1), (1, 1, 1), self.form)
     y3 = ConvUnit(f31, **rest, name='branch3_1')(y3, mode)
     return jnp.concatenate([y0, y1, y2, y3], -1)
@@ -117,6 +130,8 @@ class S3D(nn.Module):
 
   Attributes:
     width: factor of all channel counts, which are rounded to multiples of 8; 1 is the paper's.
+    channels: pairs of a unit and its own number of channels, whatever `width` says, for instance
+      `('Mixed_4c/branch1_0', 56)`; see `unit_channels` for the units.
     conv: 'folded' or 'plain', see `conv3d`: the same numbers, at other speeds.
     momentum: of batch norm's running statistics; torchvision's is 0.999, far too slow for the few
       thousand steps that a small dataset gives.
@@ -125,6 +140,7 @@ class S3D(nn.Module):
   """
 
   width: float = 1.0
+  channels: tuple[tuple[str, int], ...] = ()
   conv: str = 'folded'
   momentum: float = 0.9
   dropout: float = 0.0
@@ -150,19 +166,24 @@ class S3D(nn.Module):
     """
     self._check(x, mask)
     rest = {'form': self.conv, 'momentum': self.momentum, 'dtype': self.dtype}
+    units = unit_channels(self.width, self.channels)
 
     def mixed(x, name):
-      features = tuple(scaled(c, self.width) for c in MIXED[name])
+      features = tuple(count for path, count in units.items() if path.startswith(f'{name}/'))
       return Mixed(features, **rest, name=name)(x, mode)
+
+    def separable(x, name, size, stride=1):
+      features = units[f'{name}/spatial'], units[f'{name}/temporal']
+      return SeparableUnit(features, size, stride, **rest, name=name)(x, mode)
 
     def pool(x, window, strides, pads):
       return max_pool3d(x, window, strides, pads, self.conv)
 
     x = x.astype(self.dtype)
-    x = SeparableUnit(scaled(64, self.width), 7, 2, **rest, name='Conv_1a')(x, mode)
+    x = separable(x, 'Conv_1a', 7, 2)
     x = pool(x, (1, 3, 3), (1, 2, 2), (0, 1, 1))
-    x = ConvUnit(scaled(64, self.width), **rest, name='Conv_2b')(x, mode)
-    x = SeparableUnit(scaled(192, self.width), 3, **rest, name='Conv_2c')(x, mode)
+    x = ConvUnit(units['Conv_2b'], **rest, name='Conv_2b')(x, mode)
+    x = separable(x, 'Conv_2c', 3)
     x = pool(x, (1, 3, 3), (1, 2, 2), (0, 1, 1))
     for name in ('Mixed_3b', 'Mixed_3c'):
       x = mixed(x, name)
@@ -191,3 +212,39 @@ class S3D(nn.Module):
 def scaled(channels: int, width: float) -> int:
   """`channels` times `width`, as the nearest multiple of 8 that is at least 8."""
   return max(8, round(channels * width / 8) * 8)
+
+
+def unit_channels(width: float, channels: tuple[tuple[str, int], ...] = ()) -> dict[str, int]:
+  """Output channels of every convolution unit by its path, in the order of computation.
+
+  Args:
+    width: as of `S3D`.
+    channels: likewise.
+
+  Raises:
+    UserError: `channels` names no unit, or gives one no channel.
+  """
+  counts = {path: scaled(count, width) for path, count in _STEM.items()}
+  for block, sizes in MIXED.items():
+    f0, f10, f11, f20, f21, f31 = (scaled(c, width) for c in sizes)
+    branches = {
+      'branch0': f0,
+      'branch1_0': f10,
+      'branch1_1/spatial': f11,
+      'branch1_1/temporal': f11,
+      'branch2_0': f20,
+      'branch2_1/spatial': f21,
+      'branch2_1/temporal': f21,
+      'branch3_1': f31,
+    }
+    counts |= {f'{block}/{branch}': count for branch, count in branches.items()}
+  for path, count in channels:
+    if path not in counts:
+      raise UserError(
+        f'channels of S3D names {path!r}, which is no unit: use names such as '
+        "'Conv_2b', 'Conv_2c/spatial' or 'Mixed_4c/branch1_0'"
+      )
+    if count < 1:
+      raise UserError(f'channels of S3D gives {path} {count} channels; it needs at least 1')
+    counts[path] = count
+  return counts
