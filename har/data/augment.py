@@ -152,11 +152,14 @@ def _augment_sequence(key, x, mask, config, axis):
 
 
 def _finish_sequence(key, x, mask, options_, jitter):
-  """Normalises, adds noise in units of the normalised signal, and blanks the padding again."""
+  """Normalises, adds noise in units of the normalised signal, and blanks the padding again.
+
+  `mask` has the signal's leading axes, time or more.
+  """
   x = (x - jnp.asarray(options_['mean'])) / jnp.asarray(options_['std'])
   if key is not None and jitter:
     x += jitter * jax.random.normal(key, x.shape)
-  keep = mask.reshape(*mask.shape, *(1,) * (x.ndim - 2))
+  keep = mask.reshape(*mask.shape, *(1,) * (x.ndim - mask.ndim))
   return jnp.where(keep, x, 0).astype(jnp.float32)
 
 
@@ -164,14 +167,24 @@ def _imu(name, batch, config, key, augment, flip_safe):
   del flip_safe
   x = jnp.asarray(batch[name], jnp.float32)
   mask = jnp.asarray(batch[f'{name}_mask'])
+  streams = batch.get(f'{name}_streams')
   jitter_key = None
   if key is not None:
     key, jitter_key = jax.random.split(key)
     x = _augment_sequence(key, x, mask, augment, axis=None)
-  return {
-    name: _finish_sequence(jitter_key, x, mask, config, augment['jitter']),
+    if streams is not None:
+      # The same key: the mask goes through the same warp, and nothing else.
+      still = {**augment, 'rotation_degrees': 0.0, 'scale': 0.0}
+      moved = _augment_sequence(key, jnp.asarray(streams, jnp.float32), mask, still, axis=None)
+      streams = moved > 1 - 1e-3
+  heard = mask
+  if streams is not None:
+    heard = jnp.repeat(jnp.asarray(streams), x.shape[-1] // streams.shape[-1], axis=-1)
+  result = {
+    name: _finish_sequence(jitter_key, x, heard, config, augment['jitter']),
     f'{name}_mask': mask,
   }
+  return result if streams is None else {**result, f'{name}_streams': jnp.asarray(streams)}
 
 
 def _skeleton(name, batch, config, key, augment, flip_safe):
@@ -327,7 +340,8 @@ def preprocess(
   Args:
     batch: any of `imu` float32 `[B, T, 6]` (g and deg/s) with `imu_mask` bool `[B, T]`, `rgb` and
       `depth` uint8 `[B, T, resize, resize, 3]`, `skeleton` float32 `[B, T, J, 3]` (m) with
-      `skeleton_mask`; `label` int32 `[B]` where `flip` is used. Other entries are ignored.
+      `skeleton_mask`; `imu_streams` bool `[B, T, S]` if the IMU is S sensors with masks of their
+      own; `label` int32 `[B]` where `flip` is used. Other entries are ignored.
     inputs: for each modality its options, see `har.data.options.INPUTS`. Modalities not named here
       are left out.
     key: PRNG key of this step; None (evaluation) augments nothing and crops video at the centre.
@@ -335,8 +349,8 @@ def preprocess(
     flip_safe: bool `[num_classes]`, false where left and right matter.
 
   Returns:
-    The same modalities, normalised: float32 `imu` and `skeleton` (zero where the mask is false)
-    with their masks, video float32 `[B, T, size, size, 3]`.
+    The same modalities, normalised: float32 `imu` and `skeleton` (zero where a mask is false) with
+    their masks, video float32 `[B, T, size, size, 3]`.
 
   Raises:
     UserError: for an unknown modality or option.

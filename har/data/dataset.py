@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import inspect
 import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from har.data.protocols import Index
 from har.errors import UserError
 
 SPLITS = ('train', 'test')
+_PLACES = ('cam', 'scene', 'session')
 
 
 class Records:
@@ -80,6 +82,8 @@ class Dataset:
   def records(self, modalities: Collection[str]) -> Any:
     """Returns random access to dicts with `key`, `label` and just these modalities.
 
+    Where records say which of a modality's streams were heard when, `<modality>_mask` is with them.
+
     Records are in the order of `index`. Signals (IMU, skeleton) are read once and kept in memory;
     as soon as a video modality is among them, each access reads from disk. Frames stay encoded.
 
@@ -91,7 +95,8 @@ class Dataset:
         raise UserError(
           f'{self.name}: prepared without {modality}; it has {", ".join(self.modalities)}'
         )
-    records = _open(self.source, ('key', 'label', *modalities))
+    masks = [f'{m}_mask' for m in modalities if f'{m}_mask' in self.source.info.features]
+    records = _open(self.source, ('key', 'label', *modalities, *masks))
     if set(modalities) & set(options.VIDEO):
       return records
     return [records[i] for i in range(len(records))]
@@ -101,9 +106,14 @@ def _open(builder: Any, fields: Collection[str]) -> Records:
   sources = [
     builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
     for split in SPLITS
-    if builder.info.splits[split].num_examples
+    if _count(builder, split)
   ]
   return Records([source.data_source for source in sources], builder.info.features, fields)
+
+
+def _count(builder: Any, split: str) -> int:
+  splits = builder.info.splits
+  return splits[split].num_examples if split in splits else 0
 
 
 def _text(value: Any) -> str:
@@ -112,15 +122,16 @@ def _text(value: Any) -> str:
 
 def read_index(builder: Any) -> Index:
   """Reads what `Index` holds from a prepared builder."""
-  records = _open(builder, ('key', 'label', 'subject', 'trial'))
+  numbers = [f for f in ('subject', 'trial', *_PLACES) if f in builder.info.features]
+  records = _open(builder, ('key', 'label', *numbers))
   rows = [records[i] for i in range(len(records))]
-  counts = [builder.info.splits[split].num_examples for split in SPLITS]
+  columns = {f: np.array([row[f] for row in rows], np.int32) for f in ('label', *numbers)}
+  if 'trial' not in columns:
+    columns['trial'] = columns['session']
   return Index(
     key=np.array([_text(row['key']) for row in rows]),
-    label=np.array([row['label'] for row in rows], np.int32),
-    subject=np.array([row['subject'] for row in rows], np.int32),
-    trial=np.array([row['trial'] for row in rows], np.int32),
-    split=np.repeat(SPLITS, counts),
+    split=np.repeat(SPLITS, [_count(builder, split) for split in SPLITS]),
+    **columns,
   )
 
 
@@ -144,6 +155,7 @@ def load(
   data_dir: str | None = None,
   raw_dir: str | None = None,
   require_complete: bool = True,
+  builder_options: Mapping[str, Any] | None = None,
 ) -> Dataset:
   """Opens a dataset, preparing it first if that has not been done.
 
@@ -154,9 +166,10 @@ def load(
     raw_dir: the folder with the owner's files, needed only to prepare.
     require_complete: whether a trial that lacks one of the modalities is an error; if not, it is
       left out and listed in `missing`.
+    builder_options: further arguments of the dataset's own builder.
 
   Raises:
-    UserError: unknown dataset or modality, or anything wrong with the raw files.
+    UserError: unknown dataset, modality or option, or anything wrong with the raw files.
   """
   if name not in known():
     raise UserError(f'dataset {name!r}: no such builder; known: {", ".join(known())}')
@@ -164,11 +177,16 @@ def load(
     if modality not in options.MODALITIES:
       raise UserError(f'modality {modality!r}: not one of {", ".join(options.MODALITIES)}')
   module = importlib.import_module(f'data_builders.{name}.{name}_dataset_builder')
+  known_options = inspect.signature(module.Builder.__init__).parameters
+  for option in builder_options or {}:
+    if option not in known_options:
+      raise UserError(f'dataset.options.{option}: {name} has no such option')
   builder = module.Builder(
     data_dir=data_dir,
     modalities=tuple(m for m in options.MODALITIES if m in modalities),
     require_complete=require_complete,
     raw_dir=raw_dir,
+    **(builder_options or {}),
   )
   builder.download_and_prepare()
   return Dataset(

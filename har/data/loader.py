@@ -51,6 +51,8 @@ class ReadExample:
     for name, config in self.inputs.items():
       if name in options.VIDEO:
         example[name] = self._clip(name, record[name], config, rng)
+      elif name == 'imu':
+        example |= self._imu(record, config)
       else:
         example[name], example[f'{name}_mask'] = sensors.fit(
           record[name], config['length'], config['fit']
@@ -58,6 +60,22 @@ class ReadExample:
     if not self._video:
       self._ready[position] = example
     return example
+
+  @staticmethod
+  def _imu(record, config):
+    x, length = record['imu'], config['length']
+    if x.shape[1] != config['channels']:
+      raise UserError(f'inputs.imu.channels={config["channels"]}: the records have {x.shape[1]}')
+    if not config['rates']:
+      x, mask = sensors.fit(x, length, config['fit'])
+      return {'imu': x, 'imu_mask': mask}
+    x, heard = sensors.fit_streams(
+      x, record['imu_mask'], length, config['fit'], config['rates'], config['rate']
+    )
+    # Up to the last sample of any sensor; nothing where all are absent.
+    last = np.flatnonzero(heard.any(1))[-1:]
+    mask = np.arange(length) <= (last[0] if len(last) else -1)
+    return {'imu': x, 'imu_mask': mask, 'imu_streams': heard}
 
   @staticmethod
   def _clip(name, frames, config, rng):
@@ -83,6 +101,8 @@ class ReadExample:
       shape = (config['channels'],) if name == 'imu' else (config['joints'], 3)
       example[name] = np.zeros((config['length'], *shape), np.float32)
       example[f'{name}_mask'] = np.zeros(config['length'], bool)
+      if config.get('rates'):
+        example[f'{name}_streams'] = np.zeros((config['length'], len(config['rates'])), bool)
     return example
 
 

@@ -23,7 +23,17 @@ _VIDEO_INPUT = {
   'std': 0.25,
 }
 INPUTS: dict[str, dict[str, Any]] = {
-  'imu': {'length': 180, 'fit': 'resample', 'channels': 6, 'mean': 0.0, 'std': 1.0},
+  # `rates`: of several sensors whose channels are next to each other, stored each at its own rate;
+  # with `fit` 'pad', `rate` brings them to one and 0 leaves them as they are.
+  'imu': {
+    'length': 180,
+    'fit': 'resample',
+    'channels': 6,
+    'rates': (),
+    'rate': 0.0,
+    'mean': 0.0,
+    'std': 1.0,
+  },
   # Stored frames are 240 high; up to half of that, JPEG decodes at half its size, twice as fast.
   'rgb': _VIDEO_INPUT,
   # `range` is in metres, `encode` a name in har.data.video.ENCODINGS.
@@ -104,6 +114,21 @@ def _check_statistics(modality: str, merged: Mapping[str, Any]) -> None:
       raise UserError(f'inputs.{modality}.std={value!r}: must be above 0')
 
 
+def _check_rates(merged: Mapping[str, Any]) -> None:
+  _number('inputs', 'imu', 'rate', merged['rate'])
+  if not isinstance(merged['rates'], (tuple, list)):
+    raise UserError(f'inputs.imu.rates={merged["rates"]!r}: must be a tuple of numbers')
+  for rate in merged['rates']:
+    _number('inputs', 'imu', 'rates', rate)
+    if rate <= 0:
+      raise UserError(f'inputs.imu.rates={merged["rates"]!r}: must be above 0')
+  streams = len(merged['rates'])
+  if merged['rate'] < 0 or (merged['rate'] and (not streams or merged['fit'] != 'pad')):
+    raise UserError(f"inputs.imu.rate={merged['rate']!r}: needs rates and fit='pad'")
+  if streams and merged['channels'] % streams:
+    raise UserError(f'inputs.imu.rates: {streams} sensors for {merged["channels"]} channels')
+
+
 def input_options(config: Any, modality: str) -> dict[str, Any]:
   """Returns one modality's input options, defaults filled in.
 
@@ -122,6 +147,8 @@ def input_options(config: Any, modality: str) -> dict[str, Any]:
       raise UserError(f'inputs.{modality}.{name}={value!r}: must be a whole number above 0')
   if modality in VIDEO and merged['size'] > merged['resize']:
     raise UserError(f'inputs.{modality}.size={merged["size"]}: larger than resize')
+  if modality == 'imu':
+    _check_rates(merged)
   _check_statistics(modality, merged)
   return merged
 

@@ -1,5 +1,7 @@
 """Sequences of samples (IMU, skeleton) brought to a fixed length, with a mask of real samples."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from har.errors import UserError
@@ -48,3 +50,56 @@ def fit(x: np.ndarray, length: int, how: str) -> tuple[np.ndarray, np.ndarray]:
   if how not in FITS:
     raise UserError(f'fit={how!r}: not one of {", ".join(FITS)}')
   return FITS[how](x, length)
+
+
+def _read_at(x: np.ndarray, mask: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Linear interpolation at float rows, true where all that goes into it is."""
+  at = np.minimum(at, len(x) - 1)
+  left = at.astype(np.int64)
+  right = np.minimum(left + 1, len(x) - 1)
+  weight = (at - left).astype(np.float32)
+  heard = mask[left] & (mask[right] | (weight == 0))
+  y = x[left] * (1 - weight[:, None]) + x[right] * weight[:, None]
+  return np.where(heard[:, None], y, 0).astype(np.float32), heard
+
+
+def fit_streams(
+  x: np.ndarray, mask: np.ndarray, length: int, how: str, rates: Sequence[float], rate: float = 0
+) -> tuple[np.ndarray, np.ndarray]:
+  """Brings several sensors, each stored at its own rate from a common instant on, to one length.
+
+  Args:
+    x: `[T, C]`, C / S channels for each of S sensors in turn; row i of sensor s is i / rates[s]
+      seconds after the start, and T rows at the highest rate are the duration.
+    mask: bool `[T, S]`, false where a sensor was silent, throughout for one that is absent. T may
+      be 0: none was there.
+    length: samples to return.
+    how: 'resample' for `length` instants, the same for all sensors, over the whole duration; 'pad'
+      for zeros after what is short, and the middle of what is long.
+    rates: samples a second of each sensor.
+    rate: with 'pad', one rate for all; 0 for their own.
+
+  Returns:
+    float32 `[length, C]`, zero where the mask, bool `[length, S]`, is false.
+  """
+  if how not in FITS:
+    raise UserError(f'fit={how!r}: not one of {", ".join(FITS)}')
+  width = x.shape[1] // len(rates)
+  signal = np.zeros((length, len(rates), width), np.float32)
+  heard = np.zeros((length, len(rates)), bool)
+  duration = (len(x) - 1) / max(rates)
+  for s, own in enumerate(rates):
+    if not mask[:, s].any():
+      continue
+    # A hair more, so that a whole number of samples stays one.
+    count = int(duration * own + 1e-6) + 1
+    part, silence = x[:count, s * width : (s + 1) * width], mask[:count, s]
+    if how == 'resample':
+      part, silence = _read_at(part, silence, np.linspace(0, duration * own, length))
+    elif rate:
+      at = np.arange(int(duration * rate + 1e-6) + 1) * (own / rate)
+      part, silence = _read_at(part, silence, at)
+    start = max(len(part) - length, 0) // 2
+    kept = slice(start, start + length)
+    signal[: len(part[kept]), s], heard[: len(part[kept]), s] = part[kept], silence[kept]
+  return signal.reshape(length, -1), heard

@@ -34,6 +34,42 @@ def run(batch, inputs, config, key=KEY, flip_safe=None):
 RAW = {'imu': {'length': 40}}
 
 
+def streams_batch():
+  """Three sensors of two channels, of which each is silent somewhere and one throughout."""
+  batch = imu_batch(real=30)
+  heard = np.repeat(batch['imu_mask'][..., None], 3, -1)
+  heard[:, :, 1] = False
+  heard[:, 10:20, 0] = False
+  x = np.where(np.repeat(heard, 2, -1), batch['imu'] + 5, 0)
+  return batch | {'imu': x.astype(np.float32), 'imu_streams': heard}
+
+
+class TestStreams:
+  def test_silence_is_zero_after_normalising(self):
+    batch = streams_batch()
+    out = run(batch, {'imu': {'mean': 3.0}}, None, key=None)
+    heard = np.repeat(batch['imu_streams'], 2, -1)
+    np.testing.assert_allclose(out['imu'][heard], batch['imu'][heard] - 3, atol=1e-6)
+    assert not out['imu'][~heard].any()
+    np.testing.assert_array_equal(out['imu_streams'], batch['imu_streams'])
+    np.testing.assert_array_equal(out['imu_mask'], batch['imu_mask'])
+
+  def test_the_masks_are_warped_with_the_signal(self):
+    batch = streams_batch()
+    config = {'imu': {'time_warp': 0.5, 'crop': 0.2, 'jitter': 0.1, 'scale': 0.2}}
+    out = run(batch, {'imu': {'mean': 3.0}}, config)
+    heard = np.repeat(out['imu_streams'], 2, -1)
+    assert not out['imu'][~heard].any()
+    assert not out['imu_streams'][:, :, 1].any()
+    assert not out['imu_streams'][:, 30:].any()
+    assert out['imu_streams'][:, :30, 2].all()
+    # A value next to silence would be mixed with zero: only what is whole is heard.
+    assert out['imu'][heard].min() > -3
+    silent = (~out['imu_streams'][:, :30, 0]).sum(1)
+    assert len(set(silent.tolist())) > 3
+    assert (silent > 4).all()
+
+
 class TestImu:
   def test_normalised_by_channel_with_zero_padding(self):
     batch = imu_batch(real=30)

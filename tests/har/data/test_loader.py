@@ -212,3 +212,35 @@ def test_motion_shows_brightness_and_its_change():
   shown = np.asarray(augment.preprocess(batch, inputs)['rgb'])[0].mean((1, 2))
   np.testing.assert_allclose(shown[:, 0], 5 * chosen / 255, atol=0.005)
   np.testing.assert_allclose(shown[:, 1:], 0.5 + 5 / 255, atol=0.008)
+
+
+class Streams:
+  """Three events of two sensors: both heard, one absent, both absent."""
+
+  def __len__(self):
+    return 3
+
+  def __getitem__(self, i):
+    rows = 0 if i == 2 else 21
+    mask = np.ones((rows, 2), bool)
+    mask[11:, 1] = False
+    if i == 1:
+      mask[:, 0] = False
+    x = np.where(np.repeat(mask, 3, -1), 2, 0)
+    return {'label': i, 'imu': x.astype(np.float32), 'imu_mask': mask}
+
+
+def test_streams_have_masks_of_their_own():
+  inputs = {'imu': {'length': 30, 'fit': 'pad', 'rates': (100, 50)}}
+  (batch,) = loader.eval_batches(Streams(), range(3), inputs, 4)
+  assert batch['imu'].shape == (4, 30, 6)
+  assert batch['imu_streams'].sum(1).tolist() == [[21, 11], [0, 11], [0, 0], [0, 0]]
+  assert batch['imu_mask'].sum(1).tolist() == [21, 11, 0, 0]
+  assert batch['mask'].tolist() == [True, True, True, False]
+  np.testing.assert_array_equal(batch['imu'] == 2, np.repeat(batch['imu_streams'], 3, -1))
+
+
+def test_channels_are_those_of_the_records():
+  batches = loader.eval_batches(Numbered(2), range(2), {'imu': {'channels': 12}}, 2)
+  with pytest.raises(UserError, match=r'inputs.imu.channels=12: the records have 6'):
+    next(batches)

@@ -97,3 +97,55 @@ def test_wrong_requests(arguments, message):
 def test_a_half_without_trials_is_named():
   with pytest.raises(UserError, match='no trial is left in the test split'):
     make_splits(make_index(subjects=(1, 3)), METADATA)
+
+
+PLACES = METADATA | {
+  'protocols': {
+    'cross_view': {'field': 'cam', 'test': [4]},
+    'cross_scene': {'field': 'scene', 'test': [2]},
+    'cross_session': {'field': 'session', 'test': [5]},
+  }
+}
+
+
+def make_places():
+  """Subjects 1 to 4 in three scenes and five sessions before four cameras."""
+  grid = np.meshgrid(range(1, 5), range(1, 5), range(1, 4), range(1, 6), indexing='ij')
+  subject, cam, scene, session = (axis.reshape(-1).astype(np.int32) for axis in grid)
+  return Index(
+    key=np.array([f'{i}' for i in range(len(subject))]),
+    label=np.zeros(len(subject), np.int32),
+    subject=subject,
+    trial=session,
+    split=np.where(subject < 4, 'train', 'test'),
+    cam=cam,
+    scene=scene,
+    session=session,
+  )
+
+
+@pytest.mark.parametrize(
+  ('protocol', 'field', 'tested', 'count'),
+  [
+    ('cross_view', 'cam', {4}, 60),
+    ('cross_scene', 'scene', {2}, 80),
+    ('cross_session', 'session', {5}, 48),
+  ],
+)
+def test_a_dataset_s_own_protocols(protocol, field, tested, count):
+  index = make_places()
+  splits = make_splits(index, PLACES, protocol, validation_subjects=(2,))
+  values = getattr(index, field)
+  assert set(values[splits.test].tolist()) == tested
+  assert not set(values[np.concatenate([splits.train, splits.validation])].tolist()) & tested
+  assert len(splits.test) == count
+  together = np.concatenate([splits.train, splits.validation, splits.test])
+  assert sorted(together.tolist()) == list(range(240))
+  assert set(index.subject[splits.validation].tolist()) == {2}
+  assert set(index.subject[splits.train].tolist()) == {1, 3, 4}
+  assert set(index.subject[splits.test].tolist()) == {1, 2, 3, 4}
+
+
+def test_protocols_that_the_dataset_has_not():
+  with pytest.raises(UserError, match=r"'cross_place': not one of .*, cross_view, cross_scene"):
+    make_splits(make_places(), PLACES, 'cross_place')

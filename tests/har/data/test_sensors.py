@@ -53,3 +53,77 @@ def test_fit_chooses_by_name():
   np.testing.assert_allclose(sensors.fit(x, 7, 'resample')[0][:, 0], np.arange(7) / 2)
   with pytest.raises(UserError, match=r"fit='stretch'.*resample, pad"):
     sensors.fit(x, 6, 'stretch')
+
+
+RATES = (100, 50)
+
+
+def two_sensors(rows):
+  """Seconds as values of one sensor at 100 Hz, and of one at 50 Hz, of three channels each."""
+  x = np.zeros((rows, 6), np.float32)
+  mask = np.zeros((rows, 2), bool)
+  for s, rate in enumerate(RATES):
+    count = (rows - 1) * rate // 100 + 1
+    x[:count, 3 * s : 3 * s + 3] = (np.arange(count) / rate)[:, None]
+    mask[:count, s] = True
+  return x, mask
+
+
+def test_streams_at_their_own_rates_are_padded_each_by_itself():
+  x, mask = two_sensors(21)
+  y, heard = sensors.fit_streams(x, mask, 30, 'pad', RATES)
+  np.testing.assert_array_equal(y[:21], x)
+  assert heard.sum(0).tolist() == [21, 11]
+  assert not y[21:].any()
+  # The middle of each.
+  y, heard = sensors.fit_streams(x, mask, 7, 'pad', RATES)
+  np.testing.assert_allclose(y[:, 0], np.arange(7, 14) / 100, atol=1e-6)
+  np.testing.assert_allclose(y[:, 3], np.arange(2, 9) / 50, atol=1e-6)
+  assert heard.all()
+
+
+@pytest.mark.parametrize(('rate', 'count'), [(50, 11), (100, 21), (25, 6), (200, 41)])
+def test_streams_are_brought_to_one_rate(rate, count):
+  x, mask = two_sensors(21)
+  y, heard = sensors.fit_streams(x, mask, 50, 'pad', RATES, rate)
+  assert heard.sum(0).tolist() == [count, count]
+  for s in range(2):
+    np.testing.assert_allclose(y[:count, 3 * s], np.arange(count) / rate, atol=1e-6)
+  assert not y[count:].any()
+
+
+def test_streams_are_resampled_at_the_same_instants():
+  x, mask = two_sensors(22)  # The slower one ends 10 ms sooner.
+  y, heard = sensors.fit_streams(x, mask, 5, 'resample', RATES)
+  np.testing.assert_allclose(y[:, 0], np.linspace(0, 0.21, 5), atol=1e-6)
+  np.testing.assert_allclose(y[:4, 3], np.linspace(0, 0.21, 5)[:4], atol=1e-6)
+  assert heard[:, 0].all()
+
+
+@pytest.mark.parametrize('how', ['pad', 'resample'])
+@pytest.mark.parametrize('rate', [0, 50])
+def test_silence_stays_silence(how, rate):
+  x, mask = two_sensors(41)
+  x += 1
+  mask[:, 1] = False
+  mask[10:20, 0] = False
+  x[~np.repeat(mask, 3, 1)] = 0
+  y, heard = sensors.fit_streams(x, mask, 41, how, RATES, rate)
+  assert not heard[:, 1].any()
+  assert heard[:, 0].any()
+  assert not y[~np.repeat(heard, 3, 1)].any()
+  assert (y[heard[:, 0], 0] >= 1).all()
+
+
+@pytest.mark.parametrize('how', ['pad', 'resample'])
+def test_no_stream_at_all(how):
+  y, heard = sensors.fit_streams(np.zeros((0, 6)), np.zeros((0, 2), bool), 5, how, RATES)
+  assert y.shape == (5, 6)
+  assert heard.shape == (5, 2)
+  assert not y.any()
+  assert not heard.any()
+
+
+def test_an_unknown_way_to_fit_streams():
+  with pytest.raises(UserError, match="fit='cut': not one of"):
+    sensors.fit_streams(*two_sensors(3), 5, 'cut', RATES)
