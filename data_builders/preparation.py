@@ -135,8 +135,8 @@ class Progress:
   Used as a context, it ends its line when the work ends early.
   """
 
-  def __init__(self, title: str, total: int):
-    self._title, self._total, self._done = title, total, 0
+  def __init__(self, title: str, total: int, unit: str = 'trials'):
+    self._title, self._total, self._unit, self._done = title, total, unit, 0
     self._start = self._shown = time.monotonic()
     self._open = False
 
@@ -148,7 +148,9 @@ class Progress:
     self._shown = now
     pace = self._done / max(now - self._start, 1e-6)
     left = (self._total - self._done) / pace
-    line = f'{self._title}: {self._done}/{self._total} trials, {pace:.1f}/s, {left:.0f} s left'
+    line = (
+      f'{self._title}: {self._done}/{self._total} {self._unit}, {pace:.1f}/s, {left:.0f} s left'
+    )
     print(f'\r{line:<70}', end='\n' if last else '', file=sys.stderr, flush=True)
     self._open = not last
 
