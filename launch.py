@@ -35,6 +35,9 @@ _DATA_DIR = flags.DEFINE_string(
 _RAW_DIR = flags.DEFINE_string(
   'raw_dir', None, "The folder with the dataset's files as their owner distributes them."
 )
+_ALLOW_CORRUPT = flags.DEFINE_integer(
+  'allow_corrupt', 0, 'Unreadable raw files that may be left out of the dataset.', lower_bound=0
+)
 _DISTRIBUTED = flags.DEFINE_bool(
   'distributed', False, 'Join the other processes of a TPU pod, SLURM or Open MPI job.'
 )
@@ -87,6 +90,7 @@ def _run() -> None:
     pathlib.Path(workdir),
     data_dir=_DATA_DIR.value,
     raw_dir=_RAW_DIR.value,
+    allow_corrupt=_ALLOW_CORRUPT.value,
   )
   command = ' '.join(['python', *sys.argv])
   if _MODE.value == 'train':

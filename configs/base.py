@@ -30,7 +30,8 @@ def experiment(dataset: str, modalities: Sequence[str]) -> ConfigDict:
       'dtype': 'float32',
       'dataset': {
         'name': dataset,
-        # cross_subject or leave_one_subject_out (then test_subject says which one).
+        # cross_subject, leave_one_subject_out (then test_subject says which one), or one of the
+        # dataset's own.
         'protocol': 'cross_subject',
         'test_subject': 0,
         # Training subjects that are kept for validation: (7,). None means that every training

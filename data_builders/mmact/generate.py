@@ -175,6 +175,7 @@ def write_raw(
   clips: int = 2000,
   seed: int = 0,
   max_frames: int = 30,
+  defects: bool = True,
 ) -> dict[str, Any]:
   """Writes a part of MMAct below `out_dir`.
 
@@ -184,6 +185,7 @@ def write_raw(
     clips: how many.
     seed: of everything.
     max_frames: longer clips are cut to this many, 30 at least; 0 leaves them as long as they are.
+    defects: whether to plant any.
 
   Returns:
     What `planted.json` holds: the numbers of clips and defects, and lists of files.
@@ -197,8 +199,8 @@ def write_raw(
   if max_frames and max_frames < _FPS:
     raise UserError(f'--max_frames={max_frames}: 0, or a second at least ({_FPS})')
   studio = Studio(seed, names.read_manifest(manifest), max_frames)
-  plan = planting.draw(studio.frames, clips, seed)
-  for folder in planting.empty_folders():
+  plan = planting.draw(studio.frames, clips, seed, defects)
+  for folder in plan.empty_folders:
     (out / folder).mkdir(parents=True)
   for clip in plan.clips:
     path = out / plan.path(clip.video_path)
@@ -229,6 +231,7 @@ def main(argv: list[str]) -> None:
       clips=values.clips,
       seed=values.seed,
       max_frames=values.max_frames,
+      defects=values.defects,
     )
   except UserError as error:
     print(error, file=sys.stderr)
@@ -243,4 +246,5 @@ if __name__ == '__main__':
   flags.DEFINE_integer('clips', 2000, 'How many to write.', lower_bound=1)
   flags.DEFINE_integer('seed', 0, 'Seed of everything.', lower_bound=0)
   flags.DEFINE_integer('max_frames', 30, 'Longer clips are cut to this; 0: none.', lower_bound=0)
+  flags.DEFINE_bool('defects', True, 'Whether to plant defects.')
   app.run(main)

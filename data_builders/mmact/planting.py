@@ -28,6 +28,7 @@ class Plan:
     missing: sensor files that are not written, by stream and event.
     sensors: by stream and event, any of 'empty', 'unsorted', 'repeated' and 'no_fraction'.
     capital: owner's paths of files that are written with a capital letter.
+    empty_folders: folders with nothing in them.
   """
 
   clips: tuple[names.Clip, ...]
@@ -35,6 +36,7 @@ class Plan:
   missing: frozenset[tuple[str, names.Event]]
   sensors: dict[tuple[str, names.Event], tuple[str, ...]]
   capital: frozenset[str]
+  empty_folders: tuple[str, ...]
 
   @property
   def events(self) -> tuple[names.Event, ...]:
@@ -57,7 +59,7 @@ class Plan:
       ]
     files['sensor_missing'] = [event.sensor_path(stream) for stream, event in self.missing]
     files['name_mixed_case'] = [self.path(path) for path in self.capital]
-    files['folder_empty'] = list(empty_folders())
+    files['folder_empty'] = list(self.empty_folders)
     kept = [clip for clip in self.clips if clip not in self.videos]
     absent = {
       stream: sum(self._is_absent(stream, clip.event) for clip in kept) for stream in names.STREAMS
@@ -109,16 +111,19 @@ def _some(rng: np.random.Generator, items: Sequence[Any], share: float, least: i
   return [items[i] for i in sorted(rng.choice(len(items), count, replace=False))]
 
 
-def draw(manifest: Collection[names.Clip], count: int, seed: int) -> Plan:
+def draw(manifest: Collection[names.Clip], count: int, seed: int, defects: bool = True) -> Plan:
   """Plans a tree in which every defect occurs, if it is not too small for that.
 
   Args:
     manifest: the clips that there are.
     count: how many to take.
     seed: of the choice.
+    defects: whether to plant any.
   """
   rng = np.random.default_rng([seed, count])
   clips = draw_clips(manifest, count, rng)
+  if not defects:
+    return Plan(clips, {}, frozenset(), {}, frozenset(), ())
   # With so few that hardly one would be left, videos are sound.
   bad = _some(rng, clips, _VIDEO, len(VIDEO_FAULTS)) if count >= 2 * len(VIDEO_FAULTS) else []
   videos = {clip: VIDEO_FAULTS[i % len(VIDEO_FAULTS)] for i, clip in enumerate(bad)}
@@ -137,4 +142,6 @@ def draw(manifest: Collection[names.Clip], count: int, seed: int) -> Plan:
   paths = [clip.video_path for clip in clips] + [event.sensor_path(s) for s, event in files]
   capital = {path for path in paths if path.endswith('/carrying_light.mp4')}
   capital |= set(_some(rng, paths, _MIXED_CASE))
-  return Plan(clips, videos, frozenset(missing), sensors, frozenset(capital))
+  return Plan(
+    clips, videos, frozenset(missing), sensors, frozenset(capital), tuple(empty_folders())
+  )

@@ -180,7 +180,7 @@ def load(
   known_options = inspect.signature(module.Builder.__init__).parameters
   for option in builder_options or {}:
     if option not in known_options:
-      raise UserError(f'dataset.options.{option}: {name} has no such option')
+      raise UserError(f'{option}: the dataset {name} has no such option')
   builder = module.Builder(
     data_dir=data_dir,
     modalities=tuple(m for m in options.MODALITIES if m in modalities),

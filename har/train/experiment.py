@@ -43,20 +43,30 @@ def open_experiment(
   *,
   data_dir: str | None = None,
   raw_dir: str | None = None,
+  allow_corrupt: int = 0,
 ) -> Experiment:
   """Claims the workdir, prepares the data if need be, and builds every stage.
+
+  Args:
+    config: see `configs/base.py`.
+    workdir: where everything is written.
+    data_dir: where prepared datasets are kept; TFDS's own place if None.
+    raw_dir: the folder with the dataset's raw files.
+    allow_corrupt: unreadable files to leave out while they are prepared, if the dataset can.
 
   Raises:
     UserError: a wrong config, data that cannot be prepared, or a workdir of another config.
   """
   claim_workdir(config, workdir)
   c = config.dataset
+  options = dict(c.get('options', {})) | ({'allow_corrupt': allow_corrupt} if allow_corrupt else {})
   data = dataset_lib.load(
     c.name,
     tuple(config.modalities),
     data_dir=data_dir,
     raw_dir=raw_dir,
     require_complete=c.require_complete,
+    builder_options=options,
   )
   splits = protocols.make_splits(
     data.index,
