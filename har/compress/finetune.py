@@ -1,0 +1,146 @@
+"""Trained stages that are trained on after pruning, as stages of their own.
+
+`har.train.loop.train_stage` trains, saves and continues them like any other.
+"""
+
+import dataclasses
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from har.compress import channels, prune, units
+from har.compress.channels import Slimming
+from har.compress.prune import Pruning
+from har.data import loader
+from har.errors import UserError
+from har.models.recogniser import Recogniser
+from har.train.stage import Stage
+
+Variables = dict[str, Any]
+
+# Of `settings`, beside the fields of `Pruning` or `Slimming`.
+_TRAINING = {'epochs': 1.0, 'learning_rate': 1.0, 'trained': ('*',), 'changes': {}}
+
+
+def pruned_stage(stage: Stage, variables: Variables, settings: Mapping[str, Any]) -> Stage:
+  """`{stage.name}-pruned`, which starts from these variables and zeroes weights as it trains.
+
+  Args:
+    stage: finished.
+    variables: its result; the same at each run of the stage.
+    settings: fields of `har.compress.prune.Pruning`; `epochs` and `learning_rate` as factors on
+      the stage's own; `trained`, its path patterns of trained parameters; `changes`, other values
+      of the stage's config, where a dict changes only the keys it has.
+
+  Raises:
+    UserError: a setting is unknown, or there is nothing to prune.
+  """
+  pruning = Pruning(**_fields(Pruning, settings, 'pruning'))
+  name = f'{stage.name}-pruned'
+  # The best step on validation would be an early one, not yet pruned.
+  config = _training(stage, settings, keep='last', early_stopping=0)
+  restrict = prune.gradually(variables['params'], pruning, config.trained)
+  return dataclasses.replace(
+    stage, name=name, config=config, seed=_seed(stage, name), restrict=restrict
+  )
+
+
+def slim_stage(
+  stage: Stage,
+  variables: Variables,
+  settings: Mapping[str, Any],
+  scores: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+) -> tuple[Stage, Variables]:
+  """`{stage.name}-slim`, whose encoders have fewer channels, and the variables that it starts from.
+
+  Args:
+    stage: finished.
+    variables: its result; the same at each run of the stage.
+    settings: as for `pruned_stage`, with the fields of `har.compress.channels.Slimming`.
+    scores: importance of channels by modality and unit; see `har.compress.channels.choose`.
+
+  Raises:
+    UserError: a setting is unknown, an encoder has nothing that can be taken out, or the share of
+      work cannot be reached.
+  """
+  slimming = Slimming(**_fields(Slimming, settings, 'slimming'))
+  name = f'{stage.name}-slim'
+  encoders = dict(stage.model.encoders)
+  shapes = input_shapes(stage)
+  out = {tree: dict(branches) for tree, branches in jax.device_get(variables).items()}
+  kept = {}
+  for modality, encoder in stage.model.encoders.items():
+    excluded = channels.excluded_units(modality, encoder, slimming.exclude)
+    if len(excluded) == len(units.unit_channels(encoder)):
+      continue
+    own = {tree: branches[modality] for tree, branches in out.items() if modality in branches}
+    encoders[modality], own, kept[modality] = channels.shrink(
+      encoder,
+      own,
+      slimming,
+      input_shape=shapes[modality],
+      scores=None if scores is None else scores[modality],
+      excluded=excluded,
+    )
+    for tree, branches in own.items():
+      out[tree][modality] = branches
+  head = stage.model.head
+  if 'head' in out['params']:
+    out['params']['head'] = channels.slice_head(
+      head, out['params']['head'], stage.model.encoders, kept
+    )
+  slim = dataclasses.replace(
+    stage,
+    name=name,
+    config=_training(stage, settings),
+    model=Recogniser(encoders, head),
+    seed=_seed(stage, name),
+  )
+  return slim, out
+
+
+def input_shapes(stage: Stage) -> dict[str, tuple[int, ...]]:
+  """Shape of one preprocessed example, by modality."""
+  padding = loader.ReadExample((), stage.inputs)(-1)
+  batch = {k: np.asarray(v)[None] for k, v in padding.items()}
+  shapes = jax.eval_shape(stage.preprocess, batch)
+  return {m: shapes[m].shape[1:] for m in stage.modalities}
+
+
+def _fields(kind: type, settings: Mapping[str, Any], where: str) -> dict[str, Any]:
+  names = [field.name for field in dataclasses.fields(kind)]
+  unknown = sorted(set(settings) - set(names) - set(_TRAINING))
+  if unknown:
+    raise UserError(
+      f'{where}.{unknown[0]} is no setting: use {", ".join(sorted([*names, *_TRAINING]))}'
+    )
+  return {n: _tuple(settings[n]) for n in names if n in settings}
+
+
+def _tuple(value: Any) -> Any:
+  return tuple(value) if isinstance(value, list) else value
+
+
+def _training(stage: Stage, settings: Mapping[str, Any], **fixed: Any) -> ConfigDict:
+  given = {**_TRAINING, **settings}
+  config = ConfigDict(dict(stage.config)).copy_and_resolve_references()
+  config.epochs = config.epochs * given['epochs']
+  config.optimizer.learning_rate = config.optimizer.learning_rate * given['learning_rate']
+  config.trained = _tuple(given['trained'])
+  config.init_from = f'stage:{stage.name}'
+  for key, value in {**given['changes'], **fixed}.items():
+    if key not in config:
+      raise UserError(f'changes.{key} is no value of stages.{stage.name}')
+    if isinstance(config[key], ConfigDict):
+      config[key].update(value)
+    else:
+      config[key] = value
+  return config
+
+
+def _seed(stage: Stage, name: str) -> int:
+  return zlib.crc32(f'{stage.seed}/{name}'.encode())
