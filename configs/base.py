@@ -55,10 +55,13 @@ def experiment(dataset: str, modalities: Sequence[str]) -> ConfigDict:
           'examples': 128,
           'keep_float': (),  # path patterns of layers
         },
-        # What --mode=compress trains: int8_qat.
-        'variants': ('int8_qat',),
-        # Further training of a quantised stage: shares of the stage's own learning rate and epochs.
-        'qat': {'learning_rate': 0.1, 'epochs': 0.2},
+        # What --mode=compress trains: int8_qat, pruned and slim.
+        'variants': ('int8_qat', 'pruned', 'slim'),
+        # Of each, `learning_rate` and `epochs` are factors on the stage's own.
+        'int8_qat': {'learning_rate': 0.1, 'epochs': 0.2},
+        # See `har.compress.prune.Pruning` and `har.compress.channels.Slimming`.
+        'pruned': {'learning_rate': 0.5, 'epochs': 0.5, 'sparsity': 0.8},
+        'slim': {'learning_rate': 0.5, 'epochs': 0.5, 'flops': 0.5},
       },
       # How the experiment runs, not what it computes; may change when a run is continued.
       'runtime': {

@@ -62,7 +62,7 @@ def _train(experiment: Experiment, stage: str, name: str, stop: StopSignal) -> N
   if checkpoints.finished(context.workdir, place):
     _say(f'{place}: finished before')
     return
-  one, variables = variants.qat_stage(experiment, stage)
+  one, variables = variants.trained_stage(experiment, stage, name)
   loop.train_stage(one, context, variables, stop)
   _say(f'{place}: finished')
 
@@ -70,13 +70,14 @@ def _train(experiment: Experiment, stage: str, name: str, stop: StopSignal) -> N
 def _claim(experiment: Experiment, place: str, name: str) -> None:
   """Remembers what a variant is trained with, or checks that it is still asked for so."""
   settings = experiment.config.compress
-  mine = json.loads(json.dumps({'int8': settings.int8.to_dict(), 'qat': settings.qat.to_dict()}))
+  names = ('int8', name) if name == variants.QAT else (name,)
+  mine = json.loads(json.dumps({n: settings[n].to_dict() for n in names}))
   path = pathlib.Path(experiment.context.workdir) / 'checkpoints' / place / 'settings.json'
   if path.exists():
     if json.loads(path.read_text()) != mine:
       raise UserError(
-        f'{path.parent} was trained with other values of config.compress.int8 or '
-        'config.compress.qat: use the same ones, or delete that folder'
+        f'{path.parent} was trained with other values of '
+        f'{", ".join(f"config.compress.{n}" for n in names)}: use those, or delete that folder'
       )
   elif jax.process_index() == 0:
     path.parent.mkdir(parents=True, exist_ok=True)

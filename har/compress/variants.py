@@ -7,10 +7,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from har.compress import quantise
+from har.compress import finetune, prune, quantise, units
 from har.compress.quantise import FoldedModel, Scheme
 from har.data import loader, options
 from har.errors import UserError
+from har.evaluate import files
 from har.train import checkpoints
 from har.train import experiment as experiment_lib
 from har.train import mesh as mesh_lib
@@ -147,21 +148,45 @@ def float_stage(experiment: Experiment, stage: str) -> Stage:
   return stage_lib.build(config, stage, experiment.context.dataset)
 
 
-def qat_stage(experiment: Experiment, stage: str) -> tuple[Stage, dict[str, Any]]:
-  """The stage that trains a quantised model on, and where it starts: calibrated."""
-  start = make(experiment, stage, INT8)
+def trained_stage(experiment: Experiment, stage: str, variant: str) -> tuple[Stage, dict[str, Any]]:
+  """The stage that trains a variant, and where it starts.
+
+  Args:
+    experiment: whose stage is finished.
+    stage: its name.
+    variant: a key of `TRAINED`.
+
+  Raises:
+    UserError: the stage is not finished, or a setting in `config.compress` is wrong.
+  """
+  plain = float_stage(experiment, stage)
+  settings = experiment.config.compress
+  if variant == QAT:
+    return _qat_stage(experiment, plain, settings.int8_qat)
+  variables = jax.device_get(experiment_lib.load(experiment, stage)[0])
+  chosen = _settings(settings[variant], plain)
+  if variant == SLIM:
+    return finetune.slim_stage(plain, variables, chosen)
+  return finetune.pruned_stage(plain, variables, chosen), variables
+
+
+def _settings(config: Any, plain: Stage) -> dict[str, Any]:
+  """Settings of a variant, with the stage's own frozen layers left frozen."""
+  return {'trained': tuple(plain.config['trained']), **config.to_dict()}
+
+
+def _qat_stage(experiment: Experiment, plain: Stage, settings: Mapping[str, Any]):
+  start = make(experiment, plain.name, INT8)
   if not start.model.has_ranges:
     raise UserError("config.compress.int8.ranges must be 'static' to train a quantised model")
-  plain = float_stage(experiment, stage)
-  settings = experiment.config.compress.qat
   trained = dataclasses.replace(
     plain,
-    name=folder(stage, QAT),
+    name=folder(plain.name, QAT),
     config=fine_tuning(plain.config, settings),
     model=start.model,
     preprocess=start.preprocess,
   )
-  return trained, start.variables
+  return trained, jax.device_get(start.variables)
 
 
 def fine_tuning(config: Any, settings: Mapping[str, Any]) -> Any:
@@ -226,9 +251,30 @@ def _trained_quantised(experiment: Experiment, plain: Stage, scheme: Scheme) -> 
 def _float_variables(
   experiment: Experiment, plain: Stage, base: str
 ) -> tuple[Stage, dict[str, Any], str]:
-  """A float variant's stage and variables, not folded."""
-  variables, _ = experiment_lib.load(experiment, plain.name)
-  return plain, jax.device_get(variables), ''
+  """A float variant's stage and variables, not folded, and how it was made."""
+  if base in (FLOAT, INT8):
+    return plain, jax.device_get(experiment_lib.load(experiment, plain.name)[0]), ''
+  one, start = trained_stage(experiment, plain.name, base)
+  variables, meta = checkpoints.load_final(
+    experiment.context.workdir, one.name, start, mesh_lib.replicated(experiment.context.mesh)
+  )
+  variables = jax.device_get(variables)
+  return one, variables, f'{_pruned_how(plain, one, variables)}, {meta["steps"]} steps; '
+
+
+def _pruned_how(plain: Stage, one: Stage, variables: dict[str, Any]) -> str:
+  if one.name.endswith(SLIM):
+    shapes = finetune.input_shapes(plain)
+    before, after = (
+      sum(units.flops(e, shapes[m]) for m, e in s.model.encoders.items()) for s in (plain, one)
+    )
+    return f'trained on with {100 * after / before:.0f}% of the floating-point operations'
+  zeros, weights = (sum(c) for c in zip(*prune.zeros(variables['params']).values(), strict=True))
+  size = prune.sparse_bytes(variables['params'])['compressed']
+  return (
+    f'trained on with {100 * zeros / weights:.0f}% of the kernel weights zero '
+    f'({files.file_size(size)} without them)'
+  )
 
 
 def _variant(experiment, stage, name, model, variables, preprocess, example, notes) -> Variant:

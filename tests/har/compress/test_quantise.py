@@ -1,0 +1,178 @@
+"""Quantised models: close to the float ones, trainable, with ranges found on examples."""
+
+import flax.linen as nn
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from har.compress import quantise
+from har.compress.quantise import FoldedModel, Scheme
+from har.errors import UserError
+from tests.har.compress import test_graph
+
+
+def made(modalities=('imu',), head=None, scheme=None):
+  model, variables, inputs = test_graph.made(list(modalities), head or {'kind': 'linear'})
+  expected = model.apply(variables, inputs)
+  folded = FoldedModel(model, variables, scheme)
+  return folded, folded.fold(variables, inputs), inputs, expected
+
+
+def error(got, expected):
+  return float(jnp.linalg.norm(got - expected) / jnp.linalg.norm(expected))
+
+
+@pytest.mark.parametrize(
+  ('scheme', 'limit'),
+  [
+    (Scheme(), 0.03),
+    (Scheme(calibration='percentile', percentile=99.9), 0.05),
+    (Scheme(ranges='dynamic'), 0.03),
+    (Scheme(weights=4), 0.3),
+    (Scheme(activations=16), 0.02),
+  ],
+)
+def test_error_of_quantisation(scheme, limit):
+  model, variables, inputs, expected = made(scheme=scheme)
+  variables = quantise.calibrate(model, variables, [inputs])
+  assert 1e-5 < error(model.apply(variables, inputs), expected) < limit
+
+
+def test_more_bits_give_smaller_errors():
+  errors = []
+  for scheme in (Scheme(weights=4), Scheme(), Scheme(weights=16, activations=16)):
+    model, variables, inputs, expected = made(scheme=scheme)
+    variables = quantise.calibrate(model, variables, [inputs])
+    errors.append(error(model.apply(variables, inputs), expected))
+  assert errors[0] > 2 * errors[1] > 20 * errors[2]
+
+
+def test_ranges_are_the_extremes_over_all_batches():
+  model, variables, inputs, _ = made(scheme=Scheme())
+  batches = [inputs, {'imu': 3 * inputs['imu']}]
+  ranges = quantise.calibrate(model, variables, batches)['batch_stats']['ranges']
+  assert ranges.shape == (5, 2)
+  np.testing.assert_allclose(
+    ranges[0], [3 * inputs['imu'].min(), 3 * inputs['imu'].max()], rtol=1e-6
+  )
+  assert ranges[1, 0] == 0  # behind a ReLU
+
+
+def test_percentiles_leave_outliers_out():
+  model, variables, _, _ = made(scheme=Scheme(calibration='percentile', percentile=99))
+  x = np.random.default_rng(0).uniform(-1, 1, (16, 40, 6)).astype(np.float32)
+  x[0, 0, 0] = 1000.0
+  low, high = quantise.calibrate(model, variables, [{'imu': x}])['batch_stats']['ranges'][0]
+  assert low == pytest.approx(-1, abs=0.6)  # to a bin's width
+  assert high < 2
+
+
+def test_convolutional_video_network():
+  model, variables, inputs, _ = made(['rgb'], scheme=Scheme())
+  variables = jax.device_get(quantise.calibrate(model, variables, [inputs]))
+  points = model.graph(inputs).points
+  by_name = dict(zip(points, variables['batch_stats']['ranges'].tolist(), strict=True))
+  for name, group in points.items():
+    assert by_name[name] == by_name[group]
+  assert len({tuple(r) for r in by_name.values()}) > 40
+  # With the marks that exporters recognise the numbers are the same.
+  marked = jax.jit(lambda x: model.apply(variables, x, mark=True))(inputs)
+  plain = jax.jit(lambda x: model.apply(variables, x))(inputs)
+  assert error(marked, plain) < 1e-5
+
+
+def test_calibration_needs_examples():
+  model, variables, _, _ = made(scheme=Scheme())
+  with pytest.raises(UserError, match='calibration needs at least one example'):
+    quantise.calibrate(model, variables, [])
+
+
+def test_calibration_names_where_values_are_not_finite():
+  model, variables, inputs, _ = made(scheme=Scheme())
+  with pytest.raises(UserError, match='not finite at in:imu'):
+    quantise.calibrate(model, variables, [{'imu': inputs['imu'] * np.nan}])
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    ({'ranges': 'fixed'}, "ranges='fixed' is none of static, dynamic"),
+    ({'calibration': 'mean'}, "calibration='mean' is none of minmax, percentile"),
+    ({'weights': 1}, 'weights=1 must be from 2 to 16 bits'),
+    ({'percentile': 101.0}, r'percentile=101.0 must be in \(50, 100\]'),
+  ],
+)
+def test_wrong_schemes(change, message):
+  with pytest.raises(UserError, match=message):
+    Scheme.from_config(change)
+
+
+class Depthwise(nn.Module):
+  @nn.compact
+  def __call__(self, inputs, mode=None):
+    x = nn.relu6(nn.Conv(12, (1, 1), name='expand')(inputs['x']))
+    x = nn.relu6(nn.Conv(12, (3, 3), feature_group_count=12, name='depthwise')(x))
+    return nn.Dense(4, name='dense')(nn.Conv(6, (1, 1), name='project')(x).mean((1, 2)))
+
+
+class Recurrent(nn.Module):
+  @nn.compact
+  def __call__(self, inputs, mode=None):
+    x = inputs['x']
+    cell = nn.LSTMCell(6, name='lstm')
+    carry = cell.initialize_carry(jax.random.key(0), x[:, 0].shape)
+    for t in range(x.shape[1]):
+      carry, y = cell(carry, x[:, t])
+    return nn.Dense(4, name='dense')(y)
+
+
+@pytest.mark.parametrize(
+  ('net', 'shape'),
+  [(Depthwise(), (2, 8, 8, 3)), (Recurrent(), (3, 5, 4)), (None, None)],
+  ids=['depthwise', 'lstm', 'residual fusion'],
+)
+def test_straight_through_gradients_are_close_to_those_in_float(net, shape):
+  if net is None:
+    head = {'kind': 'residual', 'hidden': 64}
+    net, variables, inputs = test_graph.made(['imu', 'skeleton'], head)
+    # Its last kernel starts at zero, behind which nothing has a gradient.
+    last = variables['params']['head']['logits']
+    last['kernel'] = jax.random.normal(jax.random.key(2), last['kernel'].shape)
+  else:
+    inputs = {'x': jax.random.normal(jax.random.key(0), shape)}
+    variables = net.init(jax.random.key(1), inputs)
+
+  def gradient(scheme):
+    model = FoldedModel(net, variables, scheme)
+    start = quantise.calibrate(model, model.fold(variables, inputs), [inputs])
+
+    def loss(params):
+      logits = model.apply({**start, 'params': params}, inputs)
+      return jax.nn.logsumexp(logits, -1).sum() - logits[:, 0].sum()
+
+    return flax.traverse_util.flatten_dict(jax.grad(loss)(start['params']))
+
+  exact, through = gradient(None), gradient(Scheme())
+  assert set(exact) == set(through)
+  for path, g in through.items():
+    if jnp.linalg.norm(exact[path]) > 1e-6:
+      cosine = float((g * exact[path]).sum() / jnp.linalg.norm(g) / jnp.linalg.norm(exact[path]))
+      assert cosine > 0.85, path
+      assert error(g, exact[path]) < 0.6, path
+
+
+def test_deployed_bytes():
+  model, variables, inputs, _ = made(scheme=Scheme())
+  kernels, channels, biases = 9 * 6 * 8 + 5 * 8 * 16 + 32 * 5, 8 + 16 + 5, 8 + 16 + 5
+  assert quantise.count_bytes(model, variables, inputs) == kernels + 4 * channels + 4 * biases
+  in_float, variables, inputs, _ = made()
+  assert quantise.count_bytes(in_float, variables, inputs) == 4 * (kernels + biases)
+
+
+def test_float_layers_are_listed_and_untouched():
+  model, variables, inputs, expected = made(scheme=Scheme(keep_float=('*',)))
+  assert quantise.float_layers(model, inputs) == ['imu/conv_0', 'imu/conv_1', 'head/imu']
+  variables = quantise.calibrate(model, variables, [inputs])
+  np.testing.assert_allclose(model.apply(variables, inputs), expected, rtol=1e-5, atol=1e-5)
