@@ -228,6 +228,8 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ign
       pairs = ((job, clips.ensure(job, finished)) for job in self._jobs)
       self._settle(report.gather(self._found, pairs))
     # Here data_dir is TFDS's temporary folder, which becomes the dataset's.
+    for path in pathlib.Path(self.data_dir).glob('*.shard_infos.json'):
+      path.unlink()  # Beam's workers told the main process by them.
     self._report.write(pathlib.Path(self.data_dir), self._allow_corrupt)
 
   def _prepare_clips(self, finished: pathlib.Path) -> report.Report:
