@@ -77,7 +77,8 @@ def mark_activation(x: jax.Array, scale: float, zero_point: int) -> jax.Array:
 
 def mark_weight(kernel: np.ndarray) -> jax.Array:
   """A constant kernel, rounded and marked for exporters."""
-  scale = np.asarray(weight_scale(kernel))
+  with jax.ensure_compile_time_eval():
+    scale = np.asarray(weight_scale(kernel))
   # Exporters round again: the values are on the grid already, and need no operation here.
   rounded = np.clip(np.round(kernel / scale), -127, 127).astype(np.float32) * scale
   channels = kernel.shape[-1]

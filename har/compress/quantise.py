@@ -185,8 +185,7 @@ class _Marking(Hook):
     return self.point(name, x)
 
   def kernel(self, layer, kernel):
-    with jax.ensure_compile_time_eval():
-      return fake_quant.mark_weight(np.asarray(kernel))
+    return fake_quant.mark_weight(np.asarray(kernel))
 
   def lowest(self, name):
     scale, zero_point = self.steps[name]
@@ -224,6 +223,8 @@ def calibrate(
   if not batches:
     raise UserError('config.compress.int8.examples: calibration needs at least one example')
   graph = model.graph(batches[0])
+  if not graph.points:
+    return variables
   flat = flax.traverse_util.flatten_dict({'params': variables['params']})
 
   def observe(inputs, measure) -> list[jax.Array]:

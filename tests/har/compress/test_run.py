@@ -1,0 +1,179 @@
+"""Every form of a stage is trained, evaluated, listed and found again."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from har.compress import run, variants
+from har.compress.quantise import Scheme
+from har.data import dataset as dataset_lib
+from har.errors import UserError
+from har.evaluate import results
+from har.train import checkpoints, experiment
+from har.train.interrupt import Interrupted, StopSignal
+from tests import fakes
+from tests.har.train import test_loop
+
+ALL = ('float32', 'int8', 'int8_qat', 'pruned', 'pruned_int8', 'slim', 'slim_int8')
+
+
+def config():
+  c = test_loop.config(('imu',), epochs=20.0)
+  c.encoders.imu.update(channels=(32, 16))
+  c.compress.int8.examples = 12
+  for name in ('int8_qat', 'pruned', 'slim'):
+    c.compress[name].epochs = 0.3
+  return c
+
+
+@pytest.fixture(autouse=True, scope='module')
+def fake_dataset():
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(dataset_lib, 'load', lambda *_, **__: fakes.FakeDataset())
+    yield
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+  """An experiment whose stage is finished and evaluated, and what the evaluation returned."""
+  opened = experiment.open_experiment(config(), tmp_path_factory.mktemp('run'))
+  experiment.train(opened)
+  return opened, run.evaluate(opened, command='test')
+
+
+@pytest.fixture(scope='module')
+def compressed(trained):
+  opened, before = trained
+  return opened, run.compress(opened, command='test'), before
+
+
+def test_int8_is_part_of_every_evaluation(trained):
+  opened, table = trained
+  workdir = opened.context.workdir
+  assert table['stages'].keys() == {'imu'}
+  written = json.loads((workdir / 'results.json').read_text())
+  assert list(written['stages']['imu'])[:2] == ['float32', 'int8']
+  assert written['stages']['imu']['int8']['examples'] == 12
+  assert written['bytes']['imu']['int8'] < 0.35 * written['bytes']['imu']['float32']
+  predicted = results.read_predictions(workdir, 'imu', 'int8')
+  exact = results.read_predictions(workdir, 'imu', 'float32')
+  assert predicted.keys == exact.keys
+  np.testing.assert_allclose(predicted.probabilities, exact.probabilities, atol=0.1)
+  assert not np.array_equal(predicted.probabilities, exact.probabilities)
+  page = (workdir / 'report.html').read_text()
+  assert 'Layers left in float32: none' in page
+  assert 'the extremes of 12 training examples' in page
+
+
+def test_all_variants_are_trained_and_evaluated(compressed):
+  opened, table, before = compressed
+  assert tuple(table['stages']['imu']) == ALL
+  assert table['stages']['imu']['float32'] == before['stages']['imu']['float32']
+  assert variants.available(opened, 'imu') == ALL
+  sizes = table['bytes']['imu']
+  assert sizes['slim'] < 0.75 * sizes['float32']
+  assert sizes['slim_int8'] < 0.35 * sizes['slim']
+
+
+def test_a_finished_variant_is_not_trained_again(compressed, capfd):
+  opened, table, _ = compressed
+  assert run.compress(opened, command='test') == table
+  err = capfd.readouterr().err
+  assert [line for line in err.splitlines() if 'finished' in line] == [
+    f'imu-{name}: finished before' for name in ('int8_qat', 'pruned', 'slim')
+  ]
+
+
+def test_pruned_weights_stay_zero_in_int8(compressed):
+  opened, _, _ = compressed
+  for name in ('pruned', 'pruned_int8'):
+    made = variants.make(opened, 'imu', name)
+    kernels = [x for x in jax.tree.leaves(made.variables['params']) if x.ndim > 1]
+    zeros = sum(int((x == 0).sum()) for x in kernels)
+    assert zeros == pytest.approx(0.8 * sum(x.size for x in kernels), abs=1)
+  assert '80% of the kernel weights zero' in made.notes
+
+
+def test_a_changed_setting_of_a_trained_variant_is_refused(compressed):
+  opened, _, _ = compressed
+  c = config()
+  c.compress.pruned.sparsity = 0.5
+  other = experiment.open_experiment(c, opened.context.workdir)
+  with pytest.raises(UserError, match='imu-pruned was trained with other values of config.compre'):
+    run.compress(other, command='test')
+
+
+def test_an_interrupted_variant_continues_to_the_same_bytes(compressed, tmp_path, monkeypatch):
+  opened, _, _ = compressed
+  whole = opened.context.workdir / 'checkpoints'
+  (tmp_path / 'checkpoints').mkdir()
+  (tmp_path / 'checkpoints' / 'imu').symlink_to(whole / 'imu')
+  c = config()
+  c.compress.variants = ('int8_qat',)
+  again = experiment.open_experiment(c, tmp_path)
+  with monkeypatch.context() as patch:
+    patch.setattr(StopSignal, 'requested', lambda self, step: step == 5)
+    with pytest.raises(Interrupted, match='stage imu-int8_qat is saved at step 5 of 9'):
+      run.compress(again, command='test')
+  assert not checkpoints.finished(tmp_path, 'imu-int8_qat')
+  run.compress(again, command='test')
+  first, second = (variants.make(e, 'imu', 'int8_qat').variables for e in (opened, again))
+  test_loop.assert_equal_trees(first, second)
+  assert float(np.abs(second['batch_stats']['ranges']).sum()) > 0
+
+
+def test_training_a_quantised_stage_moves_its_parameters_but_not_its_ranges(compressed):
+  opened, _, _ = compressed
+  start, end = (variants.make(opened, 'imu', name).variables for name in ('int8', 'int8_qat'))
+  test_loop.assert_equal_trees(start['batch_stats'], end['batch_stats'])
+  for a, b in zip(*map(jax.tree.leaves, (start['params'], end['params'])), strict=True):
+    assert not np.array_equal(a, b)
+
+
+def test_what_exporters_get(compressed):
+  opened, _, _ = compressed
+  shapes = {'imu': (1, 48, 6)}
+  x = {'imu': np.random.default_rng(0).normal(size=(3, 48, 6)).astype(np.float32)}
+  for name in ALL:
+    exported = variants.load(opened, 'imu', name)
+    assert {n: s.shape for n, s in exported.inputs.items()} == shapes
+    assert exported.call(x).shape == (3, 3)
+    text = jax.jit(lambda x, e=exported: e.call(x, mark=True)).lower(x).as_text()
+    marks = text.count('stablehlo.composite "quant.fake_quant"')
+    # Five points, two values that a pool and a maximum have kept, three kernels.
+    assert marks == (0 if name in ('float32', 'pruned', 'slim') else 10)
+
+
+def test_a_variant_that_is_not_trained_is_refused(trained, tmp_path):
+  opened, _ = trained
+  other = experiment.open_experiment(config(), tmp_path)
+  with pytest.raises(UserError, match="holds no variant 'pruned' of stage 'imu': make it first"):
+    variants.load(other, 'imu', 'pruned')
+  with pytest.raises(UserError, match="holds no finished stage 'imu'"):
+    variants.load(other, 'imu', 'int8')
+
+
+def test_unknown_variants_are_refused(trained):
+  opened, _ = trained
+  c = config()
+  c.compress.variants = ('int4',)
+  other = experiment.open_experiment(c, opened.context.workdir)
+  with pytest.raises(UserError, match="'int4' is none of int8_qat, pruned, slim"):
+    run.compress(other, command='test')
+
+
+def test_dynamic_ranges_cannot_be_trained(trained):
+  opened, _ = trained
+  c = config()
+  c.compress.int8.ranges = 'dynamic'
+  other = experiment.open_experiment(c, opened.context.workdir)
+  with pytest.raises(UserError, match="ranges must be 'static' to train"):
+    variants.trained_stage(other, 'imu', 'int8_qat')
+
+
+def test_calibration_without_examples_is_refused(trained):
+  opened, _ = trained
+  with pytest.raises(UserError, match='examples=0: calibration needs at least one training exam'):
+    variants.make(opened, 'imu', 'int8', Scheme(examples=0))
