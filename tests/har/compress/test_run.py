@@ -101,7 +101,7 @@ def test_a_changed_setting_of_a_trained_variant_is_refused(compressed):
   c = config()
   c.compress.pruned.sparsity = 0.5
   other = experiment.open_experiment(c, opened.context.workdir)
-  with pytest.raises(UserError, match='imu-pruned was trained with other values of config.compre'):
+  with pytest.raises(UserError, match='imu-pruned was trained with other values of'):
     run.compress(other, command='test')
 
 
@@ -146,8 +146,7 @@ def test_what_exporters_get(compressed):
     assert marks == (0 if name in ('float32', 'pruned', 'slim') else 10)
 
 
-def test_a_variant_that_is_not_trained_is_refused(trained, tmp_path):
-  opened, _ = trained
+def test_a_variant_that_is_not_trained_is_refused(tmp_path):
   other = experiment.open_experiment(config(), tmp_path)
   with pytest.raises(UserError, match="holds no variant 'pruned' of stage 'imu': make it first"):
     variants.load(other, 'imu', 'pruned')
