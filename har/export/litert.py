@@ -1,0 +1,131 @@
+"""LiteRT files (.tflite), for Android, iOS and microcontrollers; no TensorFlow is needed."""
+
+import collections
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from har.errors import UserError
+from har.export import optional
+from har.export.rewrite import Call, marked_layers, rewrite
+
+OUTPUT = 'logits'
+_SIGNATURE = 'serving_default'
+_LAYERS = ('CONV_2D', 'DEPTHWISE_CONV_2D', 'FULLY_CONNECTED', 'BATCH_MATMUL', 'CONV_3D')
+
+
+def convert(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct], *, int8: bool = False) -> bytes:
+  """The file that computes `call` for inputs of exactly these shapes.
+
+  Args:
+    call: maps inputs by name to logits; for int8 with marks, see `har.export.rewrite.FAKE_QUANT`.
+    inputs: shapes and types, by name.
+    int8: what is marked must run in int8.
+
+  Raises:
+    UserError: LiteRT lacks an operation, or a marked layer did not become int8.
+  """
+  names = sorted(inputs)
+  rewritten = rewrite(call, inputs)
+
+  def positional(*args):
+    return rewritten(dict(zip(names, args, strict=True)))
+
+  specs = [inputs[n] for n in names]
+  lowered = jax.jit(positional, keep_unused=True).lower(*specs).compiler_ir('stablehlo')
+  text = lowered.operation.get_asm(enable_debug_info=False, large_elements_limit=None)
+  file = _compile(text, names, int8)
+  if int8:
+    _check(file, marked_layers(jax.make_jaxpr(positional)(*specs)))
+  return file
+
+
+def _compile(stablehlo: str, names: list[str], int8: bool) -> bytes:
+  ir = optional.load('litert_converter.mlir.ir')
+  passes = optional.load('litert_converter.mlir.passmanager')
+  api = optional.load('litert_converter.mlir._mlir_libs.converter_api_ext')
+  context = ir.Context()
+  api.prepare_mlir_context(context)
+  config = api.ConvertToTFLConfig()
+  config.model_origin_framework = 'JAX'
+  config.unsafe_fuse_dynamic_shaped_broadcast = True
+  config.strict_qdq_mode = int8
+  try:
+    with context:
+      module = ir.Module.parse(stablehlo)
+      api.set_signature(
+        module.operation, signature_name=_SIGNATURE, input_names=names, output_names=[OUTPUT]
+      )
+      module = api.merge_modules([module])
+      api.run_convert_to_tfl_passes(module, passes.PassManager(), config)
+      return bytes(api.export_flatbuffer_to_bytes(module.operation))
+  except (ValueError, RuntimeError) as e:
+    lines = str(e).splitlines()
+    found = re.search(r"operation '([\w.]+)'|'([\w.]+)' op", str(e))
+    what = f'the operation {found[1] or found[2]}' if found else 'the model'
+    raise UserError(f'LiteRT cannot run {what}: {lines[0] if lines else e}') from e
+
+
+def operations(file: bytes) -> collections.Counter[tuple[str, str]]:
+  """How often each (operation, type of its first output) occurs in a file."""
+  interpreter = _interpreter(file, 1, delegate=False)
+  types = {d['index']: np.dtype(d['dtype']).name for d in interpreter.get_tensor_details()}
+  return collections.Counter(
+    (op['op_name'], types[int(op['outputs'][0])]) for op in interpreter._get_ops_details()
+  )
+
+
+def _check(file: bytes, layers: int) -> None:
+  found = operations(file)
+  left = [name for name, _ in found if name.startswith(('STABLEHLO', 'Flex', 'CUSTOM'))]
+  if left:
+    raise UserError(f'LiteRT cannot run the operation {left[0]}')
+  done = sum(n for (name, kind), n in found.items() if name in _LAYERS and kind == 'int8')
+  if done < layers:
+    rest = sorted({name for name, kind in found if name in _LAYERS and kind == 'float32'})
+    raise UserError(
+      f'LiteRT would run {layers - done} of {layers} int8 layers in float ({", ".join(rest)}): '
+      'leave them to float by config.compress.int8.keep_float'
+    )
+
+
+def _interpreter(file: bytes | str | os.PathLike, threads: int, delegate: bool = True) -> Any:
+  library = optional.load('ai_edge_litert.interpreter')
+  source = {'model_content': file} if isinstance(file, bytes) else {'model_path': os.fspath(file)}
+  kinds = library.OpResolverType
+  kind = kinds.AUTO if delegate else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+  try:
+    interpreter = library.Interpreter(
+      **source, num_threads=threads, experimental_op_resolver_type=kind
+    )
+    interpreter.allocate_tensors()
+  except (ValueError, RuntimeError) as e:
+    name = 'the model' if isinstance(file, bytes) else file
+    raise UserError(f'LiteRT cannot run {name}: {" ".join(str(e).split())}') from e
+  return interpreter
+
+
+class Runner:
+  """Runs a file, one example at a time."""
+
+  def __init__(self, file: bytes | str | os.PathLike, threads: int = 1):
+    """Opens a file, or takes its content.
+
+    Raises:
+      UserError: LiteRT cannot read or run it.
+    """
+    self._interpreter = _interpreter(file, threads)
+    signature = self._interpreter.get_signature_runner(_SIGNATURE)
+    self.inputs = {n: d['index'] for n, d in signature.get_input_details().items()}
+    self._output = signature.get_output_details()[OUTPUT]['index']
+
+  def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Logits float32 `[1, C]` of inputs `[1, ...]`; entries that the file does not read are left."""
+    for name, index in self.inputs.items():
+      self._interpreter.set_tensor(index, np.asarray(inputs[name]))
+    self._interpreter.invoke()
+    return self._interpreter.get_tensor(self._output)

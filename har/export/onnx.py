@@ -1,0 +1,176 @@
+"""ONNX files, in float and in int8 with QuantizeLinear and DequantizeLinear (QDQ)."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend import core
+
+from har.errors import UserError
+from har.export import onnx_graph, optional
+from har.export.rewrite import FAKE_QUANT, Call, attributes_of, marked_layers, rewrite
+
+OPSET = 21
+OUTPUT = 'logits'
+
+
+def convert(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct], *, int8: bool = False) -> bytes:
+  """The file that computes `call` for inputs of exactly these shapes.
+
+  Args:
+    call: maps inputs by name to logits; for int8 with marks, see `har.export.rewrite.FAKE_QUANT`.
+    inputs: shapes and types, by name.
+    int8: what is marked must run in int8.
+
+  Raises:
+    UserError: ONNX lacks an operation, or a marked layer did not become int8.
+  """
+  jax2onnx = optional.load('jax2onnx')
+  names = sorted(inputs)
+  rewritten = rewrite(call, inputs)
+
+  def positional(*args):
+    return rewritten(dict(zip(names, args, strict=True)))
+
+  specs = [inputs[n] for n in names]
+  # Traced here, because jax2onnx replaces functions of JAX while it traces.
+  closed = jax.make_jaxpr(positional)(*specs)
+  traced = core.jaxpr_as_fun(closed)
+  with _lowerings():
+    try:
+      model = jax2onnx.to_onnx(
+        lambda *args: traced(*args)[0],
+        specs,
+        model_name='har',
+        opset=OPSET,
+        input_names=names,
+        output_names=[OUTPUT],
+      )
+    except (NotImplementedError, ValueError, TypeError, KeyError) as e:
+      lines = str(e).splitlines() or [type(e).__name__]
+      raise UserError(f'ONNX cannot express the model: {lines[0]}') from e
+  model, int8_layers = onnx_graph.optimise(model)
+  if int8 and int8_layers < marked_layers(closed):
+    raise UserError(
+      f'ONNX would run {marked_layers(closed) - int8_layers} of {marked_layers(closed)} int8 layers '
+      'in float: leave them to float by config.compress.int8.keep_float'
+    )
+  return model.SerializeToString()
+
+
+@contextlib.contextmanager
+def _lowerings() -> Iterator[None]:
+  """Gives jax2onnx our lowerings of marks and of 2-D max pools for a while."""
+  plugins = optional.load('jax2onnx.plugins.plugin_system')
+  plugins.import_all_plugins()
+  registry = plugins.PLUGIN_REGISTRY
+  lower = {'composite': _lower_mark, 'reduce_window_max': _lower_pool}
+  before = {name: registry.get(name) for name in lower}
+  for name, function in lower.items():
+    plugin = type('Plugin', (plugins.PrimitiveLeafPlugin,), {'lower': staticmethod(function)})()
+    plugin.primitive, plugin.metadata = name, {}
+    registry[name] = plugin
+  try:
+    yield
+  finally:
+    for name, plugin in before.items():
+      if plugin is None:
+        del registry[name]
+      else:
+        registry[name] = plugin
+
+
+def _lower_mark(ctx: Any, eqn: Any) -> None:
+  if eqn.params['name'] != FAKE_QUANT:
+    raise NotImplementedError(f'the composite {eqn.params["name"]}')
+  ir = optional.load('onnx_ir')
+  attributes = attributes_of(eqn)
+  x = ctx.get_value_for_var(eqn.invars[0], name_hint=ctx.fresh_name('x'))
+  out = ctx.get_value_for_var(eqn.outvars[0], name_hint=ctx.fresh_name('rounded'))
+  scale, zero = np.float32(attributes['scale']), np.int8(attributes['zero_point'])
+  kind, axis = ir.DataType.INT8, {}
+  if 'quantization_dimension' in attributes:
+    axis = {'axis': int(attributes['quantization_dimension'])}
+  else:
+    # Unsigned, which ONNX Runtime's kernels for x86 want.
+    scale, zero = scale.reshape(()), np.uint8(np.int16(zero) + 128).reshape(())
+    kind = ir.DataType.UINT8
+  add = ctx.builder.add_initializer_from_array
+  scale = add(name=ctx.fresh_name('scale'), array=scale)
+  zero = add(name=ctx.fresh_name('zero'), array=zero)
+  q = ctx.builder.QuantizeLinear(x, scale, zero, _outputs=[ctx.fresh_name('q')], **axis)
+  q.type, q.shape = ir.TensorType(kind), out.shape
+  y = ctx.builder.DequantizeLinear(q, scale, zero, _outputs=[ctx.fresh_name('rounded')], **axis)
+  y.type, y.shape = out.type, out.shape
+  ctx.bind_value_for_var(eqn.outvars[0], y)
+
+
+def _lower_pool(ctx: Any, eqn: Any) -> None:
+  """jax2onnx pools over all axes, which ONNX Runtime refuses for more than three."""
+  ir = optional.load('onnx_ir')
+  p = eqn.params
+  window, strides, pads = p['window_dimensions'], p['window_strides'], p['padding']
+  if len(window) != 4 or {window[0], window[3]} != {1}:
+    raise NotImplementedError(f'a max pool with the window {window}')
+  x = ctx.get_value_for_var(eqn.invars[0], name_hint=ctx.fresh_name('x'))
+  out = ctx.get_value_for_var(eqn.outvars[0], name_hint=ctx.fresh_name('pooled'))
+  shapes = [eqn.invars[0].aval.shape, eqn.outvars[0].aval.shape]
+  first = [(n, c, h, w) for n, h, w, c in shapes]
+
+  def typed(value, shape):
+    value.type, value.shape = out.type, ir.Shape(shape)
+    return value
+
+  x = ctx.builder.Transpose(x, _outputs=[ctx.fresh_name('nchw')], perm=(0, 3, 1, 2))
+  y = ctx.builder.MaxPool(
+    typed(x, first[0]),
+    _outputs=[ctx.fresh_name('pool')],
+    kernel_shape=tuple(window[1:3]),
+    strides=tuple(strides[1:3]),
+    pads=(pads[1][0], pads[2][0], pads[1][1], pads[2][1]),
+  )
+  y = typed(y, first[1])
+  y = ctx.builder.Transpose(y, _outputs=[ctx.fresh_name('nhwc')], perm=(0, 2, 3, 1))
+  ctx.bind_value_for_var(eqn.outvars[0], typed(y, shapes[1]))
+
+
+class Runner:
+  """Runs a file with ONNX Runtime."""
+
+  def __init__(self, file: bytes | str | os.PathLike, threads: int = 1, optimised: str = ''):
+    """Opens a file, or takes its content.
+
+    Args:
+      file: path or content.
+      threads: of computation.
+      optimised: a path where ONNX Runtime writes the graph that it made of the file.
+
+    Raises:
+      UserError: ONNX Runtime cannot read or run it.
+    """
+    library = optional.load('onnxruntime')
+    options = library.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # On x86 without VNNI, sums of unsigned times signed products would saturate.
+    options.add_session_config_entry('session.x64quantprecision', '1')
+    if optimised:
+      options.optimized_model_filepath = optimised
+    state = library.capi.onnxruntime_pybind11_state
+    errors = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf)
+    errors += (state.NoSuchFile, state.NotImplemented, state.RuntimeException)
+    try:
+      source = file if isinstance(file, bytes) else os.fspath(file)
+      self._session = library.InferenceSession(source, options, ['CPUExecutionProvider'])
+    except errors as e:
+      name = 'the model' if isinstance(file, bytes) else file
+      raise UserError(f'ONNX Runtime cannot run {name}: {" ".join(str(e).split())}') from e
+    self.inputs = tuple(i.name for i in self._session.get_inputs())
+
+  def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Logits float32 `[1, C]` of inputs `[1, ...]`; entries that the file does not read are left."""
+    return self._session.run(None, {n: np.asarray(inputs[n]) for n in self.inputs})[0]

@@ -1,0 +1,555 @@
+"""Rewrites a call's operations into those that mobile runtimes run fast, with equal numbers.
+
+LiteRT and ONNX Runtime fuse a convolution with the bias, the ReLU and the rounding that follow it
+only if nothing stands between, and have int8 kernels for 2-D convolutions, matrix products and 2-D
+pools. So
+
+* a reshape waits until an operation needs it: biases and ReLUs are applied before it,
+* 1-D convolutions, and 3-D ones with a 1 x k x k or a k x 1 x 1 kernel, become 2-D,
+* products with a matrix become 2-D,
+* maxima of shifted slices and 1- and 3-D max pools become 2-D max pools.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend import core
+
+Call = Callable[[dict[str, jax.Array]], jax.Array]
+FAKE_QUANT = 'quant.fake_quant'
+Grid = dict[str, Any]  # the attributes of a mark
+
+_INLINED = ('jit', 'pjit', 'closed_call', 'core_call', 'custom_vjp_call', 'custom_jvp_call')
+_POINTWISE = frozenset(
+  [
+    'abs',
+    'add',
+    'clamp',
+    'convert_element_type',
+    'div',
+    'erf',
+    'exp',
+    'floor',
+    'integer_pow',
+    'log',
+    'logistic',
+    'max',
+    'min',
+    'mul',
+    'neg',
+    'pow',
+    'round',
+    'rsqrt',
+    'sign',
+    'sqrt',
+    'square',
+    'sub',
+    'tanh',
+  ]
+)
+# Larger constants are left to be computed: they would only fill the file.
+_FOLDED_SIZE = 4096
+
+
+def rewrite(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct]) -> Call:
+  """A call of the same numbers for inputs of exactly these shapes.
+
+  Args:
+    call: maps inputs by name to logits.
+    inputs: shapes and types.
+  """
+  names = sorted(inputs)
+
+  def positional(*args):
+    return call(dict(zip(names, args, strict=True)))
+
+  closed = jax.make_jaxpr(positional)(*(inputs[n] for n in names))
+
+  def rewritten(given):
+    (out,) = _run(closed.jaxpr, closed.consts, [given[n] for n in names])
+    return force(out)
+
+  return rewritten
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Reshaped:
+  """`base` with a reshape that has not been carried out; `grid` if it was rounded to one."""
+
+  base: jax.Array
+  shape: tuple[int, ...]
+  grid: Grid | None = None
+
+  def force(self) -> jax.Array:
+    return self.base if self.base.shape == self.shape else lax.reshape(self.base, self.shape)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Spread:
+  """A constant along the last axis, the same along all others."""
+
+  vector: Any
+  shape: tuple[int, ...]
+
+  def force(self):
+    return jnp.broadcast_to(self.vector, self.shape)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Weight:
+  """A constant that is int8 in the file; `axis` has a scale of its own for each element."""
+
+  value: np.ndarray
+  attributes: dict[str, Any]
+
+  @property
+  def shape(self) -> tuple[int, ...]:
+    return self.value.shape
+
+  def reshape(self, shape: Sequence[int]) -> 'Weight | None':
+    """Unit axes put in or taken out; None if the shape changes otherwise."""
+    attributes = dict(self.attributes)
+    if 'quantization_dimension' in attributes:
+      axis = int(attributes['quantization_dimension'])
+      before = [n for n in self.shape[:axis] if n > 1]
+      places = [
+        i
+        for i, n in enumerate(shape)
+        if n == self.shape[axis] and [m for m in shape[:i] if m > 1] == before
+      ]
+      rest = [n for n in self.shape if n > 1]
+      if not places or [n for n in shape if n > 1] != rest:
+        return None
+      attributes['quantization_dimension'] = np.int32(places[-1])
+    return Weight(self.value.reshape(shape), attributes)
+
+  def force(self) -> jax.Array:
+    return fake_quant(self.value, self.attributes)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Padded:
+  """`source` with -inf around one axis."""
+
+  source: Any
+  axis: int
+  low: int
+  high: int
+
+  @property
+  def shape(self) -> tuple[int, ...]:
+    shape = list(self.source.shape)
+    shape[self.axis] += self.low + self.high
+    return tuple(shape)
+
+  @property
+  def grid(self) -> Grid | None:
+    return getattr(self.source, 'grid', None)
+
+  def force(self) -> jax.Array:
+    x = force(self.source)
+    widths = [(0, 0, 0)] * x.ndim
+    widths[self.axis] = (self.low, self.high, 0)
+    return lax.pad(x, np.array(-np.inf, x.dtype), widths)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Windows:
+  """Maxima of `size` neighbours along one axis: element i starts at `start + i * stride`."""
+
+  source: Any
+  axis: int
+  start: int
+  size: int
+  stride: int
+  count: int
+
+  @property
+  def shape(self) -> tuple[int, ...]:
+    shape = list(self.source.shape)
+    shape[self.axis] = self.count
+    return tuple(shape)
+
+  def joined(self, other: 'Windows') -> 'Windows | None':
+    """The windows of both, if the other's follow directly."""
+    same = (self.axis, self.stride, self.count) == (other.axis, other.stride, other.count)
+    if self.source is other.source and same and other.start == self.start + self.size:
+      return dataclasses.replace(self, size=self.size + other.size)
+    return None
+
+  @property
+  def grid(self) -> Grid | None:
+    return getattr(self.source, 'grid', None)
+
+  def force(self) -> Any:
+    if self.size == 1 or not self._whole():
+      x = force(self.source)
+      stop = (self.count - 1) * self.stride + 1
+      parts = [
+        lax.slice_in_dim(x, i, i + stop, self.stride, self.axis)
+        for i in range(self.start, self.start + self.size)
+      ]
+      for part in parts[1:]:
+        parts[0] = lax.max(parts[0], part)
+      return parts[0]
+    base, pools = self._pools()
+    return _max_pool(base, pools, self.grid)
+
+  def _whole(self) -> bool:
+    length = self.source.shape[self.axis]
+    return self.start == 0 and self.count == (length - self.size) // self.stride + 1
+
+  def _pools(self):
+    """What is pooled, and (size, stride, low, high) by axis."""
+    source, low, high = self.source, 0, 0
+    if isinstance(source, Padded) and source.axis == self.axis:
+      source, low, high = source.source, source.low, source.high
+    own = {self.axis: (self.size, self.stride, low, high)}
+    if isinstance(source, Windows) and source.size > 1 and source._whole():
+      base, pools = source._pools()
+      if self.axis not in pools:
+        return base, pools | own
+    return source, own
+
+
+LAZY = (Reshaped, Spread, Weight, Padded, Windows)
+
+
+def force(x: Any) -> Any:
+  """The array that a waiting value stands for."""
+  while isinstance(x, LAZY):
+    x = x.force()
+  return x
+
+
+def fake_quant(x: Any, attributes: Mapping[str, Any]) -> jax.Array:
+  """The composite with these attributes; a constant must be rounded already."""
+  if isinstance(x, np.ndarray):
+    return lax.composite(lambda x, **_: x * 1.0, FAKE_QUANT)(x, **attributes)
+  scale = float(np.asarray(attributes['scale'])[0])
+  zero = float(np.asarray(attributes['zero_point'])[0])
+  low = -127 if attributes['narrow_range'] else -128
+
+  def rounded(x, **_):
+    return (jnp.clip(jnp.round(x / scale) + zero, low, 127) - zero) * scale
+
+  return lax.composite(rounded, FAKE_QUANT)(x, **attributes)
+
+
+def _constant(x: Any) -> bool:
+  return not isinstance(x, (jax.core.Tracer, *LAZY))
+
+
+def _run(jaxpr, consts, args) -> list[Any]:
+  consts = [np.asarray(c) if _constant(c) else c for c in consts]
+  values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True))
+
+  def read(v):
+    return np.asarray(v.val, v.aval.dtype) if isinstance(v, core.Literal) else values[v]
+
+  for eqn in jaxpr.eqns:
+    operands = [read(v) for v in eqn.invars]
+    name = eqn.primitive.name
+    if name in _INLINED:
+      inner = eqn.params.get('jaxpr') or eqn.params['call_jaxpr']
+      outs = _run(inner.jaxpr, inner.consts, operands)
+    else:
+      outs = _RULES.get(name, _pointwise if name in _POINTWISE else _plain)(eqn, *operands)
+    values.update(zip(eqn.outvars, outs, strict=True))
+  return [read(v) for v in jaxpr.outvars]
+
+
+def _plain(eqn, *operands) -> list[Any]:
+  """The operation as it is; at once if it is of constants and small."""
+  operands = [force(x) for x in operands]
+  size = sum(math.prod(v.aval.shape) for v in eqn.outvars)
+  largest = max((np.size(x) for x in operands), default=0)
+  if all(map(_constant, operands)) and size <= max(_FOLDED_SIZE, largest):
+    with jax.ensure_compile_time_eval():
+      outs = eqn.primitive.bind(*operands, **eqn.params)
+    outs = outs if eqn.primitive.multiple_results else [outs]
+    return [np.asarray(out) for out in outs]
+  outs = eqn.primitive.bind(*operands, **eqn.params)
+  return outs if eqn.primitive.multiple_results else [outs]
+
+
+def _pointwise(eqn, *operands) -> list[Any]:
+  """Before the reshape that waits on an operand, if the other operands allow it."""
+  waiting = [x for x in operands if isinstance(x, Reshaped)]
+  if not waiting:
+    return _plain(eqn, *operands)
+  base, shape = waiting[0].base.shape, waiting[0].shape
+  moved = [_before_reshape(x, base, shape) for x in operands]
+  if any(x is None for x in moved):
+    return _plain(eqn, *operands)
+  return [Reshaped(eqn.primitive.bind(*moved, **eqn.params), shape)]
+
+
+def _before_reshape(x: Any, base: tuple[int, ...], shape: tuple[int, ...]) -> Any:
+  if isinstance(x, Reshaped):
+    return x.base if (x.base.shape, x.shape) == (base, shape) else None
+  if isinstance(x, Spread) and base[-1] == shape[-1]:
+    return jnp.broadcast_to(x.vector, base)
+  if _constant(x) and np.ndim(x) == 0:
+    return x
+  if _constant(x) and np.size(x) == np.shape(x)[-1] == shape[-1] == base[-1]:
+    return jnp.broadcast_to(np.reshape(x, -1), base)
+  return None
+
+
+def _reshape(eqn, x, *_) -> list[Any]:
+  shape = tuple(eqn.outvars[0].aval.shape)
+  if isinstance(x, Weight):
+    x = x.reshape(shape) or x
+    if x.shape == shape:
+      return [x]
+  if _constant(x):
+    return _plain(eqn, x)
+  base = x.base if isinstance(x, Reshaped) else force(x)
+  base = base if not isinstance(base, Reshaped) else base.base
+  return [Reshaped(base, shape, getattr(x, 'grid', None))]
+
+
+def _broadcast_in_dim(eqn, x, *_) -> list[Any]:
+  shape, dims = eqn.params['shape'], eqn.params['broadcast_dimensions']
+  if math.prod(shape) == math.prod(np.shape(x) if _constant(x) else x.shape):
+    return _reshape(eqn, x)
+  if _constant(x) and np.ndim(x) == 0:
+    return [x if len(shape) == 0 else Spread(jnp.broadcast_to(x, shape[-1:]), shape)]
+  if _constant(x) and dims[-1] == len(shape) - 1 and np.size(x) == np.shape(x)[-1] == shape[-1]:
+    return [Spread(np.reshape(x, -1), shape)]
+  return _plain(eqn, x)
+
+
+def _composite(eqn, *operands) -> list[Any]:
+  if eqn.params['name'] != FAKE_QUANT:
+    return _plain(eqn, *operands)
+  attributes = attributes_of(eqn)
+  (x,) = operands
+  if _constant(x):
+    return [Weight(np.asarray(x), attributes)]
+  if _same_grid(getattr(x, 'grid', None), attributes):
+    return [x]
+  x = x if isinstance(x, Reshaped) else Reshaped(force(x), x.shape)
+  return [Reshaped(fake_quant(x.base, attributes), x.shape, attributes)]
+
+
+def attributes_of(eqn: Any) -> dict[str, Any]:
+  """A composite's attributes as plain values."""
+  return {
+    name: tree.unflatten([getattr(leaf, 'val', leaf) for leaf in leaves])
+    for name, leaves, tree in eqn.params['attributes']
+  }
+
+
+def _same_grid(a: Grid | None, b: Grid) -> bool:
+  return a is not None and a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+
+
+def _lowest(grid: Grid | None) -> float:
+  """The lowest value of a grid."""
+  if grid is None:
+    return -np.inf
+  low = -127 if grid['narrow_range'] else -128
+  return float(np.min((low - grid['zero_point']) * grid['scale']))
+
+
+def _unit_axes(x: Any, shape: tuple[int, ...]) -> Any:
+  if isinstance(x, Weight):
+    return x.reshape(shape).force()
+  return jnp.reshape(force(x), shape)
+
+
+def _reshape_to(x: Any, shape: tuple[int, ...]) -> jax.Array:
+  if isinstance(x, Windows):
+    x = x.force()
+  return force(Reshaped(x.base if isinstance(x, Reshaped) else force(x), shape))
+
+
+def _conv(eqn, x, kernel) -> list[Any]:
+  p = eqn.params
+  numbers = p['dimension_numbers']
+  rank = len(numbers.lhs_spec)
+  last = (0, rank - 1, *range(1, rank - 1))
+  plain = p['batch_group_count'] == 1 and set(p['lhs_dilation']) == {1}
+  if numbers.lhs_spec != last or numbers.out_spec != last or not plain:
+    return _plain(eqn, x, kernel)
+  if numbers.rhs_spec != (rank - 1, rank - 2, *range(rank - 2)):
+    return _plain(eqn, x, kernel)
+  shape, window = x.shape, tuple(kernel.shape)
+  strides, pads, dilation = p['window_strides'], p['padding'], p['rhs_dilation']
+  out = eqn.outvars[0].aval.shape
+  if rank == 4:
+    axes, shape4 = (0, 1), shape
+  elif rank == 3:
+    axes, shape4 = (0, None), (*shape[:2], 1, shape[2])
+  elif window[0] == strides[0] == 1 and pads[0] == (0, 0):
+    axes, shape4 = (1, 2), (shape[0] * shape[1], *shape[2:])
+  elif window[1:3] == strides[1:] == (1, 1) and pads[1:] == ((0, 0), (0, 0)):
+    axes, shape4 = (0, None), (*shape[:2], shape[2] * shape[3], shape[4])
+  else:
+    return _plain(eqn, x, kernel)
+  taken = [
+    ((window[a], strides[a], pads[a], dilation[a]) if a is not None else (1, 1, (0, 0), 1))
+    for a in axes
+  ]
+  sizes, strides, pads, dilation = zip(*taken, strict=True)
+  y = lax.conv_general_dilated(
+    _reshape_to(x, shape4),
+    _unit_axes(kernel, (*sizes, *window[-2:])),
+    strides,
+    pads,
+    rhs_dilation=dilation,
+    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+    feature_group_count=p['feature_group_count'],
+    precision=p['precision'],
+  )
+  return [Reshaped(y, out)]
+
+
+def _dot(eqn, x, matrix) -> list[Any]:
+  (left, right), batch = eqn.params['dimension_numbers']
+  rank = len(x.shape)
+  simple = left == (rank - 1,) and right == (0,) and len(matrix.shape) == 2 and not any(batch)
+  if not simple or rank < 2 or _constant(x):
+    return _plain(eqn, x, matrix)
+  rows = math.prod(x.shape[:-1])
+  y = lax.dot(_reshape_to(x, (rows, x.shape[-1])), force(matrix))
+  return [Reshaped(y, eqn.outvars[0].aval.shape)]
+
+
+def _pad(eqn, x, value) -> list[Any]:
+  config = eqn.params['padding_config']
+  axes = [i for i, c in enumerate(config) if any(c)]
+  # What is not above the lowest value of a grid never wins a maximum.
+  lowest = _lowest(getattr(x, 'grid', None)) * (1 - 1e-6)
+  if len(axes) == 1 and _constant(value) and np.all(value <= lowest) and not _constant(x):
+    low, high, inner = config[axes[0]]
+    if low >= 0 and high >= 0 and not inner:
+      return [Padded(x, axes[0], low, high)]
+  return _plain(eqn, x, value)
+
+
+def _slice(eqn, x) -> list[Any]:
+  starts, limits = eqn.params['start_indices'], eqn.params['limit_indices']
+  strides = eqn.params['strides'] or (1,) * len(starts)
+  if _constant(x) or not isinstance(x, Weight):
+    cut = [
+      i for i, (a, b, n) in enumerate(zip(starts, limits, x.shape, strict=True)) if (a, b) != (0, n)
+    ]
+    moved = [i for i, s in enumerate(strides) if s != 1]
+    axes = sorted({*cut, *moved})
+    if len(axes) == 1 and not _constant(x):
+      (axis,) = axes
+      count = -(-(limits[axis] - starts[axis]) // strides[axis])
+      return [Windows(x, axis, starts[axis], 1, strides[axis], count)]
+  return _plain(eqn, x)
+
+
+def _max(eqn, a, b) -> list[Any]:
+  if isinstance(a, Windows) and isinstance(b, Windows):
+    joined = a.joined(b) or b.joined(a)
+    if joined:
+      return [joined]
+  return _pointwise(eqn, *(x.force() if isinstance(x, Windows) else x for x in (a, b)))
+
+
+def _reduce_window_max(eqn, x) -> list[Any]:
+  p = eqn.params
+  plain = {*p['base_dilation'], *p['window_dilation']} == {1} and not _constant(x)
+  sizes, strides, pads = p['window_dimensions'], p['window_strides'], p['padding']
+  pools = {
+    i: (n, s, *pad)
+    for i, (n, s, pad) in enumerate(zip(sizes, strides, pads, strict=True))
+    if (n, s, pad) != (1, 1, (0, 0))
+  }
+  rank = len(sizes)
+  inner = {3: {1}, 4: {1, 2}, 5: {1, 2, 3}}
+  if not plain or not pools or not set(pools) <= inner.get(rank, set()):
+    return _plain(eqn, x)
+  return [_max_pool(x, pools, getattr(x, 'grid', None))]
+
+
+def _reduce_window(eqn, *operands) -> list[Any]:
+  """Whether any of a window `[B, T]` is true, as the maximum of zeros and ones."""
+  p = eqn.params
+  inner = [e.primitive.name for e in p['jaxpr'].eqns]
+  plain = {*p['base_dilation'], *p['window_dilation']} == {1} and not np.any(operands[1])
+  if (
+    inner != ['or']
+    or len(p['window_dimensions']) != 2
+    or p['window_dimensions'][0] != 1
+    or not plain
+  ):
+    return _plain(eqn, *operands)
+  numbers = force(operands[0]).astype(jnp.float32)[..., None]
+  pools = {1: (p['window_dimensions'][1], p['window_strides'][1], *p['padding'][1])}
+  return [Reshaped(force(_max_pool(numbers, pools)) > 0.5, eqn.outvars[0].aval.shape)]
+
+
+def _max_pool(
+  x: Any, pools: Mapping[int, tuple[int, int, int, int]], grid: Grid | None = None
+) -> Reshaped:
+  """Max pools as 2-D ones: frames as batch for rows and columns, pixels together for time."""
+  shape, rank, one = list(x.shape), len(x.shape), (1, 1, 0, 0)
+  if rank == 5:
+    if 2 in pools or 3 in pools:
+      frames = (shape[0] * shape[1], *shape[2:])
+      x = _pool2d(x, frames, pools.get(2, one), pools.get(3, one), grid)
+      shape[2:4] = x.shape[1:3]
+    if 1 in pools:
+      x = _pool2d(x, (*shape[:2], shape[2] * shape[3], shape[4]), pools[1], one, grid)
+      shape[1] = x.shape[1]
+  elif rank == 4:
+    x = _pool2d(x, tuple(shape), pools.get(1, one), pools.get(2, one), grid)
+    shape[1:3] = x.shape[1:3]
+  else:
+    x = _pool2d(x, (*shape[:2], 1, shape[2]), pools[1], one, grid)
+    shape[1] = x.shape[1]
+  return Reshaped(force(x), tuple(shape), grid)
+
+
+def _pool2d(x, shape, rows, columns, grid) -> jax.Array:
+  y = lax.reduce_window(
+    _reshape_to(x, shape),
+    -np.inf,
+    lax.max,
+    (1, rows[0], columns[0], 1),
+    (1, rows[1], columns[1], 1),
+    ((0, 0), rows[2:], columns[2:], (0, 0)),
+  )
+  return y if grid is None else fake_quant(y, grid)
+
+
+_RULES = {
+  'reshape': _reshape,
+  'squeeze': _reshape,
+  'expand_dims': _reshape,
+  'broadcast_in_dim': _broadcast_in_dim,
+  'composite': _composite,
+  'conv_general_dilated': _conv,
+  'dot_general': _dot,
+  'pad': _pad,
+  'slice': _slice,
+  'max': _max,
+  'reduce_window_max': _reduce_window_max,
+  'reduce_window': _reduce_window,
+}
+
+
+def marked_layers(closed: Any) -> int:
+  """How many convolutions and products have a marked constant as their second operand."""
+  count = 0
+  made = {v: e for e in closed.jaxpr.eqns for v in e.outvars}
+  for eqn in closed.jaxpr.eqns:
+    if eqn.primitive.name in ('conv_general_dilated', 'dot_general'):
+      kernel = eqn.invars[1]
+      source = None if isinstance(kernel, core.Literal) else made.get(kernel)
+      count += source is not None and source.params.get('name') == FAKE_QUANT
+  return count

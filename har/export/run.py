@@ -1,0 +1,210 @@
+"""Writes a workdir's stages as files that run elsewhere, each checked over the test split."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from har.compress import variants
+from har.data import loader
+from har.errors import UserError
+from har.export import describe, litert, onnx, optional, stablehlo
+from har.train.experiment import Experiment
+
+FLOAT = 'float32'
+# Largest difference of logits, and smallest share of equal predictions.
+LOGITS, FLOAT_AGREEMENT, INT8_AGREEMENT = 1e-3, 1.0, 0.99
+NEEDED = ('litert_converter', 'ai_edge_litert', 'jax2onnx', 'onnx', 'onnxruntime')
+
+Runner = Callable[[dict[str, np.ndarray]], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class TestSplit:
+  """Preprocessed test examples of a stage, one at a time.
+
+  Attributes:
+    examples: inputs `[1, ...]` by name.
+    labels: true classes.
+  """
+
+  examples: list[dict[str, np.ndarray]]
+  labels: np.ndarray
+
+
+def run(experiment: Experiment, stages: Sequence[str] | None = None) -> list[Path]:
+  """Writes WORKDIR/export/{stage}/{variant}.{tflite,onnx}, float32.stablehlo, and a JSON for each.
+
+  Args:
+    experiment: whose stages are finished.
+    stages: names of stages; all if None.
+
+  Returns:
+    The files written.
+
+  Raises:
+    UserError: an unknown or unfinished stage, a package that is not installed, an operation that a
+      target lacks, or a file that disagrees with JAX; no such file is left behind.
+  """
+  for name in NEEDED:
+    optional.load(name)
+  chosen = choose(experiment, stages)
+  written = []
+  for stage in chosen:
+    split = None
+    for variant in variants.available(experiment, stage):
+      made = variants.load(experiment, stage, variant)
+      _check_scheme(experiment, variant)
+      split = split or read_split(experiment, stage)
+      expected = run_jax(made, split)
+      for kind, convert, open_file in targets(made):
+        path = folder(experiment, stage) / f'{variant}.{kind}'
+        written.append(_write(experiment, made, path, kind, convert, open_file, split, expected))
+  return written
+
+
+def choose(experiment: Experiment, stages: Sequence[str] | None) -> list[str]:
+  """The stages asked for.
+
+  Raises:
+    UserError: one is unknown.
+  """
+  for name in stages or ():
+    if name not in experiment.stages:
+      raise UserError(f'--stages={name}: the stages are {", ".join(experiment.stages)}')
+  return list(stages or experiment.stages)
+
+
+def folder(experiment: Experiment, stage: str) -> Path:
+  """Where a stage's files are."""
+  return Path(experiment.context.workdir) / 'export' / stage
+
+
+def is_int8(variant: str) -> bool:
+  """Whether a variant is quantised."""
+  return 'int8' in variant.split('_')
+
+
+def targets(made: variants.Exportable) -> Iterator[tuple[str, Callable[[], bytes], Any]]:
+  """(suffix, what makes the file, what runs it) of each format of a variant."""
+  int8 = is_int8(made.variant)
+
+  def call(inputs):
+    return made.call(inputs, mark=True) if int8 else made.call(inputs)
+
+  yield 'tflite', lambda: litert.convert(call, made.inputs, int8=int8), litert.Runner
+  yield 'onnx', lambda: onnx.convert(call, made.inputs, int8=int8), onnx.Runner
+  if made.variant == FLOAT:
+    yield 'stablehlo', lambda: stablehlo.convert(made.call, made.inputs), stablehlo.Runner
+
+
+def read_split(experiment: Experiment, stage: str) -> TestSplit:
+  """The whole test split."""
+  one, context = experiment.stages[stage], experiment.context
+  batches = loader.eval_batches(
+    context.dataset.records(one.modalities),
+    context.splits.test,
+    one.inputs,
+    batch_size=context.runtime['eval_batch_size'],
+  )
+  preprocess = jax.jit(lambda batch: one.preprocess(batch))
+  examples, labels = [], []
+  for batch in batches:
+    inputs = jax.device_get(preprocess(batch))
+    for i in np.flatnonzero(batch['mask']):
+      examples.append({name: x[i : i + 1] for name, x in inputs.items()})
+      labels.append(batch['label'][i])
+  return TestSplit(examples, np.array(labels))
+
+
+def run_jax(made: variants.Exportable, split: TestSplit, batch_size: int = 32) -> np.ndarray:
+  """The call's logits `[N, C]`."""
+  jitted, logits = jax.jit(lambda inputs: made.call(inputs)), []
+  for start in range(0, len(split.examples), batch_size):
+    part = split.examples[start : start + batch_size]
+    size = len(part)
+    part = part + part[:1] * (batch_size - size if start else 0)
+    batch = {name: np.concatenate([one[name] for one in part]) for name in made.inputs}
+    logits.append(np.asarray(jitted(batch))[:size])
+  return np.concatenate(logits)
+
+
+def run_file(runner: Runner, split: TestSplit) -> np.ndarray:
+  """A file's logits `[N, C]`."""
+  return np.concatenate([runner(one) for one in split.examples])
+
+
+def compare(name: str, int8: bool, logits: np.ndarray, expected: np.ndarray) -> str:
+  """A line on how a file agrees with JAX.
+
+  Raises:
+    UserError: it does not.
+  """
+  finite = bool(np.isfinite(logits).all())
+  equal = float((logits.argmax(-1) == expected.argmax(-1)).mean()) if finite else 0.0
+  largest = float(np.abs(logits - expected).max()) if finite else float('inf')
+  line = f'{100 * equal:.2f}% equal predictions, largest difference of logits {largest:.2g}'
+  agrees = equal >= INT8_AGREEMENT if int8 else equal >= FLOAT_AGREEMENT and largest <= LOGITS
+  if not agrees:
+    raise UserError(f'{name} disagrees with JAX and was removed: {line}')
+  return line
+
+
+def _check_scheme(experiment: Experiment, variant: str) -> None:
+  """Files hold 8 bits and ranges that are known beforehand."""
+  if not is_int8(variant):
+    return
+  config = experiment.config.compress.int8
+  for key, value in {'weights': 8, 'activations': 8, 'ranges': 'static'}.items():
+    if config[key] != value:
+      raise UserError(f'config.compress.int8.{key}={config[key]!r}: only {value!r} can be exported')
+
+
+def _write(experiment, made, path, kind, convert, open_file, split, expected) -> Path:
+  """Converts, checks, and only then puts file and description in place."""
+  try:
+    content = convert()
+  except UserError as e:
+    raise UserError(f'{made.stage} {path.name}: {e}') from e
+  one = experiment.stages[made.stage]
+  description = describe.describe(
+    content,
+    kind,
+    stage=made.stage,
+    variant=made.variant,
+    inputs=made.inputs,
+    options_of=one.inputs,
+    dataset=experiment.context.dataset,
+  )
+  with _drafts(path, Path(f'{path}.json')) as (draft, draft_json):
+    draft.write_bytes(content)
+    draft_json.write_text(json.dumps(description, indent=2, ensure_ascii=False) + '\n')
+    line = compare(str(path), is_int8(made.variant), run_file(open_file(draft), split), expected)
+  print(f'{path}: {len(content) / 1e6:.2f} MB, {line}')
+  sys.stdout.flush()
+  return path
+
+
+@contextlib.contextmanager
+def _drafts(*paths: Path) -> Iterator[list[Path]]:
+  """Temporary names, made final together if all goes well; else old and new files are removed."""
+  drafts = [p.with_name(f'.{os.getpid()}.{p.name}') for p in paths]
+  try:
+    paths[0].parent.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+      path.unlink(missing_ok=True)
+    yield drafts
+    for draft, path in zip(drafts, paths, strict=True):
+      os.replace(draft, path)
+  except OSError as e:
+    raise UserError(f'cannot write {paths[0]}: {e.strerror or e}') from e
+  finally:
+    for draft in drafts:
+      draft.unlink(missing_ok=True)

@@ -1,0 +1,51 @@
+"""StableHLO files, for any batch size and for CPU, CUDA and TPU (`jax.export`)."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax import export
+
+from har.errors import UserError
+from har.export.rewrite import Call
+
+PLATFORMS = ('cpu', 'cuda', 'tpu')
+
+
+def convert(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct]) -> bytes:
+  """The file that computes `call` for batches of any size.
+
+  Args:
+    call: maps a dict of inputs to logits, whatever their batch size.
+    inputs: shapes and types, by name; the first axis is the batch.
+  """
+  (batch,) = export.symbolic_shape('batch')
+  specs = {n: jax.ShapeDtypeStruct((batch, *s.shape[1:]), s.dtype) for n, s in inputs.items()}
+  return bytes(export.export(jax.jit(call), platforms=PLATFORMS)(specs).serialize())
+
+
+class Runner:
+  """Runs a file with JAX."""
+
+  def __init__(self, file: bytes | str | os.PathLike):
+    """Opens a file, or takes its content.
+
+    Raises:
+      UserError: it cannot be read.
+    """
+    try:
+      content = file if isinstance(file, bytes) else Path(file).read_bytes()
+      self.exported = export.deserialize(bytearray(content))
+    except OSError as e:
+      raise UserError(f'cannot read {file!r}: {e.strerror}') from e
+    except Exception as e:  # Whatever a broken flatbuffer leads to.
+      name = 'the model' if isinstance(file, bytes) else file
+      raise UserError(f'{name} is no StableHLO file of jax.export: {e}') from e
+    self._call = jax.jit(self.exported.call)
+
+  def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Logits float32 `[B, C]` of inputs `[B, ...]`."""
+    names = self.exported.in_tree.unflatten(self.exported.in_avals)[0][0]
+    return np.asarray(self._call({n: inputs[n] for n in names}))
