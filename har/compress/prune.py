@@ -3,6 +3,8 @@
 A pruned weight is exactly zero, and a kernel's weight that is exactly zero stays zero: so the
 parameters are their own mask. Checkpoints, interrupted runs, moving averages and symmetric int8
 need no further state. Only kernels are pruned, never biases, norms or embeddings.
+
+(JaxPruner keeps masks in the optimiser's state, and calls `jax.tree_map`, which JAX 0.6 removed.)
 """
 
 import dataclasses
