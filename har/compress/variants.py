@@ -233,7 +233,7 @@ def one_example(experiment: Experiment, variant: Variant) -> dict[str, jax.Array
 
 
 def _trained_quantised(experiment: Experiment, plain: Stage, scheme: Scheme) -> Variant:
-  like = stage_lib.abstract_variables(plain, experiment.context.dataset)
+  like = plain.variables
   model = FoldedModel(plain.model, like, scheme)
   preprocess = _without_constant_masks(plain)
   example = preprocess(_first_batch(experiment, plain))

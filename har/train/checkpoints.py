@@ -9,7 +9,6 @@ import pathlib
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from har.errors import UserError
@@ -119,7 +118,8 @@ def _as_dict(state: TrainState) -> dict[str, Any]:
 
 def _save_args(tree: Any, meta: Meta) -> ocp.args.Composite:
   # On CPU the background writer would read buffers that the next step's donation overwrites.
-  copy = jax.tree.map(jnp.copy, tree)
+  # (`jnp.copy` would compile a program for each shape.)
+  copy = jax.device_put(tree, jax.tree.map(lambda x: x.sharding, tree), may_alias=False)
   return ocp.args.Composite(tree=ocp.args.StandardSave(copy), meta=ocp.args.JsonSave(meta))
 
 

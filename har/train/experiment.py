@@ -95,11 +95,8 @@ def train(experiment: Experiment) -> None:
       if checkpoints.finished(context.workdir, name):
         _say(f'{name}: finished before')
         continue
-      variables = stage.initial_variables(
-        one, context.dataset, experiment.stages, context.workdir, everywhere
-      )
-      loop.train_stage(one, context, variables, stop)
-      _, meta = load(experiment, name)
+      variables = stage.initial_variables(one, experiment.stages, context.workdir, everywhere)
+      meta = loop.train_stage(one, context, variables, stop)
       validation = meta['top1_validation']
       _say(
         f'{name}: {meta["steps"]} steps in {meta["seconds"]:.0f} s'
@@ -114,9 +111,8 @@ def load(experiment: Experiment, name: str) -> tuple[dict[str, Any], dict[str, A
     UserError: the stage is not finished.
   """
   one, context = experiment.stages[name], experiment.context
-  like = stage.abstract_variables(one, context.dataset)
   everywhere = mesh_lib.replicated(context.mesh)
-  return checkpoints.load_final(context.workdir, name, like, everywhere)
+  return checkpoints.load_final(context.workdir, name, one.variables, everywhere)
 
 
 def claim_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:

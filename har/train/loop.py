@@ -38,7 +38,7 @@ class Context:
 
 def train_stage(
   stage: Stage, context: Context, variables: dict[str, Any], stop: StopSignal
-) -> None:
+) -> checkpoints.Meta:
   """Trains until the stage is finished and writes its result.
 
   Args:
@@ -46,6 +46,10 @@ def train_stage(
     context: data, devices and folders.
     variables: where the stage starts, unless an interrupted run is there to continue.
     stop: asks for an early end.
+
+  Returns:
+    Facts of the finished stage: `seconds`, `steps`, `top1_validation` and, if validated,
+    `best_step`.
 
   Raises:
     Interrupted: `stop` was requested; the state is saved.
@@ -58,7 +62,7 @@ def train_stage(
     run = _Run(stage, context, saved)
     state, progress = run.start(variables)
     state, progress = run.train(state, progress, stop)
-    run.finish(state, progress)
+    return run.finish(state, progress)
 
 
 class _Run:
@@ -152,16 +156,21 @@ class _Run:
           break
     return state, progress
 
-  def finish(self, state: TrainState, progress: Progress) -> None:
+  def finish(self, state: TrainState, progress: Progress) -> checkpoints.Meta:
     """Writes the stage's result: the best variables on validation, or the last."""
     variables = inference_variables(state)
-    meta = {'seconds': progress.seconds, 'steps': int(state.step), 'top1_validation': None}
+    meta: checkpoints.Meta = {
+      'seconds': progress.seconds,
+      'steps': int(state.step),
+      'top1_validation': None,
+    }
     if self._validating and self.stage.config['keep'] == 'best':
       best = self.saved.restore_best(variables)
       if best is not None:
         variables, best_meta = best
         meta = {**meta, **best_meta}
     self.saved.finish(int(state.step), variables, meta)
+    return meta
 
   @property
   def _validating(self) -> bool:

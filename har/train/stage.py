@@ -4,12 +4,12 @@ import dataclasses
 import functools
 import pathlib
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-import flax.linen as nn
 import flax.traverse_util
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from har.data import augment, loader
@@ -42,6 +42,7 @@ class Stage:
     model: maps preprocessed inputs to logits; called as a Linen module is.
     preprocess: `preprocess(batch, key=None)`; augments if there is a key.
     seed: of the stage: the same stage of another experiment with the same seed starts alike.
+    example: shapes and types of `preprocess`'s output for one example.
     restrict: given the number of the stage's steps, what holds its parameters (see
       `har.train.step.Restrict`); None if nothing does.
   """
@@ -52,11 +53,33 @@ class Stage:
   model: Any
   preprocess: Any
   seed: int
+  example: Mapping[str, jax.ShapeDtypeStruct]
   restrict: Callable[[int], Restrict] | None = None
 
   @property
   def modalities(self) -> tuple[str, ...]:
     return tuple(self.config['modalities'])
+
+  @functools.cached_property
+  def variables(self) -> Variables:
+    """Shapes and types of the model's variables."""
+    return jax.eval_shape(self._init, jax.random.key(0))
+
+  def random_variables(
+    self, paths: Collection[tuple[str, ...]]
+  ) -> dict[tuple[str, ...], jax.Array]:
+    """Fresh values of the variables at these paths; nothing is compiled for the others."""
+
+    def init(key):
+      flat = flax.traverse_util.flatten_dict(self._init(key))
+      return {path: flat[path] for path in paths}
+
+    return jax.jit(init, compiler_options=_QUICKLY_COMPILED)(jax.random.key(self.seed))
+
+  def _init(self, key: jax.Array) -> Variables:
+    inputs = {name: jnp.zeros(x.shape, x.dtype) for name, x in self.example.items()}
+    variables = self.model.init(key, inputs, INFERENCE)
+    return {'params': variables['params'], 'batch_stats': variables.get('batch_stats', {})}
 
 
 def build(config: Mapping[str, Any], name: str, dataset: Dataset) -> Stage:
@@ -82,25 +105,26 @@ def build(config: Mapping[str, Any], name: str, dataset: Dataset) -> Stage:
     flip_safe=dataset.flip_safe,
   )
   seed = zlib.crc32(f'{config["seed"]}/{name}'.encode())
-  return Stage(name, stage, inputs, model, preprocess, seed)
+  batches = loader.eval_batches(dataset.records(modalities), np.array([0]), inputs, batch_size=1)
+  example = jax.eval_shape(preprocess, next(iter(batches)))
+  return Stage(name, stage, inputs, model, preprocess, seed, example)
 
 
 def initial_variables(
   stage: Stage,
-  dataset: Dataset,
   stages: Mapping[str, Stage],
   workdir: pathlib.Path,
   sharding: jax.sharding.Sharding,
 ) -> Variables:
   """Parameters and batch statistics at the stage's first step.
 
-  Random values are replaced by those of each source named in `init_from`, a comma-separated list
-  of `random`, `stage:NAME` (every encoder and classifier of that finished stage which this stage
-  has too), `s3d-kinetics400` and paths of `.pth` files with S3D's Kinetics-400 weights.
+  Each source named in `init_from` gives its values: a comma-separated list of `random`,
+  `stage:NAME` (every encoder and classifier of that finished stage which this stage has too),
+  `s3d-kinetics400` and paths of `.pth` files with S3D's Kinetics-400 weights. What no source gives
+  is random.
 
   Args:
     stage: the stage.
-    dataset: gives one example, for shapes.
     stages: the experiment's stages by name.
     workdir: where earlier stages' checkpoints are.
     sharding: for what is read from checkpoints.
@@ -111,7 +135,7 @@ def initial_variables(
   Raises:
     UserError: an unknown source, or one that does not fit.
   """
-  variables = random_variables(stage, dataset)
+  variables = stage.variables
   for source in stage.config['init_from'].split(','):
     source = source.strip()
     if source == 'random':
@@ -120,36 +144,14 @@ def initial_variables(
       other = source.removeprefix('stage:')
       if other not in stages:
         raise UserError(f'stages.{stage.name}.init_from names {other!r}, which is no stage')
-      like = abstract_variables(stages[other], dataset)
-      found, _ = checkpoints.load_final(workdir, other, like, sharding)
+      found, _ = checkpoints.load_final(workdir, other, stages[other].variables, sharding)
       variables = copy_equal_paths(variables, found, stages[other].modalities, stage.name)
     else:
       variables = _from_published(variables, stage, source)
-  return jax.device_get(variables)
-
-
-def random_variables(stage: Stage, dataset: Dataset) -> Variables:
-  """Freshly initialised variables of the stage's model."""
-  init = jax.jit(functools.partial(_init, stage.model), compiler_options=_QUICKLY_COMPILED)
-  return init(jax.random.key(stage.seed), _one_example(stage, dataset))
-
-
-def abstract_variables(stage: Stage, dataset: Dataset) -> Variables:
-  """Shapes and types of `random_variables`."""
-  init = functools.partial(_init, stage.model)
-  return jax.eval_shape(init, jax.random.key(stage.seed), _one_example(stage, dataset))
-
-
-def _init(model: nn.Module, key: jax.Array, inputs: dict[str, jax.Array]) -> Variables:
-  variables = model.init(key, inputs, INFERENCE)
-  return {'params': variables['params'], 'batch_stats': variables.get('batch_stats', {})}
-
-
-def _one_example(stage: Stage, dataset: Dataset) -> dict[str, jax.Array]:
-  batches = loader.eval_batches(
-    dataset.records(stage.modalities), np.array([0]), stage.inputs, batch_size=1
-  )
-  return stage.preprocess(next(iter(batches)))
+  flat = flax.traverse_util.flatten_dict(variables)
+  missing = [path for path, leaf in flat.items() if isinstance(leaf, jax.ShapeDtypeStruct)]
+  whole = flax.traverse_util.unflatten_dict(flat | stage.random_variables(missing))
+  return jax.device_get({'batch_stats': {}} | whole)
 
 
 def copy_equal_paths(

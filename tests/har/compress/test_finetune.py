@@ -47,7 +47,9 @@ def opened(tmp_path):
 
 def variables_of(opened, name):
   """Stands for the result of the finished stage."""
-  return jax.device_get(stage_lib.random_variables(opened.stages[name], opened.context.dataset))
+  where = mesh_lib.replicated(opened.context.mesh)
+  workdir = opened.context.workdir
+  return stage_lib.initial_variables(opened.stages[name], opened.stages, workdir, where)
 
 
 def result(opened, stage, like):

@@ -198,7 +198,7 @@ def test_video_starts_from_published_weights(tmp_path):
   opened = experiment.open_experiment(c, tmp_path / 'wide')
   one = opened.stages['rgb']
   where = mesh_lib.replicated(opened.context.mesh)
-  found = stage.initial_variables(one, opened.context.dataset, opened.stages, tmp_path, where)
+  found = stage.initial_variables(one, opened.stages, tmp_path, where)
   kernel = found['params']['rgb']['Conv_1a']['spatial']['conv']['kernel']
   theirs = net.state_dict()['features.0.0.0.weight'].numpy()
   np.testing.assert_array_equal(kernel, theirs.transpose(2, 3, 4, 1, 0))
