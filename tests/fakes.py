@@ -3,6 +3,9 @@
 import dataclasses
 import io
 
+import flax.linen as nn
+import flax.traverse_util
+import jax
 import numpy as np
 from PIL import Image
 
@@ -17,6 +20,21 @@ METADATA = {
   'abnormal': (),
   'missing': {},
 }
+
+
+def draw_variables(model: nn.Module, *args):
+  """Variables of order 1 for these inputs, drawn without compiling the model's initialisation."""
+  rng = np.random.default_rng(1)
+  tree = jax.eval_shape(lambda: model.init(jax.random.key(0), *args))
+
+  def draw(path, x):
+    if path[-1] == 'kernel':
+      return rng.standard_normal(x.shape) * np.sqrt(2 / np.prod(x.shape[:-1]))
+    return rng.uniform(0.5, 1.5, x.shape)
+
+  flat = flax.traverse_util.flatten_dict(tree)
+  drawn = {path: draw(path, x).astype(x.dtype) for path, x in flat.items()}
+  return flax.traverse_util.unflatten_dict(drawn)
 
 
 def encode(image: np.ndarray, form: str) -> bytes:

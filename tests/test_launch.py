@@ -1,4 +1,4 @@
-"""The command line, as a user meets it: in processes of its own."""
+"""The command line, as a user meets it: in processes of its own where that can matter."""
 
 import filecmp
 import json
@@ -9,12 +9,24 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
+from unittest import mock
 
+import jax
 import pytest
+from absl import flags, logging
+from absl.testing import flagsaver
 
+import launch as launch_lib
+from configs import demo
 from data_builders.stickman import generate
+from tests.configs import test_configs
 
 ROOT = pathlib.Path(__file__).parent.parent
+
+SETTINGS = ('jax_compilation_cache_dir', 'jax_persistent_cache_min_compile_time_secs')
+
+VARIANTS = ('float32', 'int8')
 
 TINY = """
 from configs import demo
@@ -52,8 +64,35 @@ def finish(process):
   return process.returncode, out, err
 
 
+def run_here(capfd, *args):
+  """What launch.py does with these flags, without the seconds that a process takes to start.
+
+  It sees the eight devices of all tests.
+  """
+  argv = ['launch.py', *map(str, args)]
+  # Overrides of the config are looked for in sys.argv.
+  here = mock.patch.object(sys, 'argv', argv)
+  with here, flagsaver.flagsaver(), warnings.catch_warnings():
+    # How ml_collections loads a config file.
+    warnings.filterwarnings('ignore', r'the load_module\(\)', DeprecationWarning)
+    flags.FLAGS.unparse_flags()
+    code = launch_lib.main(launch_lib._parse(argv))
+  return code, *capfd.readouterr()
+
+
+@pytest.fixture(scope='module', autouse=True)
+def settings_kept():
+  """Undoes what launch.py sets for its process."""
+  before = {name: getattr(jax.config, name) for name in SETTINGS}
+  verbosity = logging.get_verbosity()
+  yield
+  for name, value in before.items():
+    jax.config.update(name, value)
+  logging.set_verbosity(verbosity)
+
+
 @pytest.fixture(scope='module')
-def flags(tmp_path_factory):
+def experiment(tmp_path_factory):
   """Flags of a small experiment whose data is prepared by the first run."""
   folder = tmp_path_factory.mktemp('launch')
   generate.write_raw(folder / 'raw', subjects=(1, 2, 3), trials=(1,), modalities=('imu', 'rgb'))
@@ -63,19 +102,22 @@ def flags(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def undisturbed(flags, tmp_path_factory):
+def undisturbed(experiment, tmp_path_factory):
   """Workdir of a run that nothing happened to."""
   workdir = tmp_path_factory.mktemp('undisturbed') / 'run'
-  code, out, err = finish(launch(*flags, f'--workdir={workdir}'))
+  code, out, err = finish(launch(*experiment, f'--workdir={workdir}'))
   assert code == 0, err
   assert 'product (untrained)' in out
   assert f'report: {workdir}/report.html' in out
+  table = json.loads((workdir / 'results.json').read_text())
+  test_configs.assert_complete(workdir, demo.get_config(), table, steps=20)
   return workdir
 
 
 def assert_same_predictions(workdir, other):
   names = sorted(p.name for p in (other / 'predictions').iterdir())
-  assert names == [f'{n}-float32.csv' for n in ('fusion', 'imu', 'product', 'rgb')]
+  stages = [f'{n}-{variant}.csv' for n in ('fusion', 'imu', 'rgb') for variant in VARIANTS]
+  assert names == sorted([*stages, 'product-float32.csv'])
   same = filecmp.cmpfiles(workdir / 'predictions', other / 'predictions', names, shallow=False)
   assert same == (names, [], [])
 
@@ -89,24 +131,24 @@ def wait_for_steps(workdir, stage, steps, process):
   pytest.fail(f'ended before {steps} steps of {stage}: {process.communicate()[1]}')
 
 
-def test_a_killed_run_continues_to_the_same_bytes(flags, undisturbed, tmp_path):
+def test_a_killed_run_continues_to_the_same_bytes(experiment, undisturbed, tmp_path):
   workdir = tmp_path / 'run'
   for stage, steps in (('imu', 6), ('rgb', 3), ('fusion', 7)):
-    process = launch(*flags, f'--workdir={workdir}')
+    process = launch(*experiment, f'--workdir={workdir}')
     wait_for_steps(workdir, stage, steps, process)
     process.kill()
     process.communicate()
-  code, _, err = finish(launch(*flags, f'--workdir={workdir}'))
+  code, _, err = finish(launch(*experiment, f'--workdir={workdir}'))
   assert code == 0, err
   assert 'imu: finished before' in err
   assert_same_predictions(workdir, undisturbed)
 
 
-def test_sigterm_saves_and_exits_cleanly(flags, undisturbed, tmp_path):
+def test_sigterm_saves_and_exits_cleanly(experiment, undisturbed, tmp_path):
   workdir = tmp_path / 'run'
   # More steps than a slow machine takes before the signal arrives.
   more = '--config.stages.imu.epochs=3000'
-  process = launch(*flags, f'--workdir={workdir}', more)
+  process = launch(*experiment, f'--workdir={workdir}', more)
   wait_for_steps(workdir, 'imu', 2, process)
   process.send_signal(signal.SIGTERM)
   code, _, err = finish(process)
@@ -116,10 +158,10 @@ def test_sigterm_saves_and_exits_cleanly(flags, undisturbed, tmp_path):
   assert f'saved at step {saved} of' in err
 
 
-def test_evaluate_repeats_the_evaluation(flags, undisturbed):
+def test_evaluate_repeats_the_evaluation(experiment, undisturbed, capfd):
   report = undisturbed / 'report.html'
   report.unlink()
-  code, _, err = finish(launch(*flags, f'--workdir={undisturbed}', '--mode=evaluate'))
+  code, _, err = run_here(capfd, *experiment, f'--workdir={undisturbed}', '--mode=evaluate')
   assert code == 0, err
   assert report.exists()
 
@@ -160,23 +202,24 @@ def test_user_errors_are_one_line_and_status_2(args, message, tmp_path):
   assert not (tmp_path / 'd').exists() or not any((tmp_path / 'd').rglob('*.array_record*'))
 
 
-def test_a_workdir_of_another_config_is_refused(flags, undisturbed):
-  args = [*flags, f'--workdir={undisturbed}', '--config.stages.rgb.epochs=11']
-  code, _, err = finish(launch(*args))
+def test_a_workdir_of_another_config_is_refused(experiment, undisturbed, capfd):
+  args = [*experiment, f'--workdir={undisturbed}', '--config.stages.rgb.epochs=11']
+  code, _, err = run_here(capfd, *args)
   assert code == 2
   assert 'belongs to another config: stages.rgb.epochs is 10.0 there and 11.0 here' in err
 
 
-def test_evaluating_an_untrained_workdir_is_refused(flags, tmp_path):
-  code, _, err = finish(launch(*flags, f'--workdir={tmp_path}/run', '--mode=evaluate'))
+def test_evaluating_an_untrained_workdir_is_refused(experiment, tmp_path, capfd):
+  code, _, err = run_here(capfd, *experiment, f'--workdir={tmp_path}/run', '--mode=evaluate')
   assert code == 2
   assert "holds no finished stage 'imu'" in err
 
 
-def test_more_devices_than_there_are_are_refused(flags, tmp_path):
-  code, _, err = finish(launch(*flags, f'--workdir={tmp_path}/r', '--config.runtime.devices=9'))
+def test_more_devices_than_there_are_are_refused(experiment, tmp_path, capfd):
+  args = [*experiment, f'--workdir={tmp_path}/r', '--config.runtime.devices=9']
+  code, _, err = run_here(capfd, *args)
   assert code == 2
-  assert 'asks for 9 devices and there are 1' in err
+  assert 'asks for 9 devices and there are 8' in err
 
 
 def free_port():
@@ -185,17 +228,17 @@ def free_port():
     return s.getsockname()[1]
 
 
-def test_two_processes_train_and_evaluate_as_one(flags, tmp_path):
+def test_two_processes_train_and_evaluate_as_one(experiment, tmp_path, capfd):
   """Two processes of two devices each, against one process with one device."""
-  config, *flags = flags
-  flags = [f'{config}:modalities=imu', *flags, '--config.stages.imu.batch_size=8']
-  code, _, err = finish(launch(*flags, f'--workdir={tmp_path}/one'))
+  config, *rest = experiment
+  args = [f'{config}:modalities=imu', *rest, '--config.stages.imu.batch_size=8']
+  code, _, err = run_here(capfd, *args, f'--workdir={tmp_path}/one')
   assert code == 0, err
 
   port = free_port()
   both = [
     launch(
-      *flags,
+      *args,
       f'--workdir={tmp_path}/two',
       f'--coordinator=localhost:{port}',
       '--num_processes=2',

@@ -5,6 +5,8 @@ import importlib
 import json
 import pathlib
 
+import flax.traverse_util
+import numpy as np
 import pytest
 
 from configs import base
@@ -14,17 +16,19 @@ from data_builders.stickman import generate
 from data_builders.utd_mhad import utd_mhad_dataset_builder as utd_mhad
 from har.errors import UserError
 from har.evaluate import run as evaluation
+from har.models.mode import matches
 from har.train import experiment
+from har.train import mesh as mesh_lib
+from har.train import stage as stage_lib
 from tests.data_builders import raw_trees
 
+# The demo of IMU and RGB runs in `tests/test_launch.py`, with the same assertions.
 EXPERIMENTS = [
-  ('demo', None),
   ('demo', 'modalities=imu+skeleton'),
   ('mmact', None),
   ('mmact', 'modalities=imu'),
-  ('utd_mhad', None),
   ('utd_mhad', 'modalities=imu'),
-  ('utd_mhad', 'modalities=imu+depth+skeleton'),
+  ('utd_mhad', 'modalities=imu+rgb+depth+skeleton'),
   ('utd_mhad', 'modalities=imu+skeleton,recipe=paper'),
   ('utd_mhad', 'recipe=paper'),
 ]
@@ -89,19 +93,45 @@ def test_config_runs(name, arg, raw_dirs, tmp_path, small_pictures):
   )
   experiment.train(opened)
   table = evaluation.run(opened, command='test')
+  assert_complete(tmp_path / 'run', config, table, steps=2)
+  if 'fusion' in opened.stages:
+    assert_only_trained_layers_moved(opened, 'fusion')
+
+
+def assert_complete(workdir, config, table, *, steps):
+  """Each stage was trained for so many steps, evaluated on the six test trials and reported."""
   modalities = list(config.modalities)
   stages = modalities + (['fusion'] if len(modalities) > 1 else [])
   assert list(table['stages']) == stages == list(config.order)
   assert list(table['baselines']) == (['product'] if len(modalities) > 1 else [])
-  written = json.loads((tmp_path / 'run' / 'results.json').read_text())
-  assert written['dataset'] == dataset
+  written = json.loads((workdir / 'results.json').read_text())
+  assert written['dataset'] == config.dataset.name
   for stage in stages:
     assert written['stages'][stage]['float32']['examples'] == 6
-    predictions = tmp_path / 'run' / 'predictions' / f'{stage}-float32.csv'
+    predictions = workdir / 'predictions' / f'{stage}-float32.csv'
     assert len(predictions.read_text().splitlines()) == 1 + 6
-    rows = (tmp_path / 'run' / 'metrics' / f'{stage}.jsonl').read_text().splitlines()
-    assert json.loads(rows[-1])['step'] == 2
-  assert '<html' in (tmp_path / 'run' / 'report.html').read_text()
+    rows = (workdir / 'metrics' / f'{stage}.jsonl').read_text().splitlines()
+    assert json.loads(rows[-1])['step'] == steps
+  assert '<html' in (workdir / 'report.html').read_text()
+
+
+def assert_only_trained_layers_moved(opened, name):
+  """Each layer has left where the stage found it exactly if the stage trains it."""
+  one = opened.stages[name]
+  where = mesh_lib.replicated(opened.context.mesh)
+  start = stage_lib.initial_variables(one, opened.stages, opened.context.workdir, where)
+  found, _ = experiment.load(opened, name)
+  for tree in ('params', 'batch_stats'):
+    before, after = (flax.traverse_util.flatten_dict(v[tree]) for v in (start, found))
+    assert before.keys() == after.keys()
+    moved = {p[:2] for p in before if not np.array_equal(before[p], after[p])}
+    assert moved == {p[:2] for p in before if matches(p, one.config['trained'])}, tree
+
+
+def test_the_default_is_the_papers_pair_of_modalities():
+  for name, everything in (('demo', 'imu+rgb'), ('utd_mhad', 'imu+rgb,recipe=tuned')):
+    get_config = importlib.import_module(f'configs.{name}').get_config
+    assert get_config().to_dict() == get_config(f'modalities={everything}').to_dict()
 
 
 @pytest.mark.parametrize(

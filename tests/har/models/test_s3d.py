@@ -9,6 +9,7 @@ import pytest
 from har.errors import UserError
 from har.models.mode import INFERENCE, Mode
 from har.models.s3d import S3D, Mixed, scaled, unit_channels
+from tests import fakes
 
 
 def clip(*shape):
@@ -17,21 +18,6 @@ def clip(*shape):
 
 def shapes(model, x):
   return jax.eval_shape(model.init, jax.random.key(0), x)
-
-
-def variables_of(model, *args):
-  """Variables of order 1, drawn without compiling the model's own initialisation."""
-  rng = np.random.default_rng(1)
-  tree = jax.eval_shape(lambda: model.init(jax.random.key(0), *args))
-
-  def draw(path, x):
-    if path[-1] == 'kernel':
-      return rng.standard_normal(x.shape) * np.sqrt(2 / np.prod(x.shape[:-1]))
-    return rng.uniform(0.5, 1.5, x.shape)
-
-  flat = flax.traverse_util.flatten_dict(tree)
-  drawn = {path: draw(path, x).astype(x.dtype) for path, x in flat.items()}
-  return flax.traverse_util.unflatten_dict(drawn)
 
 
 def test_the_published_size():
@@ -59,7 +45,7 @@ def test_any_clip_length_and_size(time, height, width, steps):
 def test_forms_agree():
   x = clip(2, 6, 20, 20, 3)
   # One set of variables serves both forms.
-  variables = variables_of(S3D(width=0.125), x)
+  variables = fakes.draw_variables(S3D(width=0.125), x)
   folded = jax.jit(S3D(width=0.125).apply)(variables, x)
   plain = jax.jit(S3D(width=0.125, conv='plain').apply)(variables, x)
   assert folded.pooled.std() > 0.1
@@ -69,7 +55,7 @@ def test_forms_agree():
 def test_forms_agree_in_gradients_and_statistics():
   x = clip(2, 4, 6, 6, 8)
   sizes = (8, 8, 16, 24, 8, 8, 16, 8)
-  variables = variables_of(Mixed(sizes), x, INFERENCE)
+  variables = fakes.draw_variables(Mixed(sizes), x, INFERENCE)
 
   def run(form, dtype=jnp.float32):
     def loss(params, x):
@@ -94,7 +80,7 @@ def test_forms_agree_in_gradients_and_statistics():
 def test_frozen_blocks_keep_their_statistics():
   x = clip(2, 4, 8, 8, 3)
   model = S3D(width=0.125, dropout=0.5)
-  variables = variables_of(model, x)
+  variables = fakes.draw_variables(model, x)
 
   @jax.jit
   def step(variables):

@@ -162,31 +162,6 @@ def test_evaluation_does_not_depend_on_batch_size_or_devices(tmp_path):
   assert all(f == files[0] for f in files)
 
 
-def test_stage_two_starts_from_stage_one_and_leaves_the_frozen_part_alone(tmp_path):
-  c = config(('imu', 'rgb'))
-  c.stages.fusion = base.stage(
-    ('imu', 'rgb'),
-    learning_rate=1e-2,
-    epochs=2.0,
-    batch_size=8,
-    init_from='stage:imu,stage:rgb',
-    trained=('head', 'imu', 'rgb/Mixed_4c', 'rgb/Mixed_5c'),
-    head={'kind': 'concat_mlp', 'hidden': 8},
-  )
-  c.order = ('imu', 'rgb', 'fusion')
-  opened, _ = run(c, tmp_path)
-  rgb, fusion = (experiment.load(opened, name)[0] for name in ('rgb', 'fusion'))
-  for tree in ('params', 'batch_stats'):
-    for block, before in rgb[tree]['rgb'].items():
-      moved = any(
-        not np.array_equal(a, b)
-        for a, b in zip(
-          jax.tree.leaves(before), jax.tree.leaves(fusion[tree]['rgb'][block]), strict=True
-        )
-      )
-      assert moved == (block in ('Mixed_4c', 'Mixed_5c')), (tree, block)
-
-
 def test_video_starts_from_published_weights(tmp_path):
   net = random_s3d('torchvision')
   torch.save(net.state_dict(), tmp_path / 's3d.pth')
