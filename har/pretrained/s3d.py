@@ -57,8 +57,8 @@ def load_encoder(
   cache_dir: str | pathlib.Path | None = None,
   width: float = 1.0,
   in_channels: int = 3,
-) -> tuple[Tree, Tree]:
-  """Parameters and batch statistics of a published S3D, for the encoder of a video modality.
+) -> Pretrained:
+  """A published S3D, for the encoder of a video modality.
 
   Args:
     source: as in `load`.
@@ -67,7 +67,7 @@ def load_encoder(
     in_channels: of the same encoder's input.
 
   Returns:
-    `(params, batch_stats)` of `har.models.s3d.S3D`.
+    As `load`.
 
   Raises:
     UserError: as in `load`; or the encoder is not of the published size.
@@ -77,8 +77,7 @@ def load_encoder(
       f'{source} needs an S3D of width=1.0 on 3 channels, but the encoder has width={width} on '
       f'{in_channels} channels: change the encoder, or start from random parameters'
     )
-  found = load(source, cache_dir=cache_dir)
-  return found.params, found.batch_stats
+  return load(source, cache_dir=cache_dir)
 
 
 def load(source: str, *, cache_dir: str | pathlib.Path | None = None) -> Pretrained:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from har.data import augment, loader
+from har.data import augment, loader, options
 from har.data.dataset import Dataset
 from har.errors import UserError
 from har.models import registry
@@ -182,10 +182,27 @@ def _from_published(variables: Variables, stage: Stage, source: str) -> Variable
     raise UserError(
       f'stages.{stage.name}.init_from={source!r} needs a stage with exactly one S3D encoder'
     )
-  width = stage.model.encoders[video[0]].width
-  params, batch_stats = pretrained_s3d.load_encoder(source, width=width)
-  encoder = {'params': {video[0]: params}, 'batch_stats': {video[0]: batch_stats}}
-  return copy_equal_paths(variables, encoder, tuple(video), stage.name)
+  (name,) = video
+  found = pretrained_s3d.load_encoder(source, width=stage.model.encoders[name].width)
+  _check_statistics(stage, name, source, found)
+  encoder = {'params': {name: found.params}, 'batch_stats': {name: found.batch_stats}}
+  return copy_equal_paths(variables, encoder, (name,), stage.name)
+
+
+def _check_statistics(
+  stage: Stage, modality: str, source: str, found: pretrained_s3d.Pretrained
+) -> None:
+  """Refuses colours that are not normalised as they were for the published network."""
+  inputs = options.input_options(stage.inputs[modality], modality)
+  if modality != 'rgb' or inputs['show'] != 'colour':
+    return  # No publisher trained on such pictures.
+  expected = {'mean': found.mean, 'std': found.std}
+  if not all(np.allclose(inputs[key], value, atol=1e-3) for key, value in expected.items()):
+    settings = ', '.join(f'config.inputs.rgb.{key}={value}' for key, value in expected.items())
+    raise UserError(
+      f'stages.{stage.name}.init_from={source}: {found.naming} trained these weights on another '
+      f'normalisation; set {settings}'
+    )
 
 
 def _section(config: Mapping[str, Any], group: str, name: str) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 
 import jax
@@ -13,6 +14,7 @@ from configs import base
 from har.data import dataset as dataset_lib
 from har.errors import UserError
 from har.evaluate import run as evaluation
+from har.pretrained.s3d import STATISTICS
 from har.train import checkpoints, experiment, stage
 from har.train import mesh as mesh_lib
 from har.train.interrupt import Interrupted, StopSignal
@@ -170,6 +172,7 @@ def test_video_starts_from_published_weights(tmp_path):
   with pytest.raises(UserError, match=r'needs an S3D of width=1.0'):
     experiment.train(narrow)
   c.encoders.rgb.width = 1.0
+  c.inputs.rgb.update(dict(zip(('mean', 'std'), STATISTICS['torchvision'], strict=True)))
   opened = experiment.open_experiment(c, tmp_path / 'wide')
   one = opened.stages['rgb']
   where = mesh_lib.replicated(opened.context.mesh)
@@ -179,6 +182,30 @@ def test_video_starts_from_published_weights(tmp_path):
   np.testing.assert_array_equal(kernel, theirs.transpose(2, 3, 4, 1, 0))
   mean = found['batch_stats']['rgb']['Mixed_5c']['branch0']['bn']['mean']
   np.testing.assert_array_equal(mean, net.state_dict()['features.15.branch0.1.running_mean'])
+
+
+@pytest.mark.parametrize('naming', ['torchvision', 'kylemin'])
+def test_published_weights_want_their_own_normalisation(naming, tmp_path):
+  path = tmp_path / 's3d.pth'
+  torch.save(random_s3d(naming).state_dict(), path)
+  c = config(('rgb',), init_from=str(path))
+  c.encoders.rgb.width = 1.0
+
+  def start(workdir):
+    opened = experiment.open_experiment(c, tmp_path / workdir)
+    where = mesh_lib.replicated(opened.context.mesh)
+    return stage.initial_variables(opened.stages['rgb'], opened.stages, tmp_path, where)
+
+  other = {'torchvision': 'kylemin', 'kylemin': 'torchvision'}[naming]
+  c.inputs.rgb.mean, c.inputs.rgb.std = STATISTICS[other]
+  mean, std = STATISTICS[naming]
+  wanted = f'init_from={path}: {naming} trained these weights on another normalisation; '
+  wanted += f'set config.inputs.rgb.mean={mean}, config.inputs.rgb.std={std}'
+  with pytest.raises(UserError, match=re.escape(wanted)):
+    start('wrong')
+  # Neighbouring frames are no colours: no publisher's normalisation fits them.
+  c.inputs.rgb.show = 'motion'
+  assert set(start('motion')['params']) == {'head', 'rgb'}
 
 
 @pytest.mark.parametrize(
