@@ -17,6 +17,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
   args = base.parse_arg(arg, modalities='imu+rgb')
   modalities = base.parse_modalities(args['modalities'], ('imu', 'rgb', 'skeleton'))
   config = base.experiment('stickman', modalities)
+  config.runtime.save_steps = 40  # Of up to 360: a killed demo loses seconds.
   inputs = {
     'imu': {'length': 100, 'mean': (0.0,) * 6, 'std': (1.0,) * 3 + (200.0,) * 3},
     'rgb': {'frames': 8, 'resize': 72, 'size': 64, 'show': 'motion'},
