@@ -60,7 +60,10 @@ def launch(*args, devices=1):
 
 
 def finish(process):
-  out, err = process.communicate(timeout=300)
+  try:
+    out, err = process.communicate(timeout=900)
+  finally:
+    process.kill()  # Where it did not end, nor may it run on.
   return process.returncode, out, err
 
 
