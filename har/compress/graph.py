@@ -297,7 +297,7 @@ class Graph:
       The leaves that `run` takes: those of folded batch norms are gone, layers have gained biases.
     """
     env: dict[Value, Any] = {}
-    get = functools.partial(self._get, env, variables)
+    get = functools.partial(self._get, env, variables, False)
     out = {}
     for layer in self.layers:
       channels = layer.kernel.shape[-1]
@@ -335,10 +335,20 @@ class Graph:
         pending.extend(value.source.inputs)
     return leaves
 
-  def run(self, folded: Leaves, inputs: Mapping[str, Any], hook: Hook) -> jax.Array:
-    """Computes the output from the result of `fold`."""
+  def run(
+    self, folded: Leaves, inputs: Mapping[str, Any], hook: Hook, *, constant: bool = False
+  ) -> jax.Array:
+    """Computes the output.
+
+    Args:
+      folded: the result of `fold`.
+      inputs: as those that were traced.
+      hook: sees and may change values.
+      constant: the parameters are constants, and what depends on nothing else is made one too even
+        while all of this is traced.
+    """
     env: dict[Value, Any] = {}
-    get = functools.partial(self._get, env, folded)
+    get = functools.partial(self._get, env, folded, constant)
     for name, value in self._inputs.items():
       x = inputs[name]
       env[value] = hook.point(f'in:{name}', x) if f'in:{name}' in self.points else x
@@ -377,7 +387,7 @@ class Graph:
       args[1] = jnp.asarray(hook.lowest(point), args[0].dtype)
     return [hook.kept(point, result) for result in operation.run(*args)]
 
-  def _get(self, env: dict[Value, Any], leaves: Leaves, value: Value) -> Any:
+  def _get(self, env: dict[Value, Any], leaves: Leaves, constant: bool, value: Value) -> Any:
     """A value that is computed, or can be from constants and parameters alone."""
     if value in env:
       return env[value]
@@ -385,10 +395,10 @@ class Graph:
       return leaves[value.leaf]
     if value.source is None:
       return value.literal
-    args = [self._get(env, leaves, v) for v in value.source.inputs]
-    # Of constants alone it is a constant, also while all of this is being traced.
-    sized = all(isinstance(n, int) for v in value.source.outputs for n in v.shape)
-    with jax.ensure_compile_time_eval() if sized else contextlib.nullcontext():
+    args = [self._get(env, leaves, constant, v) for v in value.source.inputs]
+    # Symbolic sizes are known only later.
+    constant &= all(isinstance(n, int) for v in value.source.outputs for n in v.shape)
+    with jax.ensure_compile_time_eval() if constant else contextlib.nullcontext():
       results = value.source.run(*args)
     env.update(zip(value.source.outputs, results, strict=True))
     return env[value]
