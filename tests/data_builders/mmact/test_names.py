@@ -1,8 +1,10 @@
 import pathlib
 
+import numpy as np
 import pytest
 
 from data_builders.mmact import names
+from har.data import protocols
 from har.errors import UserError
 
 MANIFEST = pathlib.Path(__file__).with_name('manifest.csv')
@@ -23,18 +25,36 @@ def test_the_manifest_has_every_action_in_both_splits():
     assert {clip.action for clip in clips if clip.split == split} == set(names.ACTIONS)
 
 
-def test_protocols_part_the_clips():
-  clips = names.read_manifest(MANIFEST)
-  splits = {s: {c.subject for c in clips if c.split == s} for s in ('train', 'test')}
-  assert splits['train'] <= set(range(1, 17))
-  assert splits['test'] == {17, 18, 19, 20}
+@pytest.mark.parametrize(
+  ('protocol', 'field', 'tested', 'count'),
+  [
+    ('cross_subject', 'subject', {17, 18, 19, 20}, 140),
+    ('cross_view', 'cam', {4}, 70),
+    ('cross_scene', 'scene', {2}, 60),
+    ('cross_session', 'session', {5}, 39),
+  ],
+)
+def test_protocols_part_the_clips(protocol, field, tested, count):
+  clips = list(names.read_manifest(MANIFEST))
+  columns = {f: np.array([getattr(clip, f) for clip in clips]) for f in names.NUMBERS}
+  index = protocols.Index(
+    key=np.array([clip.key for clip in clips]),
+    label=np.array([clip.label for clip in clips]),
+    trial=columns['session'],
+    split=np.array([clip.split for clip in clips]),
+    **columns,
+  )
+  metadata = {'train_subjects': names.TRAIN_SUBJECTS, 'protocols': names.PROTOCOLS}
+  splits = protocols.make_splits(index, metadata, protocol)
+  assert len(splits.test) == count
+  assert sorted([*splits.train, *splits.test]) == list(range(279))
+  assert set(columns[field][splits.test].tolist()) == tested
+  assert not set(columns[field][splits.train].tolist()) & tested
+
+
+def test_subject_16_is_trained_on_and_17_is_not():
   assert names.Clip(16, 1, 1, 1, 'fall').split == 'train'
   assert names.Clip(17, 1, 1, 1, 'fall').split == 'test'
-  sizes = {
-    name: sum(getattr(clip, p['field']) in p['test'] for clip in clips)
-    for name, p in names.PROTOCOLS.items()
-  }
-  assert sizes == {'cross_view': 70, 'cross_scene': 60, 'cross_session': 39}
 
 
 def test_paths_are_those_of_the_owner():

@@ -163,3 +163,5 @@ def test_wrong_names():
     dataset.load('utd', ('imu',))
   with pytest.raises(UserError, match="modality 'sonar': not one of imu, rgb"):
     dataset.load('utd_mhad', ('sonar',))
+  with pytest.raises(UserError, match='allow_corrupt: the dataset utd_mhad has no such option'):
+    dataset.load('utd_mhad', ('imu',), builder_options={'allow_corrupt': 3})
