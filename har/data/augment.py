@@ -180,11 +180,10 @@ def _imu(name, batch, config, key, augment, flip_safe):
   heard = mask
   if streams is not None:
     heard = jnp.repeat(jnp.asarray(streams), x.shape[-1] // streams.shape[-1], axis=-1)
-  result = {
+  return {
     name: _finish_sequence(jitter_key, x, heard, config, augment['jitter']),
     f'{name}_mask': mask,
   }
-  return result if streams is None else {**result, f'{name}_streams': jnp.asarray(streams)}
 
 
 def _skeleton(name, batch, config, key, augment, flip_safe):

@@ -1,5 +1,7 @@
 import json
 import pathlib
+import subprocess
+import sys
 
 import av
 import numpy as np
@@ -125,3 +127,26 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path):
   (tmp_path / 'file').touch()
   with pytest.raises(UserError, match='is not empty'):
     generate.write_raw(tmp_path, MANIFEST, clips=1)
+
+
+def test_the_command_line_says_what_it_planted(tmp_path):
+  done = subprocess.run(
+    [
+      *(sys.executable, '-m', 'data_builders.mmact.generate'),
+      *(f'--manifest={MANIFEST}', f'--out={tmp_path / "new"}', '--clips=9', '--seed=1'),
+    ],
+    cwd=pathlib.Path(__file__).parents[3],
+    capture_output=True,
+    text=True,
+  )
+  assert (done.returncode, done.stderr) == (0, '')
+  told, written = json.loads(done.stdout), json.loads((tmp_path / 'new/planted.json').read_text())
+  assert told == {name: written[name] for name in told}
+  assert told['videos'] == 9
+
+
+def test_without_defects_none_is_planted(tmp_path):
+  summary = generate.write_raw(tmp_path, MANIFEST, clips=9, defects=False)
+  assert not any(summary['defects'].values())
+  assert sum(summary['clips'].values()) == 9
+  assert summary['absent_streams'] == {}
