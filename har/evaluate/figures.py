@@ -10,7 +10,7 @@ import io
 import itertools
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -154,12 +154,28 @@ def class_bars(
     return _svg(figure)
 
 
-def accuracy_against_size(points: Sequence[tuple[str, str, float, float]]) -> str:
+def accuracy_against_size(
+  points: Sequence[tuple[str, str, float, float]], label: str = 'size of the parameters'
+) -> str:
   """Top-1 against the model's size.
 
   Args:
     points: (stage, variant, size in bytes, Top-1 in [0, 1]); variants of a stage are joined.
+    label: what the size is of.
   """
+  return _accuracy_against(points, label, file_size)
+
+
+def accuracy_against_latency(points: Sequence[tuple[str, str, float, float]]) -> str:
+  """Top-1 against the time for one example.
+
+  Args:
+    points: (stage, variant, milliseconds, Top-1 in [0, 1]); variants of a stage are joined.
+  """
+  return _accuracy_against(points, 'median latency of one example', lambda ms: f'{ms:.3g} ms')
+
+
+def _accuracy_against(points, label: str, written: Callable[[float], str]) -> str:
   sizes = np.array([point[2] for point in points], np.float64)
   accuracies = 100 * np.array([point[3] for point in points])
   with _style():
@@ -177,9 +193,9 @@ def accuracy_against_size(points: Sequence[tuple[str, str, float, float]]) -> st
       shape = 'o' if variant == 'float32' else 's'
       ax.plot([x], [y], shape, color=colour(stage), markersize=8, clip_on=False)
     _label_points(ax, points, sizes, accuracies)
-    ax.set_xlabel('size of the parameters (logarithmic)')
+    ax.set_xlabel(f'{label} (logarithmic)')
     ax.set_ylabel('Top-1, %')
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: file_size(value)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value)))
     ax.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ''))
     ax.set_xticks(_size_ticks(*ax.get_xlim()))
     ax.yaxis.set_major_locator(MaxNLocator(6))
@@ -229,7 +245,7 @@ def _label_points(ax, points, x: np.ndarray, y: np.ndarray) -> None:
 
 def _size_ticks(low: float, high: float) -> list[float]:
   steps = (1, 2, 5) if high / low < 3000 else (1,)
-  ticks = (step * 10.0**power for power, step in itertools.product(range(13), steps))
+  ticks = (step * 10.0**power for power, step in itertools.product(range(-4, 13), steps))
   return [tick for tick in ticks if low <= tick <= high]
 
 

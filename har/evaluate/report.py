@@ -1,5 +1,6 @@
 """The results that a run leaves behind for people: `report.html`, one self-contained page."""
 
+import csv
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -69,6 +70,7 @@ def write_report(
     rows=_rows(results),
     verdict=_verdict(results),
     size_figure=_size_figure(results),
+    exported=_exported(workdir),
     curves={
       stage: markupsafe.Markup(figures.learning_curves(stage, curves[stage]))
       for stage in stages
@@ -167,6 +169,30 @@ def _size_figure(results: Mapping) -> markupsafe.Markup | None:
   if len(points) < 2:
     return None
   return markupsafe.Markup(figures.accuracy_against_size(points))
+
+
+def _exported(workdir: str | os.PathLike) -> list[dict]:
+  """Figures of WORKDIR/benchmark.csv, where there is one: of each runtime, with one thread."""
+  path = Path(workdir) / 'benchmark.csv'
+  if not path.exists():
+    return []
+  with open(path, encoding='utf-8', newline='') as file:
+    rows = [row for row in csv.DictReader(file) if row['threads'] == '1']
+  figures_of = []
+  for runtime in dict.fromkeys(row['runtime'] for row in rows):
+    own = [row for row in rows if row['runtime'] == runtime]
+    sizes, times = (
+      [(r['stage'], r['variant'], factor * float(r[column]), float(r['top1'])) for r in own]
+      for column, factor in (('size_mb', 1e6), ('latency_ms_median', 1))
+    )
+    figures_of.append(
+      {
+        'runtime': runtime,
+        'size': markupsafe.Markup(figures.accuracy_against_size(sizes, 'size of the file')),
+        'latency': markupsafe.Markup(figures.accuracy_against_latency(times)),
+      }
+    )
+  return figures_of
 
 
 def _confusion(stage: str, predicted: Predictions, flagged: Sequence[str]) -> dict:

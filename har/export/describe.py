@@ -53,12 +53,10 @@ def describe(
   """
   rates = dataset.metadata.get('rates', {})
   described = {}
+  batch: int | str = 'batch' if kind == 'stablehlo' else 1
   for name, spec in inputs.items():
     modality = name.removesuffix('_mask')
-    shape: list[Any] = list(spec.shape)
-    if kind == 'stablehlo':
-      shape[0] = 'batch'
-    described[name] = {'shape': shape, 'dtype': spec.dtype.name}
+    described[name] = {'shape': [batch, *spec.shape[1:]], 'dtype': spec.dtype.name}
     if name != modality:
       described[name]['meaning'] = f'true where {modality} is recorded, false where it is padded'
       continue
@@ -75,7 +73,7 @@ def describe(
     'format': kind,
     'dataset': dataset.name,
     'inputs': described,
-    'output': {'name': 'logits', 'shape': ['batch' if kind == 'stablehlo' else 1, len(dataset.class_names)]},
+    'output': {'name': 'logits', 'shape': [batch, len(dataset.class_names)]},
     'labels': list(dataset.class_names),
     'bytes': len(file),
     'sha256': hashlib.sha256(file).hexdigest(),

@@ -124,7 +124,7 @@ class Runner:
     self._output = signature.get_output_details()[OUTPUT]['index']
 
   def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Logits float32 `[1, C]` of inputs `[1, ...]`; entries that the file does not read are left."""
+    """Logits float32 `[1, C]` of inputs `[1, ...]`; others are left alone."""
     for name, index in self.inputs.items():
       self._interpreter.set_tensor(index, np.asarray(inputs[name]))
     self._interpreter.invoke()

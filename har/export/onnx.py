@@ -11,7 +11,8 @@ from jax.extend import core
 
 from har.errors import UserError
 from har.export import onnx_graph, optional
-from har.export.rewrite import FAKE_QUANT, Call, attributes_of, marked_layers, rewrite
+from har.export.rewrite import Call, marked_layers, rewrite
+from har.export.values import FAKE_QUANT, attributes_of
 
 OPSET = 21
 OUTPUT = 'logits'
@@ -49,13 +50,14 @@ def convert(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct], *, int8: boo
         input_names=names,
         output_names=[OUTPUT],
       )
-    except (NotImplementedError, ValueError, TypeError, KeyError) as e:
+    except (NotImplementedError, RuntimeError, ValueError, TypeError, KeyError) as e:
       lines = str(e).splitlines() or [type(e).__name__]
       raise UserError(f'ONNX cannot express the model: {lines[0]}') from e
   model, int8_layers = onnx_graph.optimise(model)
-  if int8 and int8_layers < marked_layers(closed):
+  marked = marked_layers(closed)
+  if int8 and int8_layers < marked:
     raise UserError(
-      f'ONNX would run {marked_layers(closed) - int8_layers} of {marked_layers(closed)} int8 layers '
+      f'ONNX would run {marked - int8_layers} of {marked} int8 layers '
       'in float: leave them to float by config.compress.int8.keep_float'
     )
   return model.SerializeToString()
@@ -128,9 +130,9 @@ def _lower_pool(ctx: Any, eqn: Any) -> None:
   y = ctx.builder.MaxPool(
     typed(x, first[0]),
     _outputs=[ctx.fresh_name('pool')],
-    kernel_shape=tuple(window[1:3]),
-    strides=tuple(strides[1:3]),
-    pads=(pads[1][0], pads[2][0], pads[1][1], pads[2][1]),
+    kernel_shape=[int(n) for n in window[1:3]],
+    strides=[int(n) for n in strides[1:3]],
+    pads=[int(n) for n in (pads[1][0], pads[2][0], pads[1][1], pads[2][1])],
   )
   y = typed(y, first[1])
   y = ctx.builder.Transpose(y, _outputs=[ctx.fresh_name('nhwc')], perm=(0, 2, 3, 1))
@@ -172,5 +174,5 @@ class Runner:
     self.inputs = tuple(i.name for i in self._session.get_inputs())
 
   def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Logits float32 `[1, C]` of inputs `[1, ...]`; entries that the file does not read are left."""
+    """Logits float32 `[1, C]` of inputs `[1, ...]`; others are left alone."""
     return self._session.run(None, {n: np.asarray(inputs[n]) for n in self.inputs})[0]

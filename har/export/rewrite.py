@@ -10,9 +10,8 @@ pools. So
 * maxima of shifted slices and 1- and 3-D max pools become 2-D max pools.
 """
 
-import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -21,37 +20,32 @@ import numpy as np
 from jax import lax
 from jax.extend import core
 
+from har.export.values import (
+  FAKE_QUANT,
+  LAZY,
+  Grid,
+  Padded,
+  Reshaped,
+  Spread,
+  Weight,
+  Windows,
+  attributes_of,
+  fake_quant,
+  force,
+  lowest_of,
+  max_pool,
+  reshape_to,
+)
+
 Call = Callable[[dict[str, jax.Array]], jax.Array]
-FAKE_QUANT = 'quant.fake_quant'
-Grid = dict[str, Any]  # the attributes of a mark
 
 _INLINED = ('jit', 'pjit', 'closed_call', 'core_call', 'custom_vjp_call', 'custom_jvp_call')
 _POINTWISE = frozenset(
-  [
-    'abs',
-    'add',
-    'clamp',
-    'convert_element_type',
-    'div',
-    'erf',
-    'exp',
-    'floor',
-    'integer_pow',
-    'log',
-    'logistic',
-    'max',
-    'min',
-    'mul',
-    'neg',
-    'pow',
-    'round',
-    'rsqrt',
-    'sign',
-    'sqrt',
-    'square',
-    'sub',
-    'tanh',
-  ]
+  {
+    *('abs', 'add', 'clamp', 'convert_element_type', 'div', 'erf', 'exp', 'floor', 'integer_pow'),
+    *('log', 'logistic', 'max', 'min', 'mul', 'neg', 'pow', 'round', 'rsqrt', 'sign', 'sqrt'),
+    *('square', 'sub', 'tanh'),
+  }
 )
 # Larger constants are left to be computed: they would only fill the file.
 _FOLDED_SIZE = 4096
@@ -76,170 +70,6 @@ def rewrite(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct]) -> Call:
     return force(out)
 
   return rewritten
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Reshaped:
-  """`base` with a reshape that has not been carried out; `grid` if it was rounded to one."""
-
-  base: jax.Array
-  shape: tuple[int, ...]
-  grid: Grid | None = None
-
-  def force(self) -> jax.Array:
-    return self.base if self.base.shape == self.shape else lax.reshape(self.base, self.shape)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Spread:
-  """A constant along the last axis, the same along all others."""
-
-  vector: Any
-  shape: tuple[int, ...]
-
-  def force(self):
-    return jnp.broadcast_to(self.vector, self.shape)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Weight:
-  """A constant that is int8 in the file; `axis` has a scale of its own for each element."""
-
-  value: np.ndarray
-  attributes: dict[str, Any]
-
-  @property
-  def shape(self) -> tuple[int, ...]:
-    return self.value.shape
-
-  def reshape(self, shape: Sequence[int]) -> 'Weight | None':
-    """Unit axes put in or taken out; None if the shape changes otherwise."""
-    attributes = dict(self.attributes)
-    if 'quantization_dimension' in attributes:
-      axis = int(attributes['quantization_dimension'])
-      before = [n for n in self.shape[:axis] if n > 1]
-      places = [
-        i
-        for i, n in enumerate(shape)
-        if n == self.shape[axis] and [m for m in shape[:i] if m > 1] == before
-      ]
-      rest = [n for n in self.shape if n > 1]
-      if not places or [n for n in shape if n > 1] != rest:
-        return None
-      attributes['quantization_dimension'] = np.int32(places[-1])
-    return Weight(self.value.reshape(shape), attributes)
-
-  def force(self) -> jax.Array:
-    return fake_quant(self.value, self.attributes)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Padded:
-  """`source` with -inf around one axis."""
-
-  source: Any
-  axis: int
-  low: int
-  high: int
-
-  @property
-  def shape(self) -> tuple[int, ...]:
-    shape = list(self.source.shape)
-    shape[self.axis] += self.low + self.high
-    return tuple(shape)
-
-  @property
-  def grid(self) -> Grid | None:
-    return getattr(self.source, 'grid', None)
-
-  def force(self) -> jax.Array:
-    x = force(self.source)
-    widths = [(0, 0, 0)] * x.ndim
-    widths[self.axis] = (self.low, self.high, 0)
-    return lax.pad(x, np.array(-np.inf, x.dtype), widths)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Windows:
-  """Maxima of `size` neighbours along one axis: element i starts at `start + i * stride`."""
-
-  source: Any
-  axis: int
-  start: int
-  size: int
-  stride: int
-  count: int
-
-  @property
-  def shape(self) -> tuple[int, ...]:
-    shape = list(self.source.shape)
-    shape[self.axis] = self.count
-    return tuple(shape)
-
-  def joined(self, other: 'Windows') -> 'Windows | None':
-    """The windows of both, if the other's follow directly."""
-    same = (self.axis, self.stride, self.count) == (other.axis, other.stride, other.count)
-    if self.source is other.source and same and other.start == self.start + self.size:
-      return dataclasses.replace(self, size=self.size + other.size)
-    return None
-
-  @property
-  def grid(self) -> Grid | None:
-    return getattr(self.source, 'grid', None)
-
-  def force(self) -> Any:
-    if self.size == 1 or not self._whole():
-      x = force(self.source)
-      stop = (self.count - 1) * self.stride + 1
-      parts = [
-        lax.slice_in_dim(x, i, i + stop, self.stride, self.axis)
-        for i in range(self.start, self.start + self.size)
-      ]
-      for part in parts[1:]:
-        parts[0] = lax.max(parts[0], part)
-      return parts[0]
-    base, pools = self._pools()
-    return _max_pool(base, pools, self.grid)
-
-  def _whole(self) -> bool:
-    length = self.source.shape[self.axis]
-    return self.start == 0 and self.count == (length - self.size) // self.stride + 1
-
-  def _pools(self):
-    """What is pooled, and (size, stride, low, high) by axis."""
-    source, low, high = self.source, 0, 0
-    if isinstance(source, Padded) and source.axis == self.axis:
-      source, low, high = source.source, source.low, source.high
-    own = {self.axis: (self.size, self.stride, low, high)}
-    if isinstance(source, Windows) and source.size > 1 and source._whole():
-      base, pools = source._pools()
-      if self.axis not in pools:
-        return base, pools | own
-    return source, own
-
-
-LAZY = (Reshaped, Spread, Weight, Padded, Windows)
-
-
-def force(x: Any) -> Any:
-  """The array that a waiting value stands for."""
-  while isinstance(x, LAZY):
-    x = x.force()
-  return x
-
-
-def fake_quant(x: Any, attributes: Mapping[str, Any]) -> jax.Array:
-  """The composite with these attributes; a constant must be rounded already."""
-  if isinstance(x, np.ndarray):
-    return lax.composite(lambda x, **_: x * 1.0, FAKE_QUANT)(x, **attributes)
-  scale = float(np.asarray(attributes['scale'])[0])
-  zero = float(np.asarray(attributes['zero_point'])[0])
-  low = -127 if attributes['narrow_range'] else -128
-
-  def rounded(x, **_):
-    return (jnp.clip(jnp.round(x / scale) + zero, low, 127) - zero) * scale
-
-  return lax.composite(rounded, FAKE_QUANT)(x, **attributes)
 
 
 def _constant(x: Any) -> bool:
@@ -340,36 +170,14 @@ def _composite(eqn, *operands) -> list[Any]:
   return [Reshaped(fake_quant(x.base, attributes), x.shape, attributes)]
 
 
-def attributes_of(eqn: Any) -> dict[str, Any]:
-  """A composite's attributes as plain values."""
-  return {
-    name: tree.unflatten([getattr(leaf, 'val', leaf) for leaf in leaves])
-    for name, leaves, tree in eqn.params['attributes']
-  }
-
-
 def _same_grid(a: Grid | None, b: Grid) -> bool:
   return a is not None and a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
-
-
-def _lowest(grid: Grid | None) -> float:
-  """The lowest value of a grid."""
-  if grid is None:
-    return -np.inf
-  low = -127 if grid['narrow_range'] else -128
-  return float(np.min((low - grid['zero_point']) * grid['scale']))
 
 
 def _unit_axes(x: Any, shape: tuple[int, ...]) -> Any:
   if isinstance(x, Weight):
     return x.reshape(shape).force()
   return jnp.reshape(force(x), shape)
-
-
-def _reshape_to(x: Any, shape: tuple[int, ...]) -> jax.Array:
-  if isinstance(x, Windows):
-    x = x.force()
-  return force(Reshaped(x.base if isinstance(x, Reshaped) else force(x), shape))
 
 
 def _conv(eqn, x, kernel) -> list[Any]:
@@ -401,7 +209,7 @@ def _conv(eqn, x, kernel) -> list[Any]:
   ]
   sizes, strides, pads, dilation = zip(*taken, strict=True)
   y = lax.conv_general_dilated(
-    _reshape_to(x, shape4),
+    reshape_to(x, shape4),
     _unit_axes(kernel, (*sizes, *window[-2:])),
     strides,
     pads,
@@ -420,7 +228,7 @@ def _dot(eqn, x, matrix) -> list[Any]:
   if not simple or rank < 2 or _constant(x):
     return _plain(eqn, x, matrix)
   rows = math.prod(x.shape[:-1])
-  y = lax.dot(_reshape_to(x, (rows, x.shape[-1])), force(matrix))
+  y = lax.dot(reshape_to(x, (rows, x.shape[-1])), force(matrix))
   return [Reshaped(y, eqn.outvars[0].aval.shape)]
 
 
@@ -428,7 +236,7 @@ def _pad(eqn, x, value) -> list[Any]:
   config = eqn.params['padding_config']
   axes = [i for i, c in enumerate(config) if any(c)]
   # What is not above the lowest value of a grid never wins a maximum.
-  lowest = _lowest(getattr(x, 'grid', None)) * (1 - 1e-6)
+  lowest = lowest_of(getattr(x, 'grid', None)) * (1 - 1e-6)
   if len(axes) == 1 and _constant(value) and np.all(value <= lowest) and not _constant(x):
     low, high, inner = config[axes[0]]
     if low >= 0 and high >= 0 and not inner:
@@ -439,16 +247,14 @@ def _pad(eqn, x, value) -> list[Any]:
 def _slice(eqn, x) -> list[Any]:
   starts, limits = eqn.params['start_indices'], eqn.params['limit_indices']
   strides = eqn.params['strides'] or (1,) * len(starts)
-  if _constant(x) or not isinstance(x, Weight):
-    cut = [
-      i for i, (a, b, n) in enumerate(zip(starts, limits, x.shape, strict=True)) if (a, b) != (0, n)
-    ]
-    moved = [i for i, s in enumerate(strides) if s != 1]
-    axes = sorted({*cut, *moved})
-    if len(axes) == 1 and not _constant(x):
-      (axis,) = axes
-      count = -(-(limits[axis] - starts[axis]) // strides[axis])
-      return [Windows(x, axis, starts[axis], 1, strides[axis], count)]
+  if not _constant(x) and not isinstance(x, Weight):
+    whole = [(0, n, 1) for n in x.shape]
+    parts = list(zip(starts, limits, strides, strict=True))
+    axes = [i for i, (part, all_) in enumerate(zip(parts, whole, strict=True)) if part != all_]
+    if len(axes) == 1:
+      start, limit, stride = parts[axes[0]]
+      count = -(-(limit - start) // stride)
+      return [Windows(x, axes[0], start, 1, stride, count)]
   return _plain(eqn, x)
 
 
@@ -473,58 +279,20 @@ def _reduce_window_max(eqn, x) -> list[Any]:
   inner = {3: {1}, 4: {1, 2}, 5: {1, 2, 3}}
   if not plain or not pools or not set(pools) <= inner.get(rank, set()):
     return _plain(eqn, x)
-  return [_max_pool(x, pools, getattr(x, 'grid', None))]
+  return [max_pool(x, pools, getattr(x, 'grid', None))]
 
 
 def _reduce_window(eqn, *operands) -> list[Any]:
-  """Whether any of a window `[B, T]` is true, as the maximum of zeros and ones."""
+  """Whether any of a window of `[B, T]` is true, as the maximum of zeros and ones."""
   p = eqn.params
   inner = [e.primitive.name for e in p['jaxpr'].eqns]
+  window, stride, pad = (p[n] for n in ('window_dimensions', 'window_strides', 'padding'))
   plain = {*p['base_dilation'], *p['window_dilation']} == {1} and not np.any(operands[1])
-  if (
-    inner != ['or']
-    or len(p['window_dimensions']) != 2
-    or p['window_dimensions'][0] != 1
-    or not plain
-  ):
+  if inner != ['or'] or len(window) != 2 or window[0] != 1 or not plain:
     return _plain(eqn, *operands)
   numbers = force(operands[0]).astype(jnp.float32)[..., None]
-  pools = {1: (p['window_dimensions'][1], p['window_strides'][1], *p['padding'][1])}
-  return [Reshaped(force(_max_pool(numbers, pools)) > 0.5, eqn.outvars[0].aval.shape)]
-
-
-def _max_pool(
-  x: Any, pools: Mapping[int, tuple[int, int, int, int]], grid: Grid | None = None
-) -> Reshaped:
-  """Max pools as 2-D ones: frames as batch for rows and columns, pixels together for time."""
-  shape, rank, one = list(x.shape), len(x.shape), (1, 1, 0, 0)
-  if rank == 5:
-    if 2 in pools or 3 in pools:
-      frames = (shape[0] * shape[1], *shape[2:])
-      x = _pool2d(x, frames, pools.get(2, one), pools.get(3, one), grid)
-      shape[2:4] = x.shape[1:3]
-    if 1 in pools:
-      x = _pool2d(x, (*shape[:2], shape[2] * shape[3], shape[4]), pools[1], one, grid)
-      shape[1] = x.shape[1]
-  elif rank == 4:
-    x = _pool2d(x, tuple(shape), pools.get(1, one), pools.get(2, one), grid)
-    shape[1:3] = x.shape[1:3]
-  else:
-    x = _pool2d(x, (*shape[:2], 1, shape[2]), pools[1], one, grid)
-    shape[1] = x.shape[1]
-  return Reshaped(force(x), tuple(shape), grid)
-
-
-def _pool2d(x, shape, rows, columns, grid) -> jax.Array:
-  y = lax.reduce_window(
-    _reshape_to(x, shape),
-    -np.inf,
-    lax.max,
-    (1, rows[0], columns[0], 1),
-    (1, rows[1], columns[1], 1),
-    ((0, 0), rows[2:], columns[2:], (0, 0)),
-  )
-  return y if grid is None else fake_quant(y, grid)
+  pooled = max_pool(numbers, {1: (window[1], stride[1], *pad[1])})
+  return [Reshaped(force(pooled) > 0.5, eqn.outvars[0].aval.shape)]
 
 
 _RULES = {

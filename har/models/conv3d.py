@@ -57,7 +57,7 @@ def _conv2d(
 def _spatial(x: jax.Array, kernel: jax.Array, strides: Pair, pads: Pair) -> jax.Array:
   """Frames as batch; the gradient of the kernel as matrix products."""
   y = _conv2d(_frames(x), kernel, strides, tuple((p, p) for p in pads))
-  return rearrange(y, '(b t) h w c -> b t h w c', b=len(x))
+  return y.reshape(*x.shape[:2], *y.shape[1:])  # len(x) may be symbolic
 
 
 def _spatial_fwd(x, kernel, strides, pads):

@@ -6,7 +6,53 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Literal
 
+from har.models import registry
+
+CNN = {'kind': 'cnn1d_bn', 'channels': (8, 16), 'kernels': (5, 3), 'pools': (2, 1)}
+S3D = {'kind': 's3d', 'width': 0.125}
+SIGNAL, CLIP, BODY = (1, 24, 6), (1, 8, 32, 32, 3), (1, 16, 20, 3)
+# (encoders by modality, head, shapes of inputs) by name
+MODELS = {
+  'imu': ({'imu': CNN}, {'kind': 'linear'}, {'imu': SIGNAL}),
+  'masked': ({'imu': CNN}, {'kind': 'mlp'}, {'imu': SIGNAL, 'imu_mask': SIGNAL[:2]}),
+  'skeleton': (
+    {'skeleton': {'kind': 'skeleton_cnn', 'channels': (8,), 'kernels': (5,), 'strides': 2}},
+    {'kind': 'linear'},
+    {'skeleton': BODY},
+  ),
+  's3d': ({'rgb': S3D}, {'kind': 'linear'}, {'rgb': CLIP}),
+  'plain': ({'rgb': S3D | {'conv': 'plain'}}, {'kind': 'linear'}, {'rgb': CLIP}),
+  'fusion': (
+    {
+      'imu': CNN,
+      'skeleton': {'kind': 'skeleton_cnn', 'channels': (8,), 'kernels': (5,), 'strides': 2},
+    },
+    {'kind': 'residual', 'hidden': 8},
+    {'imu': SIGNAL, 'skeleton': BODY},
+  ),
+}
 INNER = ('jit', 'pjit', 'closed_call', 'custom_vjp_call', 'custom_jvp_call')
+
+
+def network(name):
+  """(call, shapes of inputs) of one of `MODELS`."""
+  encoders, head, shapes = MODELS[name]
+  inputs = {
+    n: jax.ShapeDtypeStruct(s, bool if n.endswith('mask') else jnp.float32)
+    for n, s in shapes.items()
+  }
+  return without_batch_norm(registry.build(encoders, encoders, head, 5), inputs), inputs
+
+
+def example(inputs, seed=0):
+  """Values for the inputs; the last quarter of a masked signal is padding."""
+  rng = np.random.default_rng(seed)
+  return {
+    n: np.arange(s.shape[1])[None] < 0.75 * s.shape[1]
+    if s.dtype == bool
+    else rng.standard_normal(s.shape).astype(np.float32)
+    for n, s in inputs.items()
+  }
 
 
 def without_batch_norm(model, inputs, seed=0):
@@ -18,10 +64,16 @@ def without_batch_norm(model, inputs, seed=0):
     channels = args[0].shape[-1]
     return args[0] + np.float32(np.random.default_rng(channels).normal(0, 0.1, channels))
 
-  example = {n: jnp.zeros(s.shape, s.dtype) for n, s in inputs.items()}
+  zeros = {n: jnp.zeros(s.shape, s.dtype) for n, s in inputs.items()}
   with nn.intercept_methods(intercept):
-    variables = jax.jit(model.init)(jax.random.key(seed), example)
-  variables = jax.device_get(variables)
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), zeros))['params']
+  rng = np.random.default_rng(seed)
+
+  def draw(leaf):
+    fan_in = max(1, np.prod(leaf.shape[:-1]))
+    return (rng.standard_normal(leaf.shape) * np.sqrt(2 / fan_in)).astype(np.float32)
+
+  variables = {'params': jax.tree.map(draw, shapes)}
 
   def call(inputs):
     with nn.intercept_methods(intercept):
@@ -97,7 +149,6 @@ def bind(eqn, operands):
 def quantised(call, example):
   """`call(inputs, mark=False)` with int8 weights and activations, ranges from `example`."""
   names = sorted(example)
-  shapes = [jax.ShapeDtypeStruct(example[n].shape, example[n].dtype) for n in names]
   ranges = {}
 
   def quantise(x, count, observed, mark):
@@ -146,9 +197,6 @@ def quantised(call, example):
     run(inputs, False, observed)
     return observed
 
-  del shapes
   found = jax.jit(observe)(example)
-  ranges.update(
-    {i: (min(0.0, float(a)), max(0.0, float(b))) for i, (a, b) in enumerate(found)}
-  )
+  ranges.update({i: (min(0.0, float(a)), max(0.0, float(b))) for i, (a, b) in enumerate(found)})
   return lambda inputs, mark=False: run(inputs, mark)

@@ -1,0 +1,55 @@
+"""LiteRT files give JAX's numbers, in float and as true int8."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from har.errors import UserError
+from har.export import litert
+from tests.har.export.stand_in import example, network, quantised
+
+NAMES = ['imu', 'masked', 'skeleton', 's3d', 'fusion']
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_float_files_agree(name):
+  call, inputs = network(name)
+  given = example(inputs)
+  runner = litert.Runner(litert.convert(call, inputs))
+  np.testing.assert_allclose(runner(given), jax.jit(call)(given), atol=1e-4)
+
+
+# The stand-in rounds the skeleton's sums too, which LiteRT adds up in another order.
+@pytest.mark.parametrize('name', ['imu', 'masked', 's3d'])
+def test_int8_files_agree_and_are_int8(name):
+  call, inputs = network(name)
+  given = example(inputs)
+  rounded = quantised(call, given)
+  file = litert.convert(lambda x: rounded(x, mark=True), inputs, int8=True)
+  expected = np.asarray(jax.jit(rounded)(given))
+  np.testing.assert_allclose(litert.Runner(file)(given), expected, atol=0.03 * np.ptp(expected))
+  layers = [(kind, n) for (op, kind), n in litert.operations(file).items() if op in litert._LAYERS]
+  assert {kind for kind, _ in layers} == {'int8'}
+
+
+def test_an_operation_that_litert_lacks_is_named():
+  def call(inputs):
+    return jnp.linalg.eigh(inputs['x'])[0]
+
+  with pytest.raises(UserError, match='LiteRT cannot run'):
+    litert.convert(call, {'x': jax.ShapeDtypeStruct((4, 4), jnp.float32)})
+
+
+def test_marked_layers_that_stay_in_float_are_an_error():
+  call, inputs = network('imu')
+  file = litert.convert(call, inputs)
+  with pytest.raises(UserError, match=r'2 of 2 int8 layers in float \(CONV_2D, FULLY_CONNECTED\)'):
+    litert._check(file, 2)
+
+
+def test_a_broken_file_is_a_user_error(tmp_path):
+  path = tmp_path / 'model.tflite'
+  path.write_bytes(b'nothing')
+  with pytest.raises(UserError, match=r'model\.tflite'):
+    litert.Runner(path)

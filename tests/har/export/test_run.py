@@ -1,0 +1,144 @@
+"""Stages are exported and checked over the test split; what disagrees leaves nothing behind."""
+
+import csv
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from configs import base
+from har.compress import variants
+from har.data import dataset as dataset_lib
+from har.errors import UserError
+from har.export import benchmark, litert, onnx, optional, run, stablehlo
+from har.train import experiment
+from tests import fakes
+from tests.har.export.stand_in import example, network, quantised
+
+
+def config():
+  c = base.experiment('fake', ('imu',))
+  c.runtime.update(devices=1, eval_batch_size=8)
+  c.inputs.imu = {'length': 24}
+  c.encoders.imu = {'kind': 'cnn1d_bn', 'channels': (8, 16), 'kernels': (5, 3), 'pools': (2, 1)}
+  c.stages.imu = base.stage(['imu'], learning_rate=1e-3, epochs=1.0, batch_size=8)
+  c.order = ('imu',)
+  return c
+
+
+@pytest.fixture
+def opened(tmp_path, monkeypatch):
+  """An experiment whose only stage has stand-ins for its variants."""
+  monkeypatch.setattr(dataset_lib, 'load', lambda *_, **__: fakes.FakeDataset())
+  found = experiment.open_experiment(config(), tmp_path / 'run')
+  call, inputs = network('imu')
+  rounded = quantised(call, example(inputs))
+  calls = {'float32': lambda x, mark=False: call(x), 'int8': rounded}
+
+  def load(experiment, stage, variant):
+    return variants.Exportable(stage, variant, calls[variant], inputs)
+
+  monkeypatch.setattr(variants, 'available', lambda *_: tuple(calls))
+  monkeypatch.setattr(variants, 'load', load)
+  return found
+
+
+def test_every_file_is_written_described_and_agrees(opened, capsys):
+  written = run.run(opened)
+  names = ['float32.tflite', 'float32.onnx', 'float32.stablehlo', 'int8.tflite', 'int8.onnx']
+  assert [path.name for path in written] == names
+  folder = opened.context.workdir / 'export' / 'imu'
+  assert sorted(p.name for p in folder.iterdir()) == sorted(
+    [*names, *(f'{name}.json' for name in names)]
+  )
+  for path in written:
+    description = json.loads((folder / f'{path.name}.json').read_text())
+    assert description['bytes'] == path.stat().st_size
+    assert description['inputs']['imu']['shape'][1:] == [24, 6]
+  lines = capsys.readouterr().out.splitlines()
+  assert len(lines) == 5
+  assert '100.00% equal predictions' in lines[0]
+  split = run.read_split(opened, 'imu')
+  assert len(split.examples) == len(opened.context.splits.test)
+  expected = run.run_jax(variants.load(opened, 'imu', 'float32'), split, batch_size=5)
+  assert expected.shape == (len(split.examples), 5)
+  for runner, name in (
+    (litert.Runner, 'float32.tflite'),
+    (onnx.Runner, 'float32.onnx'),
+    (stablehlo.Runner, 'float32.stablehlo'),
+  ):
+    np.testing.assert_allclose(run.run_file(runner(folder / name), split), expected, atol=1e-4)
+
+
+def test_a_file_that_disagrees_is_removed(opened, monkeypatch):
+  monkeypatch.setattr(
+    run, 'run_jax', lambda made, split: np.eye(5)[np.arange(len(split.examples)) % 5]
+  )
+  with pytest.raises(UserError, match=r'float32\.tflite disagrees with JAX'):
+    run.run(opened)
+  assert not list((opened.context.workdir / 'export' / 'imu').iterdir())
+
+
+def test_user_errors_come_before_anything_is_written(opened, monkeypatch):
+  with pytest.raises(UserError, match='--stages=rgb: the stages are imu'):
+    run.run(opened, ['rgb'])
+  opened.config.compress.int8.weights = 4
+  with pytest.raises(UserError, match='weights=4: only 8 can be exported'):
+    run.run(opened)
+  monkeypatch.setattr(run, 'NEEDED', ('no_such_package',))
+  with pytest.raises(UserError, match=r'pip install -r requirements-export\.txt'):
+    run.run(opened)
+
+
+def test_int8_may_differ_in_one_of_a_hundred():
+  expected = np.eye(2)[np.zeros(100, int)]
+  logits = expected.copy()
+  logits[0] = [0, 1]
+  assert '99.00% equal' in run.compare('file', True, logits, expected)
+  with pytest.raises(UserError, match='disagrees'):
+    run.compare('file', False, logits, expected)
+  with pytest.raises(UserError, match='disagrees'):
+    run.compare('file', True, logits * np.nan, expected)
+  with pytest.raises(UserError, match='disagrees'):
+    run.compare('file', False, expected + 0.01, expected)
+
+
+def test_a_missing_package_names_the_requirements():
+  with pytest.raises(UserError, match=r'no_such_package .* requirements-export\.txt'):
+    optional.load('no_such_package.inner')
+
+
+def test_the_benchmark_measures_every_file(opened, monkeypatch, capsys):
+  sizes = {'params': {'kernel': np.zeros((3, 4)), 'bias': np.zeros(4)}}
+  monkeypatch.setattr(variants, 'make', lambda *_: type('Made', (), {'variables': sizes}))
+  monkeypatch.setattr(benchmark, 'THREADS', (1,))
+  monkeypatch.setattr(variants, 'available', lambda *_: ('int8',))
+  rows = benchmark.run(opened)
+  assert [(r['variant'], r['runtime'], r['threads']) for r in rows] == [
+    (variant, runtime, 1) for variant in ('int8',) for runtime in ('jax', 'litert', 'onnxruntime')
+  ]
+  with open(opened.context.workdir / 'benchmark.csv', newline='') as file:
+    stored = list(csv.DictReader(file))
+  assert tuple(stored[0]) == benchmark.COLUMNS
+  for row, text in zip(rows, stored, strict=True):
+    assert float(text['top1']) == row['top1']
+    assert 0 < row['latency_ms_median'] <= row['latency_ms_p95']
+    assert row['parameters'] == 16
+    assert row['memory_mb'] > 0
+    assert row['frames_per_s'] == pytest.approx(24e3 / row['latency_ms_median'], rel=0.1)
+  assert 'Top-1' in capsys.readouterr().out
+
+
+def test_flops_count_a_multiply_accumulate_as_two():
+  kernel = np.ones((6, 7), np.float32)
+  made = variants.Exportable(
+    'imu', 'float32', lambda x: x['imu'] @ kernel, {'imu': jax.ShapeDtypeStruct((1, 6), np.float32)}
+  )
+  assert benchmark.flops(made) == 2 * 6 * 7
+  assert [benchmark._float_form(v) for v in ('int8', 'int8_qat', 'slim_int8', 'pruned')] == [
+    'float32',
+    'float32',
+    'slim',
+    'pruned',
+  ]

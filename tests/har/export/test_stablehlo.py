@@ -1,0 +1,30 @@
+"""StableHLO files give JAX's numbers for any batch size."""
+
+import jax
+import numpy as np
+import pytest
+
+from har.errors import UserError
+from har.export import stablehlo
+from tests.har.export.stand_in import example, network
+
+
+@pytest.mark.parametrize('name', ['masked', 's3d'])
+def test_any_batch_size_on_every_platform(name):
+  call, inputs = network(name)
+  given = example(inputs)
+  runner = stablehlo.Runner(stablehlo.convert(call, inputs))
+  assert runner.exported.platforms == ('cpu', 'cuda', 'tpu')
+  expected = jax.jit(call)(given)
+  np.testing.assert_allclose(runner(given), expected, atol=1e-4)
+  three = {n: np.repeat(x, 3, 0) for n, x in given.items()}
+  np.testing.assert_allclose(runner(three), np.repeat(expected, 3, 0), atol=1e-4)
+
+
+def test_a_broken_file_is_a_user_error(tmp_path):
+  path = tmp_path / 'model.stablehlo'
+  path.write_bytes(b'nothing')
+  with pytest.raises(UserError, match=r'model\.stablehlo'):
+    stablehlo.Runner(path)
+  with pytest.raises(UserError, match='cannot read'):
+    stablehlo.Runner(tmp_path / 'absent')
