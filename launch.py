@@ -13,7 +13,7 @@ from ml_collections import config_flags
 from har.errors import UserError
 from har.train import pages
 
-_MODES = ('train', 'evaluate', 'compress')
+_MODES = ('train', 'evaluate', 'compress', 'export', 'benchmark')
 # What wrong flags, config files and overrides raise while they are parsed.
 _FLAG_ERRORS = (
   UserError,
@@ -29,6 +29,7 @@ _FLAG_ERRORS = (
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'The experiment: a file in configs/.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything is written.')
 _MODE = flags.DEFINE_string('mode', 'train', f'One of {", ".join(_MODES)}.')
+_STAGES = flags.DEFINE_list('stages', None, 'Of --mode=export and benchmark; all if not given.')
 _DATA_DIR = flags.DEFINE_string(
   'data_dir', None, "Where prepared datasets are kept; TFDS's own place if not given."
 )
@@ -72,6 +73,8 @@ def _run() -> None:
     raise UserError('--config is missing')
   if workdir is None:
     raise UserError('--workdir is missing')
+  if _STAGES.value and _MODE.value not in ('export', 'benchmark'):
+    raise UserError(f'--stages goes with --mode=export and benchmark, not {_MODE.value}')
   if _MODE.value not in _MODES:
     raise UserError(f'--mode={_MODE.value} is none of {", ".join(_MODES)}')
 
@@ -93,11 +96,19 @@ def _run() -> None:
     allow_corrupt=_ALLOW_CORRUPT.value,
   )
   command = ' '.join(['python', *sys.argv])
-  if _MODE.value == 'train':
-    experiment.train(opened)
-  if _MODE.value == 'compress':
+  if _MODE.value == 'export':
+    from har.export import run as export
+
+    export.run(opened, _STAGES.value)
+  elif _MODE.value == 'benchmark':
+    from har.export import benchmark
+
+    benchmark.run(opened, _STAGES.value, command=command)
+  elif _MODE.value == 'compress':
     compression.compress(opened, command=command)
   else:
+    if _MODE.value == 'train':
+      experiment.train(opened)
     compression.evaluate(opened, command=command)
 
 

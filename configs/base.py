@@ -55,6 +55,14 @@ def experiment(dataset: str, modalities: Sequence[str]) -> ConfigDict:
           'examples': 128,
           'keep_float': (),  # path patterns of layers
         },
+        # Other schemes that --mode=compress compares: what they change in int8.
+        'study': {
+          'int8_percentile': {'calibration': 'percentile'},
+          'int8_dynamic': {'ranges': 'dynamic'},
+          'w4a8': {'weights': 4},
+          'w8a16': {'activations': 16},
+          'w4a16': {'weights': 4, 'activations': 16},
+        },
         # What --mode=compress trains: int8_qat, pruned and slim.
         'variants': ('int8_qat', 'pruned', 'slim'),
         # Of each, `learning_rate` and `epochs` are factors on the stage's own.

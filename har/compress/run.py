@@ -1,5 +1,6 @@
 """Evaluates every form of an experiment's stages, and trains those that need it."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -8,6 +9,7 @@ import sys
 import jax
 
 from har.compress import variants
+from har.compress.quantise import Scheme
 from har.errors import UserError
 from har.evaluate import run as evaluation
 from har.train import checkpoints, loop
@@ -24,13 +26,7 @@ def evaluate(experiment: Experiment, *, command: str) -> dict:
   Raises:
     UserError: a stage is not finished, or the workdir cannot be written.
   """
-  others = []
-  for stage in experiment.stages:
-    if not checkpoints.finished(experiment.context.workdir, stage):
-      break  # The evaluation says so.
-    for name in variants.available(experiment, stage)[1:]:
-      others.append(_evaluate(experiment, variants.make(experiment, stage, name)))
-  return evaluation.run(experiment, command=command, others=others)
+  return evaluation.run(experiment, command=command, others=_forms(experiment))
 
 
 def compress(experiment: Experiment, *, command: str) -> dict:
@@ -52,7 +48,31 @@ def compress(experiment: Experiment, *, command: str) -> dict:
     for stage in experiment.stages:
       for name in wanted:
         _train(experiment, stage, name, stop)
-  return evaluate(experiment, command=command)
+  others = _forms(experiment) + _study(experiment)
+  return evaluation.run(experiment, command=command, others=others)
+
+
+def _forms(experiment: Experiment) -> list[evaluation.Other]:
+  """Every stage in int8 and in each form that has been trained."""
+  others = []
+  for stage in experiment.stages:
+    if not checkpoints.finished(experiment.context.workdir, stage):
+      break  # The evaluation says so.
+    for name in variants.available(experiment, stage)[1:]:
+      others.append(_evaluate(experiment, variants.make(experiment, stage, name)))
+  return others
+
+
+def _study(experiment: Experiment) -> list[evaluation.Other]:
+  """Every stage quantised by other schemes."""
+  settings = experiment.config.compress
+  others = []
+  for stage in experiment.stages:
+    for name, changes in settings.study.items():
+      scheme = Scheme.from_config({**settings.int8, **changes})
+      made = variants.make(experiment, stage, variants.INT8, scheme)
+      others.append(_evaluate(experiment, dataclasses.replace(made, name=name)))
+  return others
 
 
 def _train(experiment: Experiment, stage: str, name: str, stop: StopSignal) -> None:

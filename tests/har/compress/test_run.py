@@ -17,12 +17,14 @@ from tests import fakes
 from tests.har.train import test_loop
 
 ALL = ('float32', 'int8', 'int8_qat', 'pruned', 'pruned_int8', 'slim', 'slim_int8')
+STUDY = ('int8_dynamic', 'w4a8')
 
 
 def config():
   c = test_loop.config(('imu',), epochs=20.0)
   c.encoders.imu.update(channels=(32, 16))
   c.compress.int8.examples = 12
+  c.compress.study = {'w4a8': {'weights': 4}, 'int8_dynamic': {'ranges': 'dynamic'}}
   for name in ('int8_qat', 'pruned', 'slim'):
     c.compress[name].epochs = 0.3
   return c
@@ -69,12 +71,13 @@ def test_int8_is_part_of_every_evaluation(trained):
 
 def test_all_variants_are_trained_and_evaluated(compressed):
   opened, table, before = compressed
-  assert tuple(table['stages']['imu']) == ALL
+  assert tuple(table['stages']['imu']) == ALL + STUDY
   assert table['stages']['imu']['float32'] == before['stages']['imu']['float32']
   assert variants.available(opened, 'imu') == ALL
   sizes = table['bytes']['imu']
   assert sizes['slim'] < 0.75 * sizes['float32']
   assert sizes['slim_int8'] < 0.35 * sizes['slim']
+  assert sizes['w4a8'] < 0.7 * sizes['int8'] == 0.7 * sizes['int8_dynamic']
 
 
 def test_a_finished_variant_is_not_trained_again(compressed, capfd):
