@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from har.compress import run as compression
 from har.compress import variants
 from har.data import options
 from har.errors import UserError
@@ -42,12 +43,15 @@ THREADS = (1, 2)
 _ROOT = Path(__file__).parents[2]
 
 
-def run(experiment: Experiment, stages: Sequence[str] | None = None) -> list[dict[str, Any]]:
+def run(
+  experiment: Experiment, stages: Sequence[str] | None = None, *, command: str = ''
+) -> list[dict[str, Any]]:
   """Exports every variant, measures it, prints the table and writes WORKDIR/benchmark.csv.
 
   Args:
     experiment: whose stages are finished.
     stages: names of stages; all if None.
+    command: for the header of the report, which is written anew; if empty, it is not.
 
   Returns:
     A dict of `COLUMNS` for each row.
@@ -69,6 +73,8 @@ def run(experiment: Experiment, stages: Sequence[str] | None = None) -> list[dic
   writer.writerows(rows)
   path = write_text(Path(experiment.context.workdir) / 'benchmark.csv', text.getvalue())
   print(f'benchmark: {path}')
+  if command:
+    compression.evaluate(experiment, command=command)
   return rows
 
 
@@ -118,7 +124,7 @@ def _float_form(variant: str) -> str:
 
 def flops(made: variants.Exportable) -> float:
   """Floating-point operations of one example; a multiply-accumulate is two."""
-  costs = jax.jit(lambda inputs: made.call(inputs)).lower(made.inputs).cost_analysis()
+  costs: Any = jax.jit(lambda inputs: made.call(inputs)).lower(made.inputs).cost_analysis()
   return float(costs['flops'])
 
 
@@ -145,7 +151,15 @@ def summary(measured: Mapping[str, Any], frames: int) -> dict[str, float]:
 def _subprocess(runtime: str, file: Path, threads: int, inputs: Path) -> dict[str, Any]:
   environment = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'TF_CPP_MIN_LOG_LEVEL': '3'}
   environment['PYTHONPATH'] = os.pathsep.join([str(_ROOT), environment.get('PYTHONPATH', '')])
-  command = [sys.executable, '-m', 'har.export.measure', runtime, file, str(threads), inputs]
+  command = [
+    sys.executable,
+    '-m',
+    'har.export.measure',
+    runtime,
+    str(file),
+    str(threads),
+    str(inputs),
+  ]
   done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
   if done.returncode:
     lines = done.stderr.strip().splitlines() or [f'exit status {done.returncode}']
@@ -155,9 +169,19 @@ def _subprocess(runtime: str, file: Path, threads: int, inputs: Path) -> dict[st
 
 def text_table(rows: Sequence[Mapping[str, Any]]) -> str:
   """The rows, aligned, for the terminal."""
-  heads = ('Stage', 'Variant', 'Runtime', 'Threads', 'MB', 'Parameters', 'GFLOPs', 'ms', 'p95')
+  heads: tuple[str, ...] = (
+    'Stage',
+    'Variant',
+    'Runtime',
+    'Threads',
+    'MB',
+    'Parameters',
+    'GFLOPs',
+    'ms',
+    'p95',
+  )
   heads += ('ms/frame', 'clips/s', 'frames/s', 'Memory MB', 'Top-1')
-  lines = [heads]
+  lines: list[tuple[str, ...]] = [heads]
   for row in rows:
     lines.append(
       (

@@ -37,6 +37,7 @@ def convert(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct], *, int8: boo
 
   specs = [inputs[n] for n in names]
   lowered = jax.jit(positional, keep_unused=True).lower(*specs).compiler_ir('stablehlo')
+  assert lowered is not None
   text = lowered.operation.get_asm(enable_debug_info=False, large_elements_limit=None)
   file = _compile(text, names, int8)
   if int8:

@@ -92,7 +92,8 @@ def _lower_mark(ctx: Any, eqn: Any) -> None:
   attributes = attributes_of(eqn)
   x = ctx.get_value_for_var(eqn.invars[0], name_hint=ctx.fresh_name('x'))
   out = ctx.get_value_for_var(eqn.outvars[0], name_hint=ctx.fresh_name('rounded'))
-  scale, zero = np.float32(attributes['scale']), np.int8(attributes['zero_point'])
+  scale: Any = np.float32(attributes['scale'])
+  zero: Any = np.int8(attributes['zero_point'])
   kind, axis = ir.DataType.INT8, {}
   if 'quantization_dimension' in attributes:
     axis = {'axis': int(attributes['quantization_dimension'])}
@@ -163,8 +164,10 @@ class Runner:
     if optimised:
       options.optimized_model_filepath = optimised
     state = library.capi.onnxruntime_pybind11_state
-    errors = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf)
-    errors += (state.NoSuchFile, state.NotImplemented, state.RuntimeException)
+    errors = (
+      *(state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf),
+      *(state.NoSuchFile, state.NotImplemented, state.RuntimeException),
+    )
     try:
       source = file if isinstance(file, bytes) else os.fspath(file)
       self._session = library.InferenceSession(source, options, ['CPUExecutionProvider'])

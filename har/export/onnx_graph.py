@@ -211,7 +211,7 @@ def _add_bias(graph: Graph) -> bool:
       after = _only_user(graph, users, last)
     if after is None or after.op_type != 'Add':
       continue
-    (other,) = [i for i in after.input if i != last] or [None]
+    other = next((i for i in after.input if i != last), '')
     if other not in graph.constants:
       continue
     rank = 2 if layer.op_type == 'Gemm' else 4
@@ -219,7 +219,7 @@ def _add_bias(graph: Graph) -> bool:
     count = _weight(graph, layer).shape[0 if layer.op_type == 'Conv' else 1]
     bias = _channels(graph.constants[other], rank, axis, count)
     if bias is not None:
-      layer.input.append(graph.constant(np.float32(bias), 'bias'))
+      layer.input.append(graph.constant(bias.astype(np.float32), 'bias'))
       if layer.op_type == 'Gemm':
         layer.attributes = {}  # a factor of 0 for the bias that was not there
       graph.nodes.remove(after)
@@ -309,14 +309,15 @@ def _round_biases(graph: Graph) -> None:
     if len(layer.input) != 3:
       continue
     step = graph.constants[makers[layer.input[0]].input[1]]
-    steps = np.float32(step * graph.constants[makers[layer.input[1]].input[1]])
+    steps = np.asarray(step * graph.constants[makers[layer.input[1]].input[1]])
     limits = np.iinfo(np.int32)
     bias = np.round(np.float64(graph.constants[layer.input[2]]) / steps)
-    values = graph.constant(np.clip(bias, limits.min, limits.max).astype(np.int32), 'bias')
+    bias = np.clip(bias, limits.min, limits.max).astype(np.int32)
+    values = graph.constant(np.asarray(bias), 'bias')
     scale = graph.constant(steps, 'bias_scale')
     zero = graph.constant(np.zeros(steps.shape, np.int32), 'bias_zero')
     name = f'{values}.float'
-    per_channel = {'axis': 0} if steps.ndim else {}
+    per_channel: dict[str, Any] = {'axis': 0} if steps.ndim else {}
     graph.nodes.append(Node('DequantizeLinear', [values, scale, zero], [name], per_channel))
     layer.input[2] = name
 

@@ -95,9 +95,9 @@ def _run(jaxpr, consts, args) -> list[Any]:
   return [read(v) for v in jaxpr.outvars]
 
 
-def _plain(eqn, *operands) -> list[Any]:
+def _plain(eqn, *given) -> list[Any]:
   """The operation as it is; at once if it is of constants and small."""
-  operands = [force(x) for x in operands]
+  operands = [force(x) for x in given]
   size = sum(math.prod(v.aval.shape) for v in eqn.outvars)
   largest = max((np.size(x) for x in operands), default=0)
   if all(map(_constant, operands)) and size <= max(_FOLDED_SIZE, largest):
@@ -175,8 +175,9 @@ def _same_grid(a: Grid | None, b: Grid) -> bool:
 
 
 def _unit_axes(x: Any, shape: tuple[int, ...]) -> Any:
-  if isinstance(x, Weight):
-    return x.reshape(shape).force()
+  view = x.reshape(shape) if isinstance(x, Weight) else None
+  if view is not None:
+    return view.force()
   return jnp.reshape(force(x), shape)
 
 
@@ -193,14 +194,15 @@ def _conv(eqn, x, kernel) -> list[Any]:
   shape, window = x.shape, tuple(kernel.shape)
   strides, pads, dilation = p['window_strides'], p['padding'], p['rhs_dilation']
   out = eqn.outvars[0].aval.shape
+  axes: tuple[int | None, ...] = (0, None)
   if rank == 4:
     axes, shape4 = (0, 1), shape
   elif rank == 3:
-    axes, shape4 = (0, None), (*shape[:2], 1, shape[2])
+    shape4 = (*shape[:2], 1, shape[2])
   elif window[0] == strides[0] == 1 and pads[0] == (0, 0):
     axes, shape4 = (1, 2), (shape[0] * shape[1], *shape[2:])
   elif window[1:3] == strides[1:] == (1, 1) and pads[1:] == ((0, 0), (0, 0)):
-    axes, shape4 = (0, None), (*shape[:2], shape[2] * shape[3], shape[4])
+    shape4 = (*shape[:2], shape[2] * shape[3], shape[4])
   else:
     return _plain(eqn, x, kernel)
   taken = [

@@ -47,5 +47,5 @@ class Runner:
 
   def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
     """Logits float32 `[B, C]` of inputs `[B, ...]`."""
-    names = self.exported.in_tree.unflatten(self.exported.in_avals)[0][0]
+    names = jax.tree.unflatten(self.exported.in_tree, self.exported.in_avals)[0][0]
     return np.asarray(self._call({n: inputs[n] for n in names}))
