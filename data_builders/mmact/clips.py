@@ -162,12 +162,11 @@ def finished(job: Job, work: pathlib.Path, *, outcome_only: bool = False):
 
 
 def ensure(job: Job, work: pathlib.Path) -> Outcome:
-  """Has the clip finished in the work folder."""
+  """Has the clip finished in the work folder; what could not be read before is tried again."""
   done = finished(job, work, outcome_only=True)
-  if done is None:
-    example, outcome = make(job)
-    _store(_path(work, job), example, outcome)
-    return outcome
+  if done is None or done[1].faults:
+    done = make(job)
+    _store(_path(work, job), *done)
   return done[1]
 
 

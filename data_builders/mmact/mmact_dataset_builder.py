@@ -225,8 +225,8 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ign
       self._settle(self._prepare_clips(finished))
     super()._download_and_prepare(dl_manager, download_config)
     if beam:
-      pairs = ((job, clips.ensure(job, finished)) for job in self._jobs)
-      self._settle(report.gather(self._found, pairs))
+      told = ((job, clips.finished(job, finished, outcome_only=True)) for job in self._jobs)
+      self._settle(report.gather(self._found, ((job, done[1]) for job, done in told)))
     # Here data_dir is TFDS's temporary folder, which becomes the dataset's.
     for path in pathlib.Path(self.data_dir).glob('*.shard_infos.json'):
       path.unlink()  # Beam's workers told the main process by them.

@@ -12,14 +12,12 @@ import pathlib
 import sys
 from typing import Any
 
-import tensorflow_datasets as tfds
 from absl import app, flags
 
-from data_builders.mmact import mmact_dataset_builder, report
 from har.errors import UserError
 
 
-def beam_config(runner: str, options: list[str]) -> tfds.download.DownloadConfig:
+def beam_config(runner: str, options: list[str]) -> Any:
   """A TFDS download config that has Apache Beam write the shards.
 
   Args:
@@ -38,6 +36,8 @@ def beam_config(runner: str, options: list[str]) -> tfds.download.DownloadConfig
     chosen = runners.create_runner(runner)
   except (ValueError, ImportError, AttributeError) as error:
     raise UserError(f'--beam_runner={runner}: Apache Beam has no such runner') from error
+  import tensorflow_datasets as tfds
+
   return tfds.download.DownloadConfig(
     try_download_gcs=False,
     beam_runner=chosen,
@@ -47,6 +47,9 @@ def beam_config(runner: str, options: list[str]) -> tfds.download.DownloadConfig
 
 def main(argv: list[str]) -> None:
   """Entry point of the command line."""
+  # Here, since every worker process imports this module again, and does not need them.
+  from data_builders.mmact import mmact_dataset_builder, report
+
   if len(argv) > 1:
     raise app.UsageError(f'unexpected argument {argv[1]!r}')
   values = flags.FLAGS

@@ -18,10 +18,9 @@ def available() -> int:
   return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
-def _follow_parent() -> None:
+def _follow(parent: int) -> None:
   """Leaves it to the parent when to stop, and ends when the parent was killed."""
   signal.signal(signal.SIGINT, signal.SIG_IGN)
-  parent = os.getppid()
 
   def watch() -> None:
     while os.getppid() == parent:
@@ -53,7 +52,7 @@ def run(
   # A forked process would inherit threads' locks, JAX's among them.
   context = multiprocessing.get_context('spawn')
   pool = concurrent.futures.ProcessPoolExecutor(
-    min(workers, len(jobs)) or 1, context, initializer=_follow_parent
+    min(workers, len(jobs)) or 1, context, initializer=_follow, initargs=(os.getpid(),)
   )
   try:
     for future in concurrent.futures.as_completed(

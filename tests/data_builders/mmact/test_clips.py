@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from data_builders.mmact import clips, generate, names, sources
+from har.errors import UserError
 
 MANIFEST = pathlib.Path(__file__).with_name('manifest.csv')
 
@@ -131,3 +132,15 @@ def test_nothing_is_read_that_was_not_asked_for(job, work):
   example, outcome = clips.make(dataclasses.replace(job, sensors=None))
   assert set(example) == {'rgb'}
   assert not outcome.absent
+
+
+def test_what_could_not_be_read_is_tried_again(job, work, monkeypatch):
+  def fail(file):
+    raise UserError(f'{file.where}: cannot be read (Input/output error)')
+
+  with monkeypatch.context() as patch:
+    patch.setattr(sources.File, 'read', fail)
+    assert len(clips.ensure(job, work).faults) == 5
+    assert clips.record(job, work) is None
+  assert clips.ensure(job, work).complete
+  assert clips.record(job, work)['imu_mask'].any(0).all()
