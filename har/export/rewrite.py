@@ -83,9 +83,13 @@ def _run(jaxpr, consts, args) -> list[Any]:
   def read(v):
     return np.asarray(v.val, v.aval.dtype) if isinstance(v, core.Literal) else values[v]
 
+  makers = {v: eqn for eqn in jaxpr.eqns for v in eqn.outvars}
   for eqn in jaxpr.eqns:
     operands = [read(v) for v in eqn.invars]
     name = eqn.primitive.name
+    if name == 'composite' and _is_joined(makers, values, eqn.invars[0]):
+      # LiteRT would round what was joined, also for others who read it in float.
+      operands[0] = lax.mul(force(operands[0]), np.float32(1 + 2**-23))
     if name in _INLINED:
       inner = eqn.params.get('jaxpr') or eqn.params['call_jaxpr']
       outs = _run(inner.jaxpr, inner.consts, operands)
@@ -168,6 +172,16 @@ def _composite(eqn, *operands) -> list[Any]:
     return [x]
   x = x if isinstance(x, Reshaped) else Reshaped(force(x), x.shape)
   return [Reshaped(fake_quant(x.base, attributes), x.shape, attributes)]
+
+
+def _is_joined(makers, values, variable) -> bool:
+  """Whether a value is a concatenation, perhaps reshaped, of something that is not rounded."""
+  while variable in makers and makers[variable].primitive.name == 'reshape':
+    variable = makers[variable].invars[0]
+  if variable not in makers or makers[variable].primitive.name != 'concatenate':
+    return False
+  joined = [values.get(v) for v in makers[variable].invars if not isinstance(v, core.Literal)]
+  return any(getattr(x, 'grid', None) is None for x in joined)
 
 
 def _same_grid(a: Grid | None, b: Grid) -> bool:
