@@ -87,7 +87,7 @@ def _run(jaxpr, consts, args) -> list[Any]:
   for eqn in jaxpr.eqns:
     operands = [read(v) for v in eqn.invars]
     name = eqn.primitive.name
-    if name == 'composite' and _is_joined(makers, values, eqn.invars[0]):
+    if name == 'composite' and _is_joined(jaxpr, makers, values, eqn.invars[0]):
       # LiteRT would round what was joined, also for others who read it in float.
       operands[0] = lax.mul(force(operands[0]), np.float32(1 + 2**-23))
     if name in _INLINED:
@@ -174,14 +174,15 @@ def _composite(eqn, *operands) -> list[Any]:
   return [Reshaped(fake_quant(x.base, attributes), x.shape, attributes)]
 
 
-def _is_joined(makers, values, variable) -> bool:
-  """Whether a value is a concatenation, perhaps reshaped, of something that is not rounded."""
+def _is_joined(jaxpr, makers, values, variable) -> bool:
+  """Whether a value is a concatenation, of what is not rounded and others read too."""
   while variable in makers and makers[variable].primitive.name == 'reshape':
     variable = makers[variable].invars[0]
   if variable not in makers or makers[variable].primitive.name != 'concatenate':
     return False
-  joined = [values.get(v) for v in makers[variable].invars if not isinstance(v, core.Literal)]
-  return any(getattr(x, 'grid', None) is None for x in joined)
+  joined = [v for v in makers[variable].invars if not isinstance(v, core.Literal)]
+  joined = [v for v in joined if getattr(values.get(v), 'grid', None) is None]
+  return any(sum(v is x for e in jaxpr.eqns for x in e.invars) > 1 for v in joined)
 
 
 def _same_grid(a: Grid | None, b: Grid) -> bool:
