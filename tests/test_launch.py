@@ -110,7 +110,7 @@ def undisturbed(experiment, tmp_path_factory):
   workdir = tmp_path_factory.mktemp('undisturbed') / 'run'
   code, out, err = finish(launch(*experiment, f'--workdir={workdir}'))
   assert code == 0, err
-  assert 'product (untrained)' in out
+  assert 'untrained' in out
   assert f'report: {workdir}/report.html' in out
   table = json.loads((workdir / 'results.json').read_text())
   test_configs.assert_complete(workdir, demo.get_config(), table, steps=20)

@@ -7,7 +7,6 @@ they are observed, or quantised. Models need not know of it.
 """
 
 import contextlib
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,98 +16,22 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
+from har.compress.operations import (
+  Layer,
+  Operation,
+  Path,
+  Value,
+  called,
+  constant,
+  is_affine,
+  is_clip,
+  kept,
+  kernel_path,
+  number,
+)
 from har.models.mode import matches
 
-Path = tuple[str, ...]
 Leaves = Mapping[Path, Any]
-
-# Operations whose output consists of values of their input, so that quantised values stay so.
-_MOVING = {'reshape', 'transpose', 'squeeze', 'expand_dims', 'slice', 'broadcast_in_dim', 'rev'}
-_KEEPING = _MOVING | {
-  'reduce_max',
-  'reduce_window_max',
-  'max',
-  'min',
-  'pad',
-  'concatenate',
-  'split',
-}
-_AFFINE = {'add', 'sub', 'mul', 'div'}
-
-
-@dataclasses.dataclass(eq=False)
-class Value:
-  """An input, a parameter, a constant or an intermediate result.
-
-  Attributes:
-    shape: of the array.
-    dtype: of the array.
-    literal: the value of a constant.
-    leaf: where a parameter is among the variables, or the name of an input.
-    source: the operation that computes it.
-    static: it does not depend on the inputs.
-  """
-
-  shape: tuple[Any, ...]
-  dtype: Any
-  literal: Any = None
-  leaf: Path | None = None
-  source: 'Operation | None' = None
-  static: bool = False
-
-
-@dataclasses.dataclass(eq=False)
-class Operation:
-  """A primitive with its arguments."""
-
-  eqn: core.JaxprEqn
-  inputs: list[Value]
-  outputs: list[Value]
-
-  @property
-  def name(self) -> str:
-    return self.eqn.primitive.name
-
-  def run(self, *args: Any) -> list[Any]:
-    out = self.eqn.primitive.bind(*args, **self.eqn.params)
-    return list(out) if self.eqn.primitive.multiple_results else [out]
-
-
-@dataclasses.dataclass(eq=False)
-class Layer:
-  """A convolution or matrix product with a parameter, and what was found to follow it.
-
-  Attributes:
-    name: path of the layer, e.g. 'imu/conv_0'; further uses of its kernel are 'lstm/hh#1'.
-    path: of the kernel among the variables.
-    operation: the convolution or product.
-    affine: arithmetic per output channel behind it, each with its static operand, in order.
-    clips: ReLU, or the parts of ReLU6, behind that.
-    shared: other operations use the same kernel; nothing is folded into such a layer.
-    quantised: it is not one that is left in float.
-  """
-
-  name: str
-  path: Path
-  operation: Operation
-  shared: bool
-  quantised: bool
-  affine: list[tuple[Operation, Value]] = dataclasses.field(default_factory=list)
-  clips: list[Operation] = dataclasses.field(default_factory=list)
-
-  @property
-  def x(self) -> Value:
-    return self.operation.inputs[0]
-
-  @property
-  def kernel(self) -> Value:
-    return self.operation.inputs[1]
-
-  @property
-  def bias(self) -> Path | None:
-    """Where `fold` puts what it adds to each output channel; None if there is nothing."""
-    adds = any(op.name in ('add', 'sub') for op, _ in self.affine)
-    return (*self.path[:-1], 'bias') if adds else None
 
 
 class Hook:
@@ -186,14 +109,14 @@ class Graph:
     return output
 
   def _inline(self, jaxpr, consts, env) -> list[Value]:
-    env.update(zip(jaxpr.constvars, map(_constant, consts), strict=True))
+    env.update(zip(jaxpr.constvars, map(constant, consts), strict=True))
 
     def read(atom) -> Value:
-      return _constant(atom.val) if isinstance(atom, core.Literal) else env[atom]
+      return constant(atom.val) if isinstance(atom, core.Literal) else env[atom]
 
     for eqn in jaxpr.eqns:
       args = [read(atom) for atom in eqn.invars]
-      inner = _called(eqn)
+      inner = called(eqn)
       if inner is not None:
         bound = dict(zip(inner.jaxpr.invars, args, strict=True))
         results = self._inline(inner.jaxpr, inner.consts, bound)
@@ -210,7 +133,7 @@ class Graph:
   def _find_layers(self, keep_float: Sequence[str]) -> list[Layer]:
     found: list[tuple[Path, Operation]] = []
     for operation in self._operations:
-      path = _kernel_path(operation)
+      path = kernel_path(operation)
       if path is not None:
         found.append((path, operation))
     count: dict[Path, int] = {}
@@ -232,12 +155,12 @@ class Graph:
       (user,) = self._users[value]
       other = next((v for v in user.inputs if v is not value), None)
       if other is not None and user.outputs[0].shape == value.shape:
-        if _is_clip(user, other):
+        if is_clip(user, other):
           layer.clips.append(user)
           following.append((user, value))
           value = user.outputs[0]
           continue
-        if not layer.clips and _is_affine(user, value, other, channels):
+        if not layer.clips and is_affine(user, value, other, channels):
           layer.affine.append((user, other))
           following.append((user, value))
           value = user.outputs[0]
@@ -274,7 +197,7 @@ class Graph:
           needed.add(new(f'out:{layer.name}'))
           point_of[operation.outputs[0]] = f'out:{layer.name}'
         continue
-      passing = [self._absorbed[operation]] if operation in self._absorbed else _kept(operation)
+      passing = [self._absorbed[operation]] if operation in self._absorbed else kept(operation)
       if passing and all(v in point_of for v in passing):
         first, *others = [root(point_of[v]) for v in passing]
         for other in others:
@@ -336,7 +259,7 @@ class Graph:
     return leaves
 
   def run(
-    self, folded: Leaves, inputs: Mapping[str, Any], hook: Hook, *, constant: bool = False
+    self, folded: Leaves, inputs: Mapping[str, Any], hook: Hook, *, fixed: bool = False
   ) -> jax.Array:
     """Computes the output.
 
@@ -344,11 +267,11 @@ class Graph:
       folded: the result of `fold`.
       inputs: as those that were traced.
       hook: sees and may change values.
-      constant: the parameters are constants, and what depends on nothing else is made one too even
+      fixed: the parameters are constants, and what depends on nothing else is made one too even
         while all of this is traced.
     """
     env: dict[Value, Any] = {}
-    get = functools.partial(self._get, env, folded, constant)
+    get = functools.partial(self._get, env, folded, fixed)
     for name, value in self._inputs.items():
       x = inputs[name]
       env[value] = hook.point(f'in:{name}', x) if f'in:{name}' in self.points else x
@@ -383,11 +306,11 @@ class Graph:
     args = [get(v) for v in operation.inputs]
     if point is None:
       return operation.run(*args)
-    if operation.name == 'pad' and np.isneginf(_number(operation.inputs[1])):
+    if operation.name == 'pad' and np.isneginf(number(operation.inputs[1])):
       args[1] = jnp.asarray(hook.lowest(point), args[0].dtype)
     return [hook.kept(point, result) for result in operation.run(*args)]
 
-  def _get(self, env: dict[Value, Any], leaves: Leaves, constant: bool, value: Value) -> Any:
+  def _get(self, env: dict[Value, Any], leaves: Leaves, fixed: bool, value: Value) -> Any:
     """A value that is computed, or can be from constants and parameters alone."""
     if value in env:
       return env[value]
@@ -395,85 +318,10 @@ class Graph:
       return leaves[value.leaf]
     if value.source is None:
       return value.literal
-    args = [self._get(env, leaves, constant, v) for v in value.source.inputs]
+    args = [self._get(env, leaves, fixed, v) for v in value.source.inputs]
     # Symbolic sizes are known only later.
-    constant &= all(isinstance(n, int) for v in value.source.outputs for n in v.shape)
-    with jax.ensure_compile_time_eval() if constant else contextlib.nullcontext():
+    fixed &= all(isinstance(n, int) for v in value.source.outputs for n in v.shape)
+    with jax.ensure_compile_time_eval() if fixed else contextlib.nullcontext():
       results = value.source.run(*args)
     env.update(zip(value.source.outputs, results, strict=True))
     return env[value]
-
-
-def _constant(value: Any) -> Value:
-  return Value(np.shape(value), jnp.result_type(value), literal=value, static=True)
-
-
-def _called(eqn: core.JaxprEqn) -> core.ClosedJaxpr | None:
-  """The function that an equation only wraps."""
-  inner = eqn.params.get('jaxpr', eqn.params.get('call_jaxpr'))
-  wraps = eqn.primitive.name in ('jit', 'custom_jvp_call', 'custom_vjp_call', 'closed_call')
-  return inner if wraps else None
-
-
-def _kernel_path(operation: Operation) -> Path | None:
-  """Where the parameter of a convolution or product is, if it is one in the usual layout."""
-  if operation.name not in ('conv_general_dilated', 'dot_general'):
-    return None
-  x, kernel = operation.inputs
-  if x.static or not kernel.static:
-    return None
-  if operation.name == 'conv_general_dilated':
-    numbers = operation.eqn.params['dimension_numbers']
-    last = kernel.shape and len(kernel.shape) - 1
-    if numbers.rhs_spec[0] != last or numbers.out_spec[1] != last:
-      return None
-  else:
-    (_, contracted), (_, batch) = operation.eqn.params['dimension_numbers']
-    if batch or len(kernel.shape) - len(contracted) != 1 or len(kernel.shape) - 1 in contracted:
-      return None
-  # Views that leave the output channels last.
-  channels = kernel.shape[-1]
-  while kernel.leaf is None:
-    source = kernel.source
-    if source is None or source.name not in _MOVING | {'copy', 'convert_element_type'}:
-      return None
-    if source.name == 'transpose' and source.eqn.params['permutation'][-1] != len(kernel.shape) - 1:
-      return None
-    kernel = source.inputs[0]
-    if kernel.shape[-1:] != (channels,):
-      return None
-  return kernel.leaf
-
-
-def _is_clip(operation: Operation, other: Value) -> bool:
-  scalar = other.literal is not None and np.ndim(other.literal) == 0
-  return operation.name in ('max', 'min') and scalar and bool(np.isfinite(other.literal))
-
-
-def _is_affine(operation: Operation, value: Value, other: Value, channels: int) -> bool:
-  """Whether it adds to or multiplies each channel (the last axis) of `value` by a number."""
-  if operation.name not in _AFFINE or not other.static:
-    return False
-  if operation.name in ('sub', 'div') and operation.inputs[0] is not value:
-    return False
-  return other.shape == () or other.shape == (1,) * (len(value.shape) - 1) + (channels,)
-
-
-def _number(value: Value) -> Any:
-  """A constant, also behind a conversion of its type; None if it is none."""
-  while value.source is not None and value.source.name == 'convert_element_type':
-    value = value.source.inputs[0]
-  return value.literal
-
-
-def _kept(operation: Operation) -> list[Value]:
-  """The inputs whose values an operation passes on; none if it computes others."""
-  if operation.name not in _KEEPING:
-    return []
-  if operation.name == 'pad':
-    # Zero is a quantised value; minus infinity becomes the lowest one.
-    number = _number(operation.inputs[1])
-    plain = number is not None and (number == 0 or np.isneginf(number))
-    return operation.inputs[:1] if plain else []
-  moved = [v for v in operation.inputs if jnp.issubdtype(v.dtype, jnp.floating)]
-  return moved if all(not v.static for v in moved) else []

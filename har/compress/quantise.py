@@ -122,7 +122,7 @@ class FoldedModel:
     del mode, rngs
     graph = self.graph(inputs)
     flat = flax.traverse_util.flatten_dict({'params': variables['params']})
-    logits = graph.run(flat, inputs, self._hook(graph, variables, mark), constant=mark)
+    logits = graph.run(flat, inputs, self._hook(graph, variables, mark), fixed=mark)
     return (logits, {}) if mutable else logits
 
   @property

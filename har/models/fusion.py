@@ -8,6 +8,7 @@ each modality's own logits into the collection `auxiliary`.
 """
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -95,6 +96,7 @@ class Residual(nn.Module):
     hidden: units of the hidden layer.
     dropout: rate on the pooled features and on the hidden layer.
     layer_norm: normalise each modality's features before the perceptron.
+    trust: what some modalities' log-probabilities weigh at the start, others 1: (('imu', 0.7),).
     dtype: of the hidden layer; the logits are float32.
   """
 
@@ -102,13 +104,14 @@ class Residual(nn.Module):
   hidden: int = 256
   dropout: float = 0.5
   layer_norm: bool = True
+  trust: tuple[tuple[str, float], ...] = ()
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> jax.Array:
     """Returns log-probabilities up to a constant, float32 `[B, num_classes]`."""
     experts = classify(features, self.num_classes, self.dropout, mode)
-    product = _product(self, experts)
+    product = _product(self, experts, dict(self.trust))
     x = hidden_layer(features, self.hidden, self.dropout, self.layer_norm, self.dtype, mode)
     zero = nn.initializers.zeros
     return product + nn.Dense(self.num_classes, kernel_init=zero, name='logits')(
@@ -187,12 +190,18 @@ def classify(
   return logits
 
 
-def _product(module: nn.Module, experts: dict[str, jax.Array]) -> jax.Array:
+def _product(
+  module: nn.Module, experts: dict[str, jax.Array], trust: Mapping[str, float] | None = None
+) -> jax.Array:
   """The weighted sum of log-probabilities; sows each modality's logits for a loss of its own."""
+  trust = trust or {}
+  if unknown := sorted(set(trust) - set(experts)):
+    raise UserError(f'trust of the head names {unknown[0]!r}, which is no modality of the stage')
+  total = sum(trust.get(name, 1.0) for name in experts)
   weighted = []
   for name, logits in experts.items():
     module.sow('auxiliary', f'logits_{name}', logits)
-    start = nn.initializers.constant(1 / len(experts))
+    start = nn.initializers.constant(trust.get(name, 1.0) / total)
     weighted.append(module.param(f'weight_{name}', start, ()) * nn.log_softmax(logits))
   return functools.reduce(jnp.add, weighted)
 

@@ -1,0 +1,173 @@
+"""Operations of a traced function, and what is recognised in them."""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+
+Path = tuple[str, ...]
+
+# Operations whose output consists of values of their input, so that quantised values stay so.
+_MOVING = {'reshape', 'transpose', 'squeeze', 'expand_dims', 'slice', 'broadcast_in_dim', 'rev'}
+_KEEPING = _MOVING | {
+  'reduce_max',
+  'reduce_window_max',
+  'max',
+  'min',
+  'pad',
+  'concatenate',
+  'split',
+}
+_AFFINE = {'add', 'sub', 'mul', 'div'}
+
+
+@dataclasses.dataclass(eq=False)
+class Value:
+  """An input, a parameter, a constant or an intermediate result.
+
+  Attributes:
+    shape: of the array.
+    dtype: of the array.
+    literal: the value of a constant.
+    leaf: where a parameter is among the variables, or the name of an input.
+    source: the operation that computes it.
+    static: it does not depend on the inputs.
+  """
+
+  shape: tuple[Any, ...]
+  dtype: Any
+  literal: Any = None
+  leaf: Path | None = None
+  source: 'Operation | None' = None
+  static: bool = False
+
+
+@dataclasses.dataclass(eq=False)
+class Operation:
+  """A primitive with its arguments."""
+
+  eqn: core.JaxprEqn
+  inputs: list[Value]
+  outputs: list[Value]
+
+  @property
+  def name(self) -> str:
+    return self.eqn.primitive.name
+
+  def run(self, *args: Any) -> list[Any]:
+    out = self.eqn.primitive.bind(*args, **self.eqn.params)
+    return list(out) if self.eqn.primitive.multiple_results else [out]
+
+
+@dataclasses.dataclass(eq=False)
+class Layer:
+  """A convolution or matrix product with a parameter, and what was found to follow it.
+
+  Attributes:
+    name: path of the layer, e.g. 'imu/conv_0'; further uses of its kernel are 'lstm/hh#1'.
+    path: of the kernel among the variables.
+    operation: the convolution or product.
+    affine: arithmetic per output channel behind it, each with its static operand, in order.
+    clips: ReLU, or the parts of ReLU6, behind that.
+    shared: other operations use the same kernel; nothing is folded into such a layer.
+    quantised: it is not one that is left in float.
+  """
+
+  name: str
+  path: Path
+  operation: Operation
+  shared: bool
+  quantised: bool
+  affine: list[tuple[Operation, Value]] = dataclasses.field(default_factory=list)
+  clips: list[Operation] = dataclasses.field(default_factory=list)
+
+  @property
+  def x(self) -> Value:
+    return self.operation.inputs[0]
+
+  @property
+  def kernel(self) -> Value:
+    return self.operation.inputs[1]
+
+  @property
+  def bias(self) -> Path | None:
+    """Where `fold` puts what it adds to each output channel; None if there is nothing."""
+    adds = any(op.name in ('add', 'sub') for op, _ in self.affine)
+    return (*self.path[:-1], 'bias') if adds else None
+
+
+def constant(value: Any) -> Value:
+  return Value(np.shape(value), jnp.result_type(value), literal=value, static=True)
+
+
+def called(eqn: core.JaxprEqn) -> core.ClosedJaxpr | None:
+  """The function that an equation only wraps."""
+  inner = eqn.params.get('jaxpr', eqn.params.get('call_jaxpr'))
+  wraps = eqn.primitive.name in ('jit', 'custom_jvp_call', 'custom_vjp_call', 'closed_call')
+  return inner if wraps else None
+
+
+def kernel_path(operation: Operation) -> Path | None:
+  """Where the parameter of a convolution or product is, if it is one in the usual layout."""
+  if operation.name not in ('conv_general_dilated', 'dot_general'):
+    return None
+  x, kernel = operation.inputs
+  if x.static or not kernel.static:
+    return None
+  if operation.name == 'conv_general_dilated':
+    numbers = operation.eqn.params['dimension_numbers']
+    last = kernel.shape and len(kernel.shape) - 1
+    if numbers.rhs_spec[0] != last or numbers.out_spec[1] != last:
+      return None
+  else:
+    (_, contracted), (_, batch) = operation.eqn.params['dimension_numbers']
+    if batch or len(kernel.shape) - len(contracted) != 1 or len(kernel.shape) - 1 in contracted:
+      return None
+  # Views that leave the output channels last.
+  channels = kernel.shape[-1]
+  while kernel.leaf is None:
+    source = kernel.source
+    if source is None or source.name not in _MOVING | {'copy', 'convert_element_type'}:
+      return None
+    if source.name == 'transpose' and source.eqn.params['permutation'][-1] != len(kernel.shape) - 1:
+      return None
+    kernel = source.inputs[0]
+    if kernel.shape[-1:] != (channels,):
+      return None
+  return kernel.leaf
+
+
+def is_clip(operation: Operation, other: Value) -> bool:
+  scalar = other.literal is not None and np.ndim(other.literal) == 0
+  return operation.name in ('max', 'min') and scalar and bool(np.isfinite(other.literal))
+
+
+def is_affine(operation: Operation, value: Value, other: Value, channels: int) -> bool:
+  """Whether it adds to or multiplies each channel (the last axis) of `value` by a number."""
+  if operation.name not in _AFFINE or not other.static:
+    return False
+  if operation.name in ('sub', 'div') and operation.inputs[0] is not value:
+    return False
+  return other.shape == () or other.shape == (1,) * (len(value.shape) - 1) + (channels,)
+
+
+def number(value: Value) -> Any:
+  """A constant, also behind a conversion of its type; None if it is none."""
+  while value.source is not None and value.source.name == 'convert_element_type':
+    value = value.source.inputs[0]
+  return value.literal
+
+
+def kept(operation: Operation) -> list[Value]:
+  """The inputs whose values an operation passes on; none if it computes others."""
+  if operation.name not in _KEEPING:
+    return []
+  if operation.name == 'pad':
+    # Zero is a quantised value; minus infinity becomes the lowest one.
+    padding = number(operation.inputs[1])
+    plain = padding is not None and (padding == 0 or np.isneginf(padding))
+    return operation.inputs[:1] if plain else []
+  moved = [v for v in operation.inputs if jnp.issubdtype(v.dtype, jnp.floating)]
+  return moved if all(not v.static for v in moved) else []
