@@ -20,6 +20,7 @@ from absl.testing import flagsaver
 import launch as launch_lib
 from configs import demo
 from data_builders.stickman import generate
+from har.export import run as export
 from tests.configs import test_configs
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -169,6 +170,24 @@ def test_evaluate_repeats_the_evaluation(experiment, undisturbed, capfd):
   assert report.exists()
 
 
+def test_exported_files_agree_with_jax(experiment, undisturbed, capfd, monkeypatch):
+  # Of six examples, which this model has hardly learned, one may be a tie.
+  monkeypatch.setattr(export, 'INT8_AGREEMENT', 5 / 6)
+  code, out, err = run_here(capfd, *experiment, f'--workdir={undisturbed}', '--mode=export')
+  assert code == 0, err
+  kinds = [f'{variant}.{kind}' for variant in VARIANTS for kind in ('onnx', 'tflite')]
+  names = sorted([*kinds, 'float32.stablehlo'])
+  for stage in ('imu', 'rgb', 'fusion'):
+    folder = undisturbed / 'export' / stage
+    assert sorted(p.name for p in folder.iterdir() if p.suffix != '.json') == names
+    for name in names:
+      assert f'{folder / name}: ' in out
+      description = json.loads((folder / f'{name}.json').read_text())
+      assert description['stage'] == stage
+      assert (folder / name).stat().st_size == description['bytes']
+  assert out.count('100.00% equal predictions') >= 9
+
+
 @pytest.mark.parametrize(
   ('args', 'message'),
   [
@@ -185,6 +204,7 @@ def test_evaluate_repeats_the_evaluation(experiment, undisturbed, capfd):
       '--config.stages.imu.epochs=many: could not convert',
     ),
     (['--config=configs/demo.py', '--workdir=w', '--mode=tran'], '--mode=tran is none of train'),
+    (['--config=configs/demo.py', '--workdir=w', '--stages=imu'], '--stages goes with --mode=exp'),
     (['--config=configs/demo.py', '--workdir=w', '--mod=train'], "Unknown command line flag 'mod'"),
     (['--config=configs/demo.py', '--workdir=w', 'train'], "'train' is not understood"),
     (['--config=configs/utd_mhad.py:recipe=x', '--workdir=w'], "recipe='x' is none of"),
