@@ -137,7 +137,7 @@ def make(experiment: Experiment, stage: str, variant: str, scheme: Scheme | None
     folded = quantise.calibrate(
       model, folded, calibration_batches(experiment, one, scheme.examples)
     )
-    notes = f'{notes}{_how(scheme)}'
+    notes = '; '.join(filter(None, [notes, _how(scheme)]))
   return _variant(experiment, stage, variant, model, folded, preprocess, example, notes)
 
 
@@ -259,7 +259,7 @@ def _float_variables(
     experiment.context.workdir, one.name, start, mesh_lib.replicated(experiment.context.mesh)
   )
   variables = jax.device_get(variables)
-  return one, variables, f'{_pruned_how(plain, one, variables)}, {meta["steps"]} steps; '
+  return one, variables, f'{_pruned_how(plain, one, variables)}, {meta["steps"]} steps'
 
 
 def _pruned_how(plain: Stage, one: Stage, variables: dict[str, Any]) -> str:

@@ -160,7 +160,8 @@ def accuracy_against_size(
   """Top-1 against the model's size.
 
   Args:
-    points: (stage, variant, size in bytes, Top-1 in [0, 1]); variants of a stage are joined.
+    points: (stage, variant, size in bytes, Top-1 in [0, 1]); what was quantised is joined to what
+      it was made from.
     label: what the size is of.
   """
   return _accuracy_against(points, label, file_size)
@@ -170,7 +171,7 @@ def accuracy_against_latency(points: Sequence[tuple[str, str, float, float]]) ->
   """Top-1 against the time for one example.
 
   Args:
-    points: (stage, variant, milliseconds, Top-1 in [0, 1]); variants of a stage are joined.
+    points: (stage, variant, milliseconds, Top-1 in [0, 1]); joined likewise.
   """
   return _accuracy_against(points, 'median latency of one example', lambda ms: f'{ms:.3g} ms')
 
@@ -180,15 +181,18 @@ def _accuracy_against(points, label: str, written: Callable[[float], str]) -> st
   accuracies = 100 * np.array([point[3] for point in points])
   with _style():
     figure = Figure(dpi=72)
-    (ax,) = _axes(figure, [(60, 890)], top=12, height=290, bottom=46, right=130)
+    height = max(290, 17 * len(points))  # room for the labels
+    (ax,) = _axes(figure, [(60, 890)], top=12, height=height, bottom=46, right=130)
     ax.set_xscale('log')
     spare = max(1.6, (sizes.max() / sizes.min()) ** 0.14)  # room for the labels
     ax.set_xlim(sizes.min() / spare, sizes.max() * 1.3)
     low = max(0.0, accuracies.min() - 6)
     ax.set_ylim(low, min(101.5, accuracies.max() + 4))
-    for stage in dict.fromkeys(point[0] for point in points):
-      own = [i for i, point in enumerate(points) if point[0] == stage]
-      ax.plot(sizes[own], accuracies[own], color=colour(stage), linewidth=1, alpha=0.5)
+    place = {point[:2]: i for i, point in enumerate(points)}
+    for (stage, variant), i in place.items():
+      made_of = 'float32' if variant == 'int8' else variant.removesuffix('_int8')
+      ends = [place.get((stage, made_of), i), i]
+      ax.plot(sizes[ends], accuracies[ends], color=colour(stage), linewidth=1, alpha=0.5)
     for (stage, variant, *_), x, y in zip(points, sizes, accuracies, strict=True):
       shape = 'o' if variant == 'float32' else 's'
       ax.plot([x], [y], shape, color=colour(stage), markersize=8, clip_on=False)

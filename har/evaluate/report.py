@@ -27,6 +27,7 @@ def write_report(
   abnormal: Sequence[str] = (),
   facts: Mapping[str, str] | None = None,
   notes: Sequence[str] = (),
+  details: Sequence[str] = (),
 ) -> Path:
   """Writes WORKDIR/report.html atomically.
 
@@ -40,6 +41,7 @@ def write_report(
       they are told from the others gets a table.
     facts: further lines of the header, such as {'command': ..., 'versions': ...}.
     notes: paragraphs for the reader, such as what the video model was initialised from.
+    details: how the variants other than float32 were made, a line each.
 
   Raises:
     ValueError: predictions that are missing or are not of the same examples.
@@ -66,6 +68,7 @@ def write_report(
     modalities=[stage for stage in stages if stage != FUSION],
     facts={name: text for name, text in (facts or {}).items() if text},
     notes=notes,
+    details=details,
     colours={name: figures.colour(name) for name in [*stages, PRODUCT]},
     rows=_rows(results),
     verdict=_verdict(results),

@@ -88,8 +88,8 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
     for (name, variant), predicted in extra.items():
       results.write_predictions(experiment.context.workdir, name, variant, predicted)
     notes = [_note(name, one.config, facts[name]) for name, one in experiment.stages.items()]
-    notes += [other.note for other in others if other.note]
-    _write(experiment, table, predictions, notes, command)
+    details = [other.note for other in others if other.note]
+    _write(experiment, table, predictions, notes, details, command)
   return table
 
 
@@ -126,7 +126,7 @@ def _metrics(predictions: Predictions) -> dict:
   )
 
 
-def _write(experiment, table, predictions, notes, command) -> None:
+def _write(experiment, table, predictions, notes, details, command) -> None:
   workdir, dataset = experiment.context.workdir, experiment.context.dataset
   for name, one in predictions.items():
     results.write_predictions(workdir, name, VARIANT, one)
@@ -146,6 +146,7 @@ def _write(experiment, table, predictions, notes, command) -> None:
       f'Python {platform.python_version()}, {jax.default_backend()}',
     },
     notes=notes,
+    details=details,
   )
   print(results.text_table(table))
   print(f'report: {page}')

@@ -65,6 +65,7 @@ def test_int8_is_part_of_every_evaluation(trained):
   np.testing.assert_allclose(predicted.probabilities, exact.probabilities, atol=0.1)
   assert not np.array_equal(predicted.probabilities, exact.probabilities)
   page = (workdir / 'report.html').read_text()
+  assert 'How the variants were made' in page
   assert 'Layers left in float32: none' in page
   assert 'the extremes of 12 training examples' in page
 
