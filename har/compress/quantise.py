@@ -78,15 +78,20 @@ class FoldedModel:
     """Takes a model with the shapes of its variables; a scheme of None leaves values in float."""
     self.model, self.scheme = model, scheme
     self._like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like)
+    self._graphs: dict[Any, Graph] = {}  # by shapes: tracing a large model takes a second
 
   def graph(self, inputs: Mapping[str, Any]) -> Graph:
     """The model's operations for inputs of these shapes."""
+    shapes = {n: jax.ShapeDtypeStruct(x.shape, x.dtype) for n, x in inputs.items()}
+    key = tuple(sorted((n, x.shape, str(x.dtype)) for n, x in shapes.items()))
     keep = self.scheme.keep_float if self.scheme else ('*',)
 
     def infer(variables: Variables, x: Mapping[str, Any]) -> Any:
       return self.model.apply(variables, x, INFERENCE)
 
-    return Graph(infer, self._like, inputs, keep)
+    if key not in self._graphs:
+      self._graphs[key] = Graph(infer, self._like, shapes, keep)
+    return self._graphs[key]
 
   def fold(self, variables: Variables, inputs: Mapping[str, Any]) -> Variables:
     """This model's variables from those of the original one; ranges are zero."""
