@@ -164,9 +164,12 @@ def gradually(
   return restrict_for
 
 
-def hold(params: Tree, pruning: Pruning) -> Callable[[int], Restrict]:
+def hold(
+  params: Tree, pruning: Pruning, trained: Sequence[str] = ('*',)
+) -> Callable[[int], Restrict]:
   """As `gradually`, for a stage that starts from pruned parameters and keeps them as sparse."""
-  return gradually(params, dataclasses.replace(pruning, sparsity=0.0, schedule='one_shot'))
+  kept = dataclasses.replace(pruning, sparsity=0.0, schedule='one_shot')
+  return gradually(params, kept, trained)
 
 
 def free(params: Tree, paths: Sequence[Path]) -> Tree:

@@ -8,10 +8,13 @@ import jax
 import numpy as np
 
 from har.compress import finetune, prune, quantise, units
+from har.compress.prune import Pruning
 from har.compress.quantise import FoldedModel, Scheme
 from har.data import loader, options
 from har.errors import UserError
 from har.evaluate import files
+from har.models.mode import INFERENCE
+from har.models.recogniser import Recogniser
 from har.train import checkpoints
 from har.train import experiment as experiment_lib
 from har.train import mesh as mesh_lib
@@ -163,11 +166,43 @@ def trained_stage(experiment: Experiment, stage: str, variant: str) -> tuple[Sta
   settings = experiment.config.compress
   if variant == QAT:
     return _qat_stage(experiment, plain, settings.int8_qat)
+  if len(plain.modalities) > 1:
+    return _fusion_of(experiment, plain, variant)
   variables = jax.device_get(experiment_lib.load(experiment, stage)[0])
   chosen = _settings(settings[variant], plain)
   if variant == SLIM:
     return finetune.slim_stage(plain, variables, chosen)
   return finetune.pruned_stage(plain, variables, chosen), variables
+
+
+def _fusion_of(experiment: Experiment, plain: Stage, variant: str) -> tuple[Stage, dict[str, Any]]:
+  """The second stage once more, from encoders that have been pruned in the first."""
+  context = experiment.context
+  parts = {}
+  for modality in plain.modalities:
+    if modality not in experiment.stages:
+      raise UserError(
+        f'stage {plain.name!r} has no stage {modality!r} to take a {variant} one from'
+      )
+    one, _ = trained_stage(experiment, modality, variant)
+    if not checkpoints.finished(context.workdir, one.name):
+      raise UserError(f'{one.name} is not finished: --mode=compress trains it first')
+    parts[one.name] = one
+  given: Any = plain.config
+  config = given.copy_and_resolve_references()
+  config.init_from = ','.join(f'stage:{name}' for name in parts)
+  name = folder(plain.name, variant)
+  encoders = {m: e for one in parts.values() for m, e in one.model.encoders.items()}
+  fused = dataclasses.replace(
+    plain, name=name, config=config, model=Recogniser(encoders, plain.model.head)
+  )
+  everywhere = mesh_lib.replicated(context.mesh)
+  variables = stage_lib.initial_variables(fused, parts, context.workdir, everywhere)
+  if variant == PRUNED:
+    held = Pruning(exclude=('head',))
+    restrict = prune.hold(variables['params'], held, tuple(plain.config['trained']))
+    fused = dataclasses.replace(fused, restrict=restrict)
+  return fused, variables
 
 
 def _settings(config: Any, plain: Stage) -> dict[str, Any]:
@@ -179,9 +214,12 @@ def _qat_stage(experiment: Experiment, plain: Stage, settings: Mapping[str, Any]
   start = make(experiment, plain.name, INT8)
   if not start.model.has_ranges:
     raise UserError("config.compress.int8.ranges must be 'static' to train a quantised model")
+  exact = jax.device_get(experiment_lib.load(experiment, plain.name)[0])
   trained = dataclasses.replace(
     plain,
     name=folder(plain.name, QAT),
+    # Labels would have it forget what dropout taught; the float model is what it is to be.
+    teacher=lambda inputs: plain.model.apply(exact, inputs, INFERENCE),
     config=fine_tuning(plain.config, settings),
     model=start.model,
     preprocess=start.preprocess,

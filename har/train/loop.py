@@ -85,6 +85,7 @@ class _Run:
       auxiliary=c['auxiliary'],
       seed=stage.seed,
       restrict=stage.restrict(self.total_steps) if stage.restrict else None,
+      teacher=stage.teacher,
     )
     self.train_step = jax.jit(train_step, donate_argnums=0)
     self.eval_step = jax.jit(step.make_eval_step(stage.model, stage.preprocess))

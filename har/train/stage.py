@@ -20,7 +20,7 @@ from har.models.mode import INFERENCE
 from har.models.s3d import S3D
 from har.pretrained import s3d as pretrained_s3d
 from har.train import checkpoints
-from har.train.step import Restrict
+from har.train.step import Restrict, Teacher
 
 Variables = dict[str, Any]
 
@@ -45,6 +45,7 @@ class Stage:
     example: shapes and types of `preprocess`'s output for one example.
     restrict: given the number of the stage's steps, what holds its parameters (see
       `har.train.step.Restrict`); None if nothing does.
+    teacher: a model whose probabilities are learnt in place of labels; None for labels.
   """
 
   name: str
@@ -55,6 +56,7 @@ class Stage:
   seed: int
   example: Mapping[str, jax.ShapeDtypeStruct]
   restrict: Callable[[int], Restrict] | None = None
+  teacher: Teacher | None = None
 
   @property
   def modalities(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ Preprocess = Callable[..., dict[str, jax.Array]]
 # `restrict(trained, step) -> (trained, free)`: what the trained parameters must be before a step,
 # and a tree of booleans of the same shapes, false where they stay as they are.
 Restrict = Callable[[Any, jax.Array], tuple[Any, Any]]
+Teacher = Callable[[dict[str, jax.Array]], jax.Array]
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float = 0.0) -> jax.Array:
@@ -68,6 +69,7 @@ def make_train_step(
   auxiliary: float,
   seed: int,
   restrict: Restrict | None = None,
+  teacher: Teacher | None = None,
 ) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]:
   """Builds `step(state, batch, rate_scale) -> (state, metrics)`.
 
@@ -85,6 +87,7 @@ def make_train_step(
       `har.models.fusion`); 0 for none.
     seed: of the stage.
     restrict: sets parameters and holds them; the moving average takes over what is held.
+    teacher: gives the logits of another model, whose probabilities are learnt in place of labels.
   """
   mode = Mode(train=True, trained=tuple(trained))
 
@@ -93,6 +96,7 @@ def make_train_step(
     augment_key, dropout_key = jax.random.split(key)
     inputs = preprocess(batch, key=augment_key)
     train, frozen = partition(state.params, trained)
+    targets = None if teacher is None else jax.nn.softmax(teacher(inputs))
     free = None
     if restrict is not None:
       train, free = restrict(train, state.step)
@@ -103,7 +107,10 @@ def make_train_step(
       logits, updates = model.apply(
         variables, inputs, mode, rngs={'dropout': dropout_key}, mutable=mutable
       )
-      loss = cross_entropy(logits, batch['label'], label_smoothing).mean()
+      if teacher is None:
+        loss = cross_entropy(logits, batch['label'], label_smoothing).mean()
+      else:
+        loss = optax.softmax_cross_entropy(logits, targets).mean()
       for other in jax.tree.leaves(updates.pop('auxiliary', {})):
         loss += auxiliary * cross_entropy(other, batch['label'], label_smoothing).mean()
       return loss, (logits, updates)
