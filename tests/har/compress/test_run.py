@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from configs import base
 from har.compress import run, variants
 from har.compress.quantise import Scheme
 from har.data import dataset as dataset_lib
@@ -180,3 +181,27 @@ def test_calibration_without_examples_is_refused(trained):
   opened, _ = trained
   with pytest.raises(UserError, match='examples=0: calibration needs at least one training exam'):
     variants.make(opened, 'imu', 'int8', Scheme(examples=0))
+
+
+def test_pruned_fusions_are_made_of_pruned_encoders(tmp_path):
+  c = test_loop.config(('imu', 'skeleton'), epochs=2.0)
+  c.encoders.imu.update(channels=(32, 16))
+  c.encoders.skeleton.update(channels=(32, 32), kernels=(5, 5), strides=(2, 1))
+  c.stages.fusion = base.fusion(('imu', 'skeleton'), learning_rate=1e-2, epochs=2.0, batch_size=8)
+  c.stages.fusion.head = {'kind': 'residual', 'hidden': 8}
+  c.order = ('imu', 'skeleton', 'fusion')
+  c.compress.int8.examples = 12
+  c.compress.update(variants=('pruned', 'slim'), study={})
+  opened = experiment.open_experiment(c, tmp_path)
+  experiment.train(opened)
+  table = run.compress(opened, command='test')
+  assert {'pruned', 'pruned_int8', 'slim', 'slim_int8'} <= set(table['stages']['fusion'])
+  for name in ('pruned', 'slim'):
+    fused = variants.make(opened, 'fusion', name).variables['params']
+    for modality in ('imu', 'skeleton'):
+      single = variants.make(opened, modality, name).variables['params']
+      for a, b in zip(*map(jax.tree.leaves, (fused[modality], single[modality])), strict=True):
+        assert a.shape == b.shape
+        if a.ndim > 1 and name == 'pruned':
+          np.testing.assert_array_equal(a == 0, b == 0)
+          assert (np.asarray(a) == 0).mean() > 0.3

@@ -51,7 +51,7 @@ def fusion():
   return model, batch, fakes.draw_variables(model, _preprocess(batch))
 
 
-def _make(model, variables, trained, ema=0.0, seed=3):
+def _make(model, variables, trained, ema=0.0, seed=3, teacher=None):
   optimizer = optax.adam(1e-2)
   state = step.restart(variables, optimizer, trained=trained, ema=ema)
   train_step = step.make_train_step(
@@ -63,6 +63,7 @@ def _make(model, variables, trained, ema=0.0, seed=3):
     ema=ema,
     auxiliary=0.0,
     seed=seed,
+    teacher=teacher,
   )
   return state, jax.jit(train_step)
 
@@ -73,6 +74,25 @@ def test_cross_entropy_by_hand():
   assert float(step.cross_entropy(logits, labels)[0]) == pytest.approx(-np.log(0.7), rel=1e-5)
   smooth = -(0.7 + 0.1) * np.log(0.7) - 0.1 * np.log(0.2) - 0.1 * np.log(0.1)
   assert float(step.cross_entropy(logits, labels, 0.3)[0]) == pytest.approx(smooth, rel=1e-5)
+
+
+def test_a_teacher_takes_the_place_of_labels():
+  model = registry.build(
+    ('imu',), {'imu': {'kind': 'cnn1d', 'dropout': 0.0}}, {'kind': 'linear'}, 5
+  )
+  batch = _batch(4)
+  variables = fakes.draw_variables(model, _preprocess(batch))
+
+  def itself(inputs):
+    return model.apply(variables, inputs)
+
+  state, train_step = _make(model, variables, ('*',), teacher=itself)
+  wrong = {**batch, 'label': batch['label'] + 1}
+  new, metrics = train_step(state, batch, 1.0)
+  assert float(metrics['gradient_norm']) < 1e-5
+  chex.assert_trees_all_equal(new.params, train_step(state, wrong, 1.0)[0].params)
+  _, metrics = _make(model, variables, ('*',))[1](state, batch, 1.0)
+  assert float(metrics['gradient_norm']) > 0.1
 
 
 def test_frozen_parts_stay_and_trained_parts_move(fusion):
