@@ -128,8 +128,9 @@ def _restore(manager: ocp.CheckpointManager, step: int, like: Any) -> tuple[Any,
   args = ocp.args.Composite(tree=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore())
   try:
     restored = manager.restore(step, args=args)
-  except (ValueError, KeyError, FileNotFoundError, TypeError) as e:
-    reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
+  except Exception as e:  # Orbax wraps what it meets in bare ones.
+    cause = str(e.__cause__ or e).strip() or type(e).__name__
+    reason = cause.splitlines()[0][:300]
     raise UserError(
       f'{manager.directory}/{step} cannot be restored ({reason}): delete the folder, or use '
       'another --workdir'

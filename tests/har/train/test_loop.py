@@ -248,3 +248,15 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
       path.write_bytes(b'')
   with pytest.raises(UserError, match=r'checkpoints/imu/final/6 cannot be restored'):
     run(config(), tmp_path)
+
+
+def test_flipped_bytes_of_a_checkpoint_are_named(tmp_path):
+  run(config(), tmp_path)
+  final = tmp_path / 'checkpoints' / 'imu' / 'final'
+  largest = max((p for p in final.rglob('*') if p.is_file()), key=lambda p: p.stat().st_size)
+  content = bytearray(largest.read_bytes())
+  middle = len(content) // 2
+  content[middle : middle + 200] = bytes(b ^ 255 for b in content[middle : middle + 200])
+  largest.write_bytes(content)
+  with pytest.raises(UserError, match=r'imu/final/6 cannot be restored \([^\n]+\)'):
+    run(config(), tmp_path)
