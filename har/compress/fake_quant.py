@@ -60,6 +60,21 @@ def quantise_activation(x: Any, low: Any, high: Any, bits: int = 8) -> Any:
   return round_to(x, *activation_scale(low, high, bits), bits)
 
 
+def quantise_bias(bias: Any, kernel: Any, scale: Any, bits: int = 8) -> Any:
+  """A bias rounded to multiples of its layer's steps of input and weight, as int32 holds it.
+
+  Small as that rounding is, it decides between neighbouring integers now and then, and a deep
+  network carries the difference on: without it predictions differ from those of exported files.
+
+  Args:
+    bias: `[C]`.
+    kernel: of the layer, not rounded, output channels last.
+    scale: step of the layer's input.
+    bits: of the kernel.
+  """
+  return round_to(bias, scale * jnp.reshape(weight_scale(kernel, bits), -1), 0.0, 32)
+
+
 def mark_activation(x: jax.Array, scale: float, zero_point: int) -> jax.Array:
   """`round_to` as one operation that exporters recognise; 8 bits, no gradient."""
 

@@ -45,6 +45,10 @@ class Hook:
     """The parameter of a quantised layer, output channels last."""
     return kernel
 
+  def bias(self, layer: Layer, point: str, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+    """What is added to a quantised layer's output, given the point of its input and its kernel."""
+    return bias
+
   def kept(self, name: str, x: jax.Array) -> jax.Array:
     """Values of the point `name` after they have been moved, selected or joined with others."""
     return x
@@ -290,12 +294,17 @@ class Graph:
 
   def _run_layer(self, layer: Layer, folded: Leaves, get, hook: Hook) -> jax.Array:
     x, kernel = get(layer.x), get(layer.kernel)
+    bias = None if layer.bias is None else folded[layer.bias]
     if layer.quantised:
-      x = hook.point(f'to:{layer.name}', x) if f'to:{layer.name}' in self.points else x
+      own = f'to:{layer.name}'
+      x = hook.point(own, x) if own in self.points else x
+      if bias is not None:
+        point = own if own in self.points else self._point_of[layer.x]
+        bias = hook.bias(layer, point, kernel, bias)
       kernel = hook.kernel(layer, kernel)
     (y,) = layer.operation.run(x, kernel)
-    if layer.bias is not None:
-      y += folded[layer.bias].astype(y.dtype)
+    if bias is not None:
+      y += bias.astype(y.dtype)
     for clip in layer.clips:
       bound = next(v.literal for v in clip.inputs if v.literal is not None)
       y = jnp.maximum(y, bound) if clip.name == 'max' else jnp.minimum(y, bound)

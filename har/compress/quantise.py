@@ -155,6 +155,10 @@ class _Static(Hook):
   def kernel(self, layer, kernel):
     return fake_quant.quantise_weight(kernel, self.scheme.weights)
 
+  def bias(self, layer, point, kernel, bias):
+    scale, _ = fake_quant.activation_scale(*self.ranges[point], self.scheme.activations)
+    return fake_quant.quantise_bias(bias, kernel, scale, self.scheme.weights)
+
   def lowest(self, name):
     scale, zero_point = fake_quant.activation_scale(*self.ranges[name], self.scheme.activations)
     return (-(2 ** (self.scheme.activations - 1)) - zero_point) * scale
@@ -191,6 +195,10 @@ class _Marking(Hook):
 
   def kernel(self, layer, kernel):
     return fake_quant.mark_weight(np.asarray(kernel))
+
+  def bias(self, layer, point, kernel, bias):
+    with jax.ensure_compile_time_eval():
+      return fake_quant.quantise_bias(bias, np.asarray(kernel), self.steps[point][0])
 
   def lowest(self, name):
     scale, zero_point = self.steps[name]
