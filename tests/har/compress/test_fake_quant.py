@@ -35,6 +35,15 @@ def test_weights_have_symmetric_levels_per_channel(bits, levels):
   assert np.abs(q - w).max(0) == pytest.approx([0.5 / (2 ** (bits - 1) - 1), step / 2], rel=1e-2)
 
 
+def test_biases_are_multiples_of_the_steps_of_input_and_weight():
+  kernel = jnp.array([[1.27, -0.5], [0.3, 2.54]])
+  bias = jnp.array([0.12345, -3.3])
+  rounded = fake_quant.quantise_bias(bias, kernel, 0.1)
+  np.testing.assert_allclose(rounded, [0.123, -3.3], rtol=1e-5)  # steps of 0.001 and 0.002
+  gradient = jax.grad(lambda b: fake_quant.quantise_bias(b, kernel, 0.1).sum())(bias)
+  np.testing.assert_array_equal(gradient, [1, 1])
+
+
 def test_zero_is_exact_and_ranges_always_hold_it():
   for low, high in ((-0.37, 2.9), (0.5, 2.0), (-3.0, -1.0)):
     assert fake_quant.quantise_activation(jnp.zeros(()), low, high) == 0
