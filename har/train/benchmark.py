@@ -45,7 +45,9 @@ _DTYPE = flags.DEFINE_string('dtype', 'float32', 'Of our computation: float32 or
 _THREADS = flags.DEFINE_integer('threads', os.cpu_count(), "PyTorch's threads.", lower_bound=1)
 _HUGE_PAGES = flags.DEFINE_bool('huge_pages', True, 'As launch.py does, for both libraries.')
 _DATASET = flags.DEFINE_string('dataset', None, 'Prepared dataset for the loader.')
-_DATA_DIR = flags.DEFINE_string('data_dir', None, "Where it lives; TFDS's default if not given.")
+_DATASET_DIR = flags.DEFINE_string(
+  'dataset_dir', None, "Where it lives; TFDS's default if not given."
+)
 _MODALITIES = flags.DEFINE_list('modalities', ['rgb', 'depth'], 'Video modalities to load.')
 
 Step = Callable[[], Any]
@@ -192,7 +194,7 @@ def measure_loader(modality: str, rounds: int) -> str:
   name, records = 'made-up trials', made_up_trials(modality, 16)
   if _DATASET.value:
     name = _DATASET.value
-    records = dataset.load(name, [modality], data_dir=_DATA_DIR.value).records([modality])
+    records = dataset.load(name, [modality], data_dir=_DATASET_DIR.value).records([modality])
   inputs = {modality: {'frames': _FRAMES.value, 'resize': _SIZE.value + 16, 'size': _SIZE.value}}
   batches, batch_size = 8 * rounds, 4
   iterator = loader.train_batches(records, np.arange(len(records)), inputs, batch_size, seed=0)
