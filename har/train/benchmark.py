@@ -1,7 +1,7 @@
 """Times S3D against PyTorch, and the data loader against the bare decoder.
 
   python -m har.train.benchmark --rounds=5
-  python -m har.train.benchmark --parts=loader --dataset=utd_mhad --data_dir=DIR
+  python -m har.train.benchmark --parts=loader --dataset=utd_mhad --dataset_dir=DIR
 
 Each round times every step of ours and, where PyTorch is installed, the same step in PyTorch, one
 after the other in one process, so that both meet the same machine. A ratio below 1 says that ours
