@@ -153,7 +153,8 @@ def _write(experiment, table, predictions, notes, details, command) -> None:
 
 
 def _note(name: str, config, facts: dict) -> str:
-  start = config['init_from'].replace('stage:', 'stage ').replace('random', 'random values')
+  start = config['init_from'].replace('stage:', 'stage ').replace(',', ', ')
+  start = start.replace('random', 'random values')
   text = f'Stage {name} started from {start} and took {facts["steps"]} steps'
   if facts['top1_validation'] is not None:
     return (
