@@ -275,7 +275,7 @@ def _trained_quantised(experiment: Experiment, plain: Stage, scheme: Scheme) -> 
   model = FoldedModel(plain.model, like, scheme)
   preprocess = _without_constant_masks(plain)
   example = preprocess(_first_batch(experiment, plain))
-  folded = jax.eval_shape(lambda: model.fold(_zeros(like), example))
+  folded = jax.eval_shape(model.fold, like, example)
   variables, meta = checkpoints.load_final(
     experiment.context.workdir,
     folder(plain.name, QAT),
@@ -356,7 +356,3 @@ def _without_constant_masks(one: Stage) -> Callable[..., dict[str, jax.Array]]:
 def _first_batch(experiment: Experiment, one: Stage) -> dict[str, np.ndarray]:
   records = experiment.context.dataset.records(one.modalities)
   return next(iter(loader.eval_batches(records, np.array([0]), one.inputs, batch_size=1)))
-
-
-def _zeros(like: Any) -> Any:
-  return jax.tree.map(lambda x: jax.numpy.zeros(x.shape, x.dtype), like)

@@ -1,6 +1,7 @@
 """Writing a text file whole or not at all."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from har.errors import UserError
@@ -37,3 +38,16 @@ def file_size(count: float) -> str:
     if count >= scale:
       return f'{count / scale:.3g} {unit}'
   return f'{count:.0f} B'
+
+
+def aligned(lines: Sequence[Sequence[str]], left: int) -> str:
+  """A table for the terminal, head first; its first `left` columns are text, the others numbers."""
+  widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+  text = [
+    '  '.join(
+      cell.ljust(width) if i < left else cell.rjust(width)
+      for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+    )
+    for line in lines
+  ]
+  return '\n'.join([text[0], '-' * len(text[0]), *text[1:]])

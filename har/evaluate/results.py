@@ -13,7 +13,7 @@ import numpy as np
 from har.errors import UserError
 from har.evaluate import metrics
 from har.evaluate.baselines import log_softmax
-from har.evaluate.files import file_size, write_text
+from har.evaluate.files import aligned, file_size, write_text
 
 KEYS = ('dataset', 'protocol', 'seed', 'stages', 'parameters', 'bytes', 'seconds')
 OPTIONAL_KEYS = ('baselines', 'missing')
@@ -152,15 +152,7 @@ def text_table(results: Mapping) -> str:
       lines.append([*line, '-' if size is None else file_size(size)])
   for name, values in results.get('baselines', {}).items():
     lines.append([name, 'untrained', *_cells(values), '-', '-'])
-  widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-  text = [
-    '  '.join(
-      [cell.ljust(w) for cell, w in zip(line[:2], widths[:2], strict=True)]
-      + [cell.rjust(w) for cell, w in zip(line[2:], widths[2:], strict=True)]
-    )
-    for line in lines
-  ]
-  return '\n'.join([text[0], '-' * len(text[0]), *text[1:]])
+  return aligned(lines, left=2)
 
 
 def _cells(values: Mapping) -> list[str]:

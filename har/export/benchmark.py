@@ -18,7 +18,7 @@ from har.compress import run as compression
 from har.compress import variants
 from har.data import options
 from har.errors import UserError
-from har.evaluate.files import write_text
+from har.evaluate.files import aligned, write_text
 from har.export import litert, onnx, stablehlo
 from har.export import run as export
 from har.train.experiment import Experiment
@@ -201,12 +201,4 @@ def text_table(rows: Sequence[Mapping[str, Any]]) -> str:
         f'{100 * row["top1"]:.1f}',
       )
     )
-  widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
-  text = [
-    '  '.join(
-      [c.ljust(w) for c, w in zip(line[:3], widths[:3], strict=True)]
-      + [c.rjust(w) for c, w in zip(line[3:], widths[3:], strict=True)]
-    )
-    for line in lines
-  ]
-  return '\n'.join([text[0], '-' * len(text[0]), *text[1:]])
+  return aligned(lines, left=3)

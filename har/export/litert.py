@@ -22,7 +22,7 @@ def convert(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct], *, int8: boo
   """The file that computes `call` for inputs of exactly these shapes.
 
   Args:
-    call: maps inputs by name to logits; for int8 with marks, see `har.export.rewrite.FAKE_QUANT`.
+    call: maps inputs by name to logits; for int8 with marks, see `har.compress.fake_quant.MARK`.
     inputs: shapes and types, by name.
     int8: what is marked must run in int8.
 

@@ -9,10 +9,11 @@ import jax
 import numpy as np
 from jax.extend import core
 
+from har.compress.fake_quant import MARK
 from har.errors import UserError
 from har.export import onnx_graph, optional
 from har.export.rewrite import Call, marked_layers, rewrite
-from har.export.values import FAKE_QUANT, attributes_of
+from har.export.values import attributes_of
 
 OPSET = 21
 OUTPUT = 'logits'
@@ -22,7 +23,7 @@ def convert(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct], *, int8: boo
   """The file that computes `call` for inputs of exactly these shapes.
 
   Args:
-    call: maps inputs by name to logits; for int8 with marks, see `har.export.rewrite.FAKE_QUANT`.
+    call: maps inputs by name to logits; for int8 with marks, see `har.compress.fake_quant.MARK`.
     inputs: shapes and types, by name.
     int8: what is marked must run in int8.
 
@@ -86,7 +87,7 @@ def _lowerings() -> Iterator[None]:
 
 
 def _lower_mark(ctx: Any, eqn: Any) -> None:
-  if eqn.params['name'] != FAKE_QUANT:
+  if eqn.params['name'] != MARK:
     raise NotImplementedError(f'the composite {eqn.params["name"]}')
   ir = optional.load('onnx_ir')
   attributes = attributes_of(eqn)

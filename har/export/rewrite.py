@@ -20,8 +20,8 @@ import numpy as np
 from jax import lax
 from jax.extend import core
 
+from har.compress.fake_quant import MARK
 from har.export.values import (
-  FAKE_QUANT,
   LAZY,
   Grid,
   Padded,
@@ -162,7 +162,7 @@ def _broadcast_in_dim(eqn, x, *_) -> list[Any]:
 
 
 def _composite(eqn, *operands) -> list[Any]:
-  if eqn.params['name'] != FAKE_QUANT:
+  if eqn.params['name'] != MARK:
     return _plain(eqn, *operands)
   attributes = attributes_of(eqn)
   (x,) = operands
@@ -336,5 +336,5 @@ def marked_layers(closed: Any) -> int:
     if eqn.primitive.name in ('conv_general_dilated', 'dot_general'):
       kernel = eqn.invars[1]
       source = None if isinstance(kernel, core.Literal) else made.get(kernel)
-      count += source is not None and source.params.get('name') == FAKE_QUANT
+      count += source is not None and source.params.get('name') == MARK
   return count

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-FAKE_QUANT = 'quant.fake_quant'
+from har.compress.fake_quant import MARK
+
 Grid = dict[str, Any]  # the attributes of a mark
 
 
@@ -166,7 +167,7 @@ def force(x: Any) -> Any:
 def fake_quant(x: Any, attributes: Mapping[str, Any]) -> jax.Array:
   """The composite with these attributes; a constant must be rounded already."""
   if isinstance(x, np.ndarray):
-    return lax.composite(lambda x, **_: x * 1.0, FAKE_QUANT)(x, **attributes)
+    return lax.composite(lambda x, **_: x * 1.0, MARK)(x, **attributes)
   scale = float(np.asarray(attributes['scale'])[0])
   zero = float(np.asarray(attributes['zero_point'])[0])
   low = -127 if attributes['narrow_range'] else -128
@@ -174,7 +175,7 @@ def fake_quant(x: Any, attributes: Mapping[str, Any]) -> jax.Array:
   def rounded(x, **_):
     return (jnp.clip(jnp.round(x / scale) + zero, low, 127) - zero) * scale
 
-  return lax.composite(rounded, FAKE_QUANT)(x, **attributes)
+  return lax.composite(rounded, MARK)(x, **attributes)
 
 
 def attributes_of(eqn: Any) -> dict[str, Any]:
