@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from har.errors import UserError
-from har.export import optional
+from har.export import compact, optional
 from har.export.rewrite import Call, marked_layers, rewrite
 
 OUTPUT = 'logits'
@@ -63,7 +63,7 @@ def _compile(stablehlo: str, names: list[str], int8: bool) -> bytes:
       )
       module = api.merge_modules([module])
       api.run_convert_to_tfl_passes(module, passes.PassManager(), config)
-      return bytes(api.export_flatbuffer_to_bytes(module.operation))
+      return compact.compact(bytes(api.export_flatbuffer_to_bytes(module.operation)))
   except (ValueError, RuntimeError) as e:
     lines = str(e).splitlines()
     found = re.search(r"operation '([\w.]+)'|'([\w.]+)' op", str(e))

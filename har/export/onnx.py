@@ -11,7 +11,7 @@ from jax.extend import core
 
 from har.compress.fake_quant import MARK
 from har.errors import UserError
-from har.export import onnx_graph, optional
+from har.export import onnx_rules, optional
 from har.export.rewrite import Call, marked_layers, rewrite
 from har.export.values import attributes_of
 
@@ -54,7 +54,7 @@ def convert(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct], *, int8: boo
     except (NotImplementedError, RuntimeError, ValueError, TypeError, KeyError) as e:
       lines = str(e).splitlines() or [type(e).__name__]
       raise UserError(f'ONNX cannot express the model: {lines[0]}') from e
-  model, int8_layers = onnx_graph.optimise(model)
+  model, int8_layers = onnx_rules.optimise(model)
   marked = marked_layers(closed)
   if int8 and int8_layers < marked:
     raise UserError(

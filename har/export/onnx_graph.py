@@ -1,26 +1,21 @@
-"""Brings an ONNX graph into the form that ONNX Runtime fuses and quantises.
-
-jax2onnx writes each operation as JAX has it: convolutions between transpositions, biases and ReLUs
-as additions and maxima. Int8 kernels are used only where DequantizeLinear, the layer with its bias
-and QuantizeLinear follow each other directly.
-"""
+"""An ONNX graph as lists and dicts, far quicker to work on than its protocol buffer."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import itertools
+import string
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from har.export import optional
 
-_LAYERS = ('Conv', 'Gemm')
-_ALIKE = ('Relu', 'Clip', 'QuantizeLinear')
-_MOVING = ('Reshape', 'Transpose')
+_LETTERS = string.ascii_letters + string.digits
 
 
 @dataclasses.dataclass(eq=False)
 class Node:
-  """An operation; far quicker to work on than its protocol buffer."""
+  """An operation."""
 
   op_type: str
   input: list[str]
@@ -42,6 +37,7 @@ class Graph:
     ]
     arrays = self.onnx.numpy_helper
     self.constants = {i.name: arrays.to_array(i) for i in model.graph.initializer}
+    self.inputs = {i.name for i in model.graph.input}
     self.outputs = {o.name for o in model.graph.output}
     self.made = 0
 
@@ -72,24 +68,34 @@ class Graph:
   def finish(self) -> Any:
     """The model, with what is not used left out and nodes in an order that can be run."""
     needed, kept = set(self.outputs), []
-    for node in reversed(self._ordered()):
+    for node in reversed(self.ordered()):
       if needed & set(node.output):
         kept.append(node)
         needed.update(node.input)
     graph = self.model.graph
     del graph.node[:], graph.initializer[:], graph.value_info[:]
+    kept.reverse()
+    used = {name: array for name, array in self.constants.items() if name in needed}
+    names = short_names(kept, used, self.inputs | self.outputs)
     make = self.onnx.helper.make_node
-    for node in reversed(kept):
-      name = f'{node.op_type}:{node.output[0]}'
-      graph.node.append(make(node.op_type, node.input, node.output, name=name, **node.attributes))
-    graph.initializer.extend(
-      self.onnx.numpy_helper.from_array(np.array(array, order='C'), name)
-      for name, array in self.constants.items()
-      if name in needed
-    )
+    for node in kept:
+      inputs, outputs = ([names[n] for n in group] for group in (node.input, node.output))
+      graph.node.append(make(node.op_type, inputs, outputs, **node.attributes))
+    stored = {names[name]: array for name, array in used.items()}
+    graph.initializer.extend(self._tensor(name, array) for name, array in stored.items())
     return self.model
 
-  def _ordered(self) -> list[Node]:
+  def _tensor(self, name: str, array: np.ndarray) -> Any:
+    array = np.array(array, order='C')
+    if array.dtype != np.int64:
+      return self.onnx.numpy_helper.from_array(array, name)
+    # Shapes, as numbers of a byte or two instead of eight.
+    return self.onnx.helper.make_tensor(
+      name, self.onnx.TensorProto.INT64, array.shape, array.ravel().tolist()
+    )
+
+  def ordered(self) -> list[Node]:
+    """The nodes, each behind those whose values it reads."""
     makers, ordered, done = self.makers(), [], set()
     stack = list(reversed(self.nodes))
     while stack:
@@ -105,226 +111,37 @@ class Graph:
     return ordered
 
 
-def optimise(model: Any) -> tuple[Any, int]:
-  """The model, rewritten, and how many layers are int8.
+def short_names(
+  nodes: Sequence[Node], constants: Mapping[str, np.ndarray], kept: set[str]
+) -> dict[str, str]:
+  """New names of a letter or a few for all values; in small networks names count.
 
-  Numbers stay the same but for biases, which int8 layers round.
+  Args:
+    nodes: all operations.
+    constants: arrays by name; equal shapes and equal numbers get one name. (Zero points of
+      channels that are shared confuse ONNX Runtime's quantiser.)
+    kept: names that stay.
   """
-  graph = Graph(model)
-  for step in (_fold_constants, _name_relus, _drop_zero_bias):
-    step(graph)
-  while any(step(graph) for step in (_add_bias, _sink_transposes, _move_integers, _join_moves)):
-    pass
-  _round_biases(graph)
-  return graph.finish(), sum(1 for _ in _int8_layers(graph, graph.makers()))
-
-
-def _fold_constants(graph: Graph) -> None:
-  """Weights are stored as they are used: rounded, reshaped and transposed."""
-  makers = {}
-  for node in list(graph.nodes):
-    kind, source = node.op_type, node.input[0] if node.input else ''
-    attributes = node.attributes
-    if source in graph.constants:
-      x = graph.constants[source]
-      if kind == 'Reshape' and node.input[1] in graph.constants:
-        shape = [int(n) or x.shape[i] for i, n in enumerate(graph.constants[node.input[1]])]
-        graph.constants[node.output[0]] = x.reshape(shape)
-      elif kind == 'Transpose':
-        graph.constants[node.output[0]] = x.transpose(attributes['perm'])
-      elif kind in ('Cast', 'Expand', 'Identity'):
-        continue
-      elif kind == 'QuantizeLinear':
-        graph.constants[node.output[0]] = _rounded(x, *_scales(graph, node), attributes.get('axis'))
-      else:
-        makers[node.output[0]] = node
-        continue
-      graph.nodes.remove(node)
-    elif kind == 'Transpose' and source in makers and makers[source].op_type == 'DequantizeLinear':
-      _transpose_rounded(graph, makers[source], node, attributes['perm'])
-      makers[node.output[0]] = graph.makers()[node.output[0]]
-
-
-def _scales(graph: Graph, node: Node) -> tuple[np.ndarray, np.ndarray]:
-  return graph.constants[node.input[1]], graph.constants[node.input[2]]
-
-
-def _rounded(x: np.ndarray, scale: np.ndarray, zero: np.ndarray, axis: int | None) -> np.ndarray:
-  if scale.ndim:
-    shape = [-1 if i == axis else 1 for i in range(x.ndim)]
-    scale, zero = scale.reshape(shape), zero.reshape(shape)
-  return np.clip(np.round(x / scale) + zero, -128, 127).astype(np.int8)
-
-
-def _transpose_rounded(graph: Graph, dequantise: Any, transpose: Any, perm: list[int]) -> None:
-  attributes = dequantise.attributes
-  if 'axis' in attributes:
-    attributes['axis'] = list(perm).index(attributes['axis'])
-  values = graph.constant(graph.constants[dequantise.input[0]].transpose(perm), 'weight')
-  inputs = [values, *dequantise.input[1:]]
-  new = Node('DequantizeLinear', inputs, [transpose.output[0]], attributes)
-  graph.nodes[graph.nodes.index(transpose)] = new
-
-
-def _name_relus(graph: Graph) -> None:
-  for node in graph.nodes:
-    if node.op_type == 'Max' and len(node.input) == 2:
-      numbers = [i for i in node.input if i in graph.constants]
-      if len(numbers) == 1 and not np.any(graph.constants[numbers[0]]):
-        node.input.remove(numbers[0])
-        node.op_type = 'Relu'
-
-
-def _drop_zero_bias(graph: Graph) -> None:
-  # A scalar crashes ONNX Runtime's quantiser, a vector of zeros makes its int8 product wrong.
-  for node in graph.nodes:
-    zero = len(node.input) == 3 and not np.any(graph.constants.get(node.input[2], 1))
-    if node.op_type == 'Gemm' and zero:
-      del node.input[2]
-
-
-def _only_user(graph: Graph, users: Mapping[str, list[Any]], name: str) -> Node | None:
-  found = users.get(name, [])
-  return found[0] if len(found) == 1 and name not in graph.outputs else None
-
-
-def _channels(array: np.ndarray, rank: int, axis: int, count: int) -> np.ndarray | None:
-  """The numbers of each channel, if an array that is broadcast differs along that axis alone."""
-  array = array.reshape((1,) * (rank - array.ndim) + array.shape)
-  vector = np.moveaxis(array, axis, -1).reshape(-1, array.shape[axis])
-  if array.shape[axis] not in (1, count) or np.any(vector != vector[:1]):
-    return None
-  return np.broadcast_to(vector[0], count)
-
-
-def _add_bias(graph: Graph) -> bool:
-  """Additions behind a layer, also behind a transposition, become its bias."""
-  users = graph.users()
-  for layer in graph.nodes:
-    if layer.op_type not in _LAYERS or len(layer.input) != 2:
+  names = {name: name for name in kept}
+  equal: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+  free = (name for name in map(_letters, itertools.count()) if name not in kept)
+  for name in (*constants, *(name for node in nodes for name in node.output)):
+    if name in names:
       continue
-    after = _only_user(graph, users, layer.output[0])
-    perm = None
-    last = layer.output[0]
-    if after is not None and after.op_type == 'Transpose':
-      perm, last = after.attributes['perm'], after.output[0]
-      after = _only_user(graph, users, last)
-    if after is None or after.op_type != 'Add':
-      continue
-    other = next((i for i in after.input if i != last), '')
-    if other not in graph.constants:
-      continue
-    rank = 2 if layer.op_type == 'Gemm' else 4
-    axis = perm.index(1) if perm else 1
-    count = _weight(graph, layer).shape[0 if layer.op_type == 'Conv' else 1]
-    bias = _channels(graph.constants[other], rank, axis, count)
-    if bias is not None:
-      layer.input.append(graph.constant(bias.astype(np.float32), 'bias'))
-      if layer.op_type == 'Gemm':
-        layer.attributes = {}  # a factor of 0 for the bias that was not there
-      graph.nodes.remove(after)
-      _rename_output(graph, last, after.output[0])
-      return True
-  return False
-
-
-def _rename_output(graph: Graph, old: str, new: str) -> None:
-  """What made `old` makes `new`."""
-  maker = graph.makers()[old]
-  maker.output[0] = new
-
-
-def _weight(graph: Graph, layer: Any) -> np.ndarray:
-  name = layer.input[1]
-  if name in graph.constants:
-    return graph.constants[name]
-  return graph.constants[graph.makers()[name].input[0]]
-
-
-def _sink_transposes(graph: Graph) -> bool:
-  """Behind what treats all elements alike, so that the layer meets what can be fused with it."""
-  users = graph.users()
-  for node in graph.nodes:
-    if node.op_type != 'Transpose' or node.output[0] in graph.outputs:
-      continue
-    after = _only_user(graph, users, node.output[0])
-    if after is None or after.op_type not in _ALIKE or after.input[0] != node.output[0]:
-      continue
-    if any(np.ndim(graph.constants.get(i, 0)) for i in after.input[1:]):
-      continue
-    before, between, behind = node.input[0], node.output[0], after.output[0]
-    after.input[0], after.output[0] = before, between
-    node.input[0], node.output[0] = between, behind
-    return True
-  return False
-
-
-def _move_integers(graph: Graph) -> bool:
-  """Reshapes and transposes come before DequantizeLinear, which then meets a layer."""
-  makers, users = graph.makers(), graph.users()
-  for node in graph.nodes:
-    source = makers.get(node.input[0]) if node.op_type in _MOVING else None
-    if source is None or source.op_type != 'DequantizeLinear' or source.input[0] not in makers:
-      continue
-    if np.ndim(graph.constants[source.input[1]]):
-      continue
-    moved = f'{node.output[0]}.int8'
-    new = Node('DequantizeLinear', [moved, *source.input[1:]], [node.output[0]], {})
-    node.input[0], node.output[0] = source.input[0], moved
-    graph.nodes.append(new)
-    if len(users[source.output[0]]) == 1:
-      graph.nodes.remove(source)
-    return True
-  return False
-
-
-def _join_moves(graph: Graph) -> bool:
-  """Two transposes or reshapes in a row become one or none."""
-  makers = graph.makers()
-  for node in graph.nodes:
-    first = makers.get(node.input[0]) if node.op_type in _MOVING else None
-    if first is None or first.op_type != node.op_type:
-      continue
-    if node.op_type == 'Reshape':
-      shape = graph.constants.get(node.input[1])
-      if shape is None or 0 in shape:
-        continue
-      node.input[0] = first.input[0]
-      return True
-    perm = [first.attributes['perm'][i] for i in node.attributes['perm']]
-    if perm == sorted(perm) and node.output[0] not in graph.outputs:
-      graph.nodes.remove(node)
-      graph.replace(node.output[0], first.input[0])
+    x = np.asarray(constants.get(name, np.nan))
+    if name in constants and (x.dtype == np.int64 or x.ndim == 0):
+      key = (x.dtype.str, x.shape, x.tobytes())
+      names[name] = equal[key] = equal.get(key) or next(free)
     else:
-      new = Node('Transpose', [first.input[0]], [node.output[0]], {'perm': perm})
-      graph.nodes[graph.nodes.index(node)] = new
-    return True
-  return False
+      names[name] = next(free)
+  return names
 
 
-def _round_biases(graph: Graph) -> None:
-  """Biases of int8 layers in the steps of their sums: input step times weight step."""
-  makers = graph.makers()
-  for layer in _int8_layers(graph, makers):
-    if len(layer.input) != 3:
-      continue
-    step = graph.constants[makers[layer.input[0]].input[1]]
-    steps = np.asarray(step * graph.constants[makers[layer.input[1]].input[1]])
-    limits = np.iinfo(np.int32)
-    bias = np.round(np.float64(graph.constants[layer.input[2]]) / steps)
-    bias = np.clip(bias, limits.min, limits.max).astype(np.int32)
-    values = graph.constant(np.asarray(bias), 'bias')
-    scale = graph.constant(steps, 'bias_scale')
-    zero = graph.constant(np.zeros(steps.shape, np.int32), 'bias_zero')
-    name = f'{values}.float'
-    per_channel: dict[str, Any] = {'axis': 0} if steps.ndim else {}
-    graph.nodes.append(Node('DequantizeLinear', [values, scale, zero], [name], per_channel))
-    layer.input[2] = name
-
-
-def _int8_layers(graph: Graph, makers: Mapping[str, Any]) -> Iterator[Any]:
-  for layer in list(graph.nodes):
-    if layer.op_type in _LAYERS:
-      sources = [makers.get(name) for name in layer.input[:2]]
-      if all(s is not None and s.op_type == 'DequantizeLinear' for s in sources):
-        yield layer
+def _letters(number: int) -> str:
+  text = ''
+  while True:
+    number, digit = divmod(number, len(_LETTERS))
+    text = _LETTERS[digit] + text
+    if not number:
+      return text
+    number -= 1

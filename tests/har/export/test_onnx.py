@@ -9,9 +9,10 @@ import onnx as onnx_library
 import pytest
 
 from har.errors import UserError
-from har.export import onnx
+from har.export import onnx, onnx_graph
 from tests.har.export.stand_in import example, network, quantised
 
+INT64 = onnx_library.TensorProto.INT64
 NAMES = ['imu', 'masked', 'skeleton', 's3d', 'fusion']
 
 
@@ -51,6 +52,27 @@ def test_weights_are_stored_as_int8():
     if np.prod(i.dims) > 64
   )
   assert kinds == {'INT8': 3}
+
+
+def test_equal_shapes_are_stored_once_and_names_are_short():
+  call, inputs = network('s3d')
+  graph = onnx_library.ModelProto.FromString(onnx.convert(call, inputs)).graph
+  shapes = [tuple(i.int64_data) for i in graph.initializer if i.data_type == INT64]
+  assert len(set(shapes)) == len(shapes) > 5
+  assert [i.name for i in graph.input] == ['rgb']
+  assert [o.name for o in graph.output] == [onnx.OUTPUT]
+  names = {name for node in graph.node for name in (*node.input, *node.output)}
+  assert max(map(len, names - {'rgb', onnx.OUTPUT})) <= 2
+
+
+def test_short_names_avoid_those_that_stay():
+  nodes = [onnx_graph.Node('Add', ['a', 'x'], [f'sum_{i}'], {}) for i in range(200)]
+  constants = {'x': np.array([3, 4]), 'y': np.array([3, 4]), 'z': np.array([3, 5])}
+  names = onnx_graph.short_names(nodes, constants, {'a', 'c'})
+  assert names['a'] == 'a'
+  assert names['c'] == 'c'
+  assert names['x'] == names['y'] != names['z']
+  assert len(set(names.values())) == len(names) - 1 == 204
 
 
 def test_a_broken_file_is_a_user_error(tmp_path):
