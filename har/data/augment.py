@@ -340,7 +340,8 @@ def preprocess(
     batch: any of `imu` float32 `[B, T, 6]` (g and deg/s) with `imu_mask` bool `[B, T]`, `rgb` and
       `depth` uint8 `[B, T, resize, resize, 3]`, `skeleton` float32 `[B, T, J, 3]` (m) with
       `skeleton_mask`; `imu_streams` bool `[B, T, S]` if the IMU is S sensors with masks of their
-      own; `label` int32 `[B]` where `flip` is used. Other entries are ignored.
+      own; `<modality>_present` bool `[B]` where examples may lack it; `label` int32 `[B]` where
+      `flip` is used. Other entries are ignored.
     inputs: for each modality its options, see `har.data.options.INPUTS`. Modalities not named here
       are left out.
     key: PRNG key of this step; None (evaluation) augments nothing and crops video at the centre.
@@ -349,7 +350,7 @@ def preprocess(
 
   Returns:
     The same modalities, normalised: float32 `imu` and `skeleton` (zero where a mask is false) with
-    their masks, video float32 `[B, T, size, size, 3]`.
+    their masks, video float32 `[B, T, size, size, 3]`, and what is present as it is given.
 
   Raises:
     UserError: for an unknown modality or option.
@@ -366,4 +367,6 @@ def preprocess(
     own_key = None if key is None or name not in augment else jax.random.fold_in(key, number)
     settings = options.augment_options(augment.get(name), name)
     result |= _PREPROCESS[name](name, batch, config, own_key, settings, flip_safe)
+    if f'{name}_present' in batch:
+      result[f'{name}_present'] = jnp.asarray(batch[f'{name}_present'])
   return result

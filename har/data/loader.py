@@ -28,6 +28,9 @@ class ReadExample:
     inputs: for each modality its options, see `har.data.options.INPUTS`.
 
   Called with a position (-1 for padding: zeros, `mask` false) and, for random frames, a generator.
+  Of a modality that a record may lack (see `har.data.options.may_lack`) an example tells whether it
+  is there: `<modality>_present`, false where no sample of any sensor is heard or there is no frame,
+  and the modality is zeros.
   """
 
   def __init__(self, records: Any, inputs: Mapping[str, Any]):
@@ -51,6 +54,8 @@ class ReadExample:
     for name, config in self.inputs.items():
       if name in options.VIDEO:
         example[name] = self._clip(name, record[name], config, rng)
+        if config['optional']:
+          example[f'{name}_present'] = np.bool_(len(record[name]) > 0)
       elif name == 'imu':
         example |= self._imu(record, config)
       else:
@@ -60,6 +65,16 @@ class ReadExample:
     if not self._video:
       self._ready[position] = example
     return example
+
+  def lacks_all(self, position: int) -> bool:
+    """Whether a record lacks every modality; decodes no frame."""
+    if not all(map(options.may_lack, self.inputs.values())):
+      return False
+    record = self.records[position]
+    return not any(
+      len(record[name]) if name in options.VIDEO else self._imu(record, config)['imu_present']
+      for name, config in self.inputs.items()
+    )
 
   @staticmethod
   def _imu(record, config):
@@ -75,10 +90,16 @@ class ReadExample:
     # Up to the last sample of any sensor; nothing where all are absent.
     last = np.flatnonzero(heard.any(1))[-1:]
     mask = np.arange(length) <= (last[0] if len(last) else -1)
-    return {'imu': x, 'imu_mask': mask, 'imu_streams': heard}
+    return {'imu': x, 'imu_mask': mask, 'imu_streams': heard, 'imu_present': heard.any()}
 
   @staticmethod
   def _clip(name, frames, config, rng):
+    if not len(frames):
+      if not config['optional']:
+        raise UserError(
+          f'a record has no {name} frames: set inputs.{name}.optional if some lack it'
+        )
+      return _no_clip(config)
     chosen = video.choose_frames(len(frames), config['frames'], rng)
     if config['show'] == 'motion':
       chosen = video.with_neighbours(chosen, len(frames), config['apart'])
@@ -94,9 +115,10 @@ class ReadExample:
   def _padding(self) -> Example:
     example: Example = {'label': np.int32(0), 'mask': np.False_}
     for name, config in self.inputs.items():
+      if options.may_lack(config):
+        example[f'{name}_present'] = np.False_
       if name in options.VIDEO:
-        side = config['resize']
-        example[name] = np.zeros((config['frames'], side, side, 3), np.uint8)
+        example[name] = _no_clip(config)
         continue
       shape = (config['channels'],) if name == 'imu' else (config['joints'], 3)
       example[name] = np.zeros((config['length'], *shape), np.float32)
@@ -104,6 +126,11 @@ class ReadExample:
       if config.get('rates'):
         example[f'{name}_streams'] = np.zeros((config['length'], len(config['rates'])), bool)
     return example
+
+
+def _no_clip(config: Mapping[str, Any]) -> np.ndarray:
+  side = config['resize']
+  return np.zeros((config['frames'], side, side, 3), np.uint8)
 
 
 @functools.lru_cache(maxsize=4)
@@ -132,6 +159,21 @@ class _Epochs:
 
 def _stack(examples: Sequence[Example]) -> Batch:
   return {name: np.stack([e[name] for e in examples]) for name in examples[0]}
+
+
+def recorded(
+  records: Any, positions: Sequence[int] | np.ndarray, inputs: Mapping[str, Any]
+) -> np.ndarray:
+  """The positions whose records have any of the modalities.
+
+  Those of the others have nothing to be learnt from. Records are read only where all modalities may
+  be lacking; no frame is decoded.
+
+  Raises:
+    UserError: unknown input options.
+  """
+  read = ReadExample(records, inputs)
+  return np.array([p for p in positions if not read.lacks_all(p)], np.int64)
 
 
 def _local_size(batch_size: int, process_count: int) -> int:

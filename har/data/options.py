@@ -12,13 +12,15 @@ VIDEO = ('rgb', 'depth')
 
 # `mean` and `std` are one number or one for each channel, in the modality's own units (video: of
 # values scaled to [0, 1]). `show`: 'colour' for frames as they are, 'motion' for each frame's
-# brightness and its change from `apart` frames before and to as many after.
+# brightness and its change from `apart` frames before and to as many after. `optional`: records may
+# have no frames; batches then tell which have some.
 _VIDEO_INPUT = {
   'frames': 16,
   'resize': 120,
   'size': 112,
   'show': 'colour',
   'apart': 2,
+  'optional': False,
   'mean': 0.5,
   'std': 0.25,
 }
@@ -147,10 +149,17 @@ def input_options(config: Any, modality: str) -> dict[str, Any]:
       raise UserError(f'inputs.{modality}.{name}={value!r}: must be a whole number above 0')
   if modality in VIDEO and merged['size'] > merged['resize']:
     raise UserError(f'inputs.{modality}.size={merged["size"]}: larger than resize')
+  if modality in VIDEO and not isinstance(merged['optional'], bool):
+    raise UserError(f'inputs.{modality}.optional={merged["optional"]!r}: must be true or false')
   if modality == 'imu':
     _check_rates(merged)
   _check_statistics(modality, merged)
   return merged
+
+
+def may_lack(config: Mapping[str, Any]) -> bool:
+  """Whether a record may lack the modality of these input options altogether."""
+  return bool(config.get('rates') or config.get('optional'))
 
 
 def augment_options(config: Any, modality: str) -> dict[str, Any]:

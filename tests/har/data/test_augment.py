@@ -54,6 +54,12 @@ class TestStreams:
     assert set(out) == {'imu', 'imu_mask'}
     np.testing.assert_array_equal(out['imu_mask'], batch['imu_mask'])
 
+  def test_what_is_present_is_passed_on(self):
+    present = np.arange(16) % 3 == 0
+    out = run(imu_batch() | {'imu_present': present}, RAW, {'imu': {'scale': 0.1}})
+    assert set(out) == {'imu', 'imu_mask', 'imu_present'}
+    np.testing.assert_array_equal(out['imu_present'], present)
+
   def test_silence_is_warped_with_the_signal(self):
     batch = streams_batch()
     config = {'imu': {'time_warp': 0.5, 'crop': 0.2, 'jitter': 0.1, 'scale': 0.2}}

@@ -237,6 +237,7 @@ def test_streams_have_masks_of_their_own():
   assert batch['imu_streams'].sum(1).tolist() == [[21, 11], [0, 11], [0, 0], [0, 0]]
   assert batch['imu_mask'].sum(1).tolist() == [21, 11, 0, 0]
   assert batch['mask'].tolist() == [True, True, True, False]
+  assert batch['imu_present'].tolist() == [True, True, False, False]
   np.testing.assert_array_equal(batch['imu'] == 2, np.repeat(batch['imu_streams'], 3, -1))
 
 
@@ -244,3 +245,46 @@ def test_channels_are_those_of_the_records():
   batches = loader.eval_batches(Numbered(2), range(2), {'imu': {'channels': 12}}, 2)
   with pytest.raises(UserError, match=r'inputs.imu.channels=12: the records have 6'):
     next(batches)
+
+
+class Sightless:
+  """Two trials with both sensors and frames, one with frames alone, one with nothing."""
+
+  def __len__(self):
+    return 4
+
+  def __getitem__(self, i):
+    seen = fakes.record(0, 1, 1, ('rgb',))['rgb'] if i < 3 else []
+    return Streams()[0 if i < 2 else 2] | {'label': i, 'rgb': seen}
+
+
+STREAMS = {'imu': {'length': 30, 'fit': 'pad', 'rates': (100, 50)}}
+CLIP = {'frames': 2, 'resize': 8, 'size': 8}
+OPTIONAL = {'rgb': CLIP | {'optional': True}}
+
+
+def test_a_record_without_frames_is_a_black_clip_that_is_not_present():
+  (batch,) = loader.eval_batches(Sightless(), [0, 3], STREAMS | OPTIONAL, 3)
+  assert batch['rgb'].shape == (3, 2, 8, 8, 3)
+  assert batch['rgb'].dtype == np.uint8
+  assert batch['rgb'].any((1, 2, 3, 4)).tolist() == [True, False, False]
+  for name in ('imu', 'rgb'):
+    assert batch[f'{name}_present'].tolist() == [True, False, False]
+    assert batch[f'{name}_present'].dtype == bool
+  with pytest.raises(UserError, match=r'no rgb frames: set inputs\.rgb\.optional if some lack it'):
+    next(loader.eval_batches(Sightless(), [3], {'rgb': CLIP}, 1))
+
+
+@pytest.mark.parametrize(
+  ('inputs', 'expected'),
+  [
+    (STREAMS, [1, 0]),
+    (OPTIONAL, [2, 1, 0]),
+    (STREAMS | OPTIONAL, [2, 1, 0]),
+    # Records need not be read where a modality is always there.
+    (STREAMS | {'rgb': CLIP}, [3, 2, 1, 0]),
+  ],
+)
+def test_positions_of_records_that_have_something(inputs, expected):
+  found = loader.recorded(Sightless(), [3, 2, 1, 0], inputs)
+  assert found.tolist() == expected
