@@ -1,10 +1,12 @@
 """Heads: from the features of one or many modalities to logits.
 
 All heads have one interface, `head(features, mode)` with a dict of `Features` by modality, and go
-through the modalities in alphabetical order. A classifier of one modality's pooled features is
-always the dense layer `head/<modality>/{kernel,bias}`, in 'linear' as in 'decision' and 'residual':
-stage-1 classifiers are carried into such a fusion by copying equal paths. The latter two also sow
-each modality's own logits into the collection `auxiliary`.
+through the modalities in alphabetical order. What an example lacks (`Features.present`) has no
+influence on its logits; where it lacks everything, they are what the biases make of zeros. A
+classifier of one modality's pooled features is always the dense layer
+`head/<modality>/{kernel,bias}`, in 'linear' as in 'decision' and 'residual': stage-1 classifiers
+are carried into such a fusion by copying equal paths. The latter two also sow each modality's own
+logits into the collection `auxiliary`.
 """
 
 import functools
@@ -24,6 +26,8 @@ from har.models.types import Features
 class Linear(nn.Module):
   """Dropout and one dense layer per modality; the logits of several are added.
 
+  Where some are absent, the sum of the others is scaled up to the same number of terms.
+
   Attributes:
     num_classes: number of logits.
     dropout: rate on the pooled features.
@@ -38,11 +42,13 @@ class Linear(nn.Module):
   def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> jax.Array:
     """Returns logits, float32 `[B, num_classes]`."""
     logits = classify(features, self.num_classes, self.dropout, mode)
-    return functools.reduce(jnp.add, logits.values())
+    return add_present(features, logits, dict.fromkeys(logits, 1.0))
 
 
 class ConcatMLP(nn.Module):
   """The paper's fusion: pooled features, concatenated, through a perceptron of two layers.
+
+  Zeros stand for the features of what is absent.
 
   Attributes:
     num_classes: number of logits.
@@ -70,6 +76,7 @@ class Decision(nn.Module):
 
   The weights start at 1/n for n modalities. With stage-1 classifiers it starts as the geometric
   mean of their probabilities, which ranks classes as their product does and is no surer than they.
+  Where some are absent, the weights of the others grow by one factor to the sum of all.
 
   Attributes:
     num_classes: number of logits.
@@ -85,7 +92,7 @@ class Decision(nn.Module):
   def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> jax.Array:
     """Returns log-probabilities up to a constant, float32 `[B, num_classes]`."""
     logits = classify(features, self.num_classes, self.dropout, mode)
-    return _product(self, logits)
+    return _product(self, features, logits)
 
 
 class Residual(nn.Module):
@@ -111,7 +118,7 @@ class Residual(nn.Module):
   def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> jax.Array:
     """Returns log-probabilities up to a constant, float32 `[B, num_classes]`."""
     experts = classify(features, self.num_classes, self.dropout, mode)
-    product = _product(self, experts, dict(self.trust))
+    product = _product(self, features, experts, dict(self.trust))
     x = hidden_layer(features, self.hidden, self.dropout, self.layer_norm, self.dtype, mode)
     zero = nn.initializers.zeros
     return product + nn.Dense(self.num_classes, kernel_init=zero, name='logits')(
@@ -121,6 +128,8 @@ class Residual(nn.Module):
 
 class Attention(nn.Module):
   """A small transformer over the feature tokens of all modalities and a class token.
+
+  Tokens of what is absent are masked, as those of padding are.
 
   Attributes:
     num_classes: number of logits.
@@ -146,12 +155,13 @@ class Attention(nn.Module):
     embed = nn.initializers.normal(0.02)
     tokens, masks = [], []
     for name in sorted(features):
-      x, mask = features[name].sequence, features[name].mask
+      x, mask, present = features[name].sequence, features[name].mask, features[name].present
       x = nn.LayerNorm(dtype=self.dtype, name=f'{name}_norm')(x)
       x = nn.Dense(self.hidden, dtype=self.dtype, name=name)(x)
       x += self.param(f'embedding_{name}', embed, (self.hidden,)).astype(self.dtype)
       tokens.append(x + sinusoids(x.shape[1], self.hidden).astype(self.dtype))
-      masks.append(jnp.ones(x.shape[:2], bool) if mask is None else mask)
+      mask = jnp.ones(x.shape[:2], bool) if mask is None else mask
+      masks.append(mask if present is None else mask & present[:, None])
     batch = tokens[0].shape[0]
     token = self.param('class_token', embed, (self.hidden,)).astype(self.dtype)
     x = jnp.concatenate([jnp.broadcast_to(token, (batch, 1, self.hidden)), *tokens], 1)
@@ -190,20 +200,57 @@ def classify(
   return logits
 
 
+def add_present(
+  features: dict[str, Features],
+  terms: dict[str, jax.Array],
+  weights: Mapping[str, jax.Array | float],
+) -> jax.Array:
+  """Adds one term per modality, without those of what an example lacks.
+
+  Args:
+    features: say what is present.
+    terms: float32 `[B, C]` by modality, weighted already.
+    weights: what each term weighs, scalars. The terms that are left are scaled by one factor, so
+      that the magnitudes of their weights add up to those of all.
+
+  Returns:
+    float32 `[B, C]`, zero where everything is absent.
+  """
+  if all(features[name].present is None for name in terms):
+    return functools.reduce(jnp.add, terms.values())
+  whole = left = total = jnp.zeros(())
+  for name, term in terms.items():
+    present = features[name].present
+    weight = jnp.abs(weights[name])
+    whole += weight
+    left += weight if present is None else jnp.where(present, weight, 0)
+    total += _or_zero(term, present)
+  return total * jnp.where(left > 0, whole / jnp.where(left > 0, left, 1), 0)[:, None]
+
+
+def _or_zero(x: jax.Array, present: jax.Array | None) -> jax.Array:
+  """`[B, D]` with zeros where an example lacks it."""
+  return x if present is None else jnp.where(present[:, None], x, 0)
+
+
 def _product(
-  module: nn.Module, experts: dict[str, jax.Array], trust: Mapping[str, float] | None = None
+  module: nn.Module,
+  features: dict[str, Features],
+  experts: dict[str, jax.Array],
+  trust: Mapping[str, float] | None = None,
 ) -> jax.Array:
   """The weighted sum of log-probabilities; sows each modality's logits for a loss of its own."""
   trust = trust or {}
   if unknown := sorted(set(trust) - set(experts)):
     raise UserError(f'trust of the head names {unknown[0]!r}, which is no modality of the stage')
   total = sum(trust.get(name, 1.0) for name in experts)
-  weighted = []
+  weights, weighted = {}, {}
   for name, logits in experts.items():
     module.sow('auxiliary', f'logits_{name}', logits)
     start = nn.initializers.constant(trust.get(name, 1.0) / total)
-    weighted.append(module.param(f'weight_{name}', start, ()) * nn.log_softmax(logits))
-  return functools.reduce(jnp.add, weighted)
+    weights[name] = module.param(f'weight_{name}', start, ())
+    weighted[name] = weights[name] * nn.log_softmax(logits)
+  return add_present(features, weighted, weights)
 
 
 def hidden_layer(
@@ -218,6 +265,7 @@ def hidden_layer(
   pooled = {name: features[name].pooled for name in names}
   if norm:
     pooled = {n: nn.LayerNorm(dtype=dtype, name=f'norm_{n}')(x) for n, x in pooled.items()}
+  pooled = {n: _or_zero(x, features[n].present) for n, x in pooled.items()}
   x = jnp.concatenate([pooled[name].astype(dtype) for name in names], -1)
   x = dropout(x, rate, mode, name='dropout_concat')
   x = nn.relu(nn.Dense(units, dtype=dtype, name='hidden')(x))

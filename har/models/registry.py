@@ -36,6 +36,7 @@ def build(
   head_config: Mapping[str, Any],
   num_classes: int,
   dtype: str = 'float32',
+  modality_dropout: float = 0.0,
 ) -> Recogniser:
   """Builds the model of a stage.
 
@@ -46,15 +47,19 @@ def build(
     head_config: the `kind` of the head (see `HEADS`) and its options.
     num_classes: number of logits.
     dtype: 'float32' or 'bfloat16', of the computation; parameters are float32.
+    modality_dropout: in [0, 1), see `Recogniser`.
 
   Returns:
     A `Recogniser` whose parameters are grouped by modality and `head`.
 
   Raises:
-    UserError: a modality has no encoder, or a kind, option or dtype is unknown.
+    UserError: a modality has no encoder, a kind, option or dtype is unknown, or the rate is out of
+      range.
   """
   if dtype not in DTYPES:
     raise UserError(f'unknown dtype {dtype!r}: use one of {", ".join(DTYPES)}')
+  if not 0 <= modality_dropout < 1:
+    raise UserError(f'modality_dropout={modality_dropout} must be at least 0 and below 1')
   encoders = {}
   for name in sorted(set(modalities)):
     if name not in encoders_config:
@@ -68,7 +73,7 @@ def build(
   head = _make(
     HEADS, 'head', head_config, num_classes=num_classes, dtype=DTYPES[dtype], name='head'
   )
-  return Recogniser(encoders, head)
+  return Recogniser(encoders, head, modality_dropout)
 
 
 def _make(

@@ -1,5 +1,6 @@
 """Heads: any modalities in any order, products of experts, masks."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -102,6 +103,75 @@ def test_attention_does_not_see_padding():
   unmasked = head.apply(variables, {'imu': padded.replace(mask=None)})
   assert not np.allclose(logits[0], unmasked[0])
   np.testing.assert_allclose(logits[1], unmasked[1], atol=1e-6)
+
+
+def varied(head, features):
+  """Variables in which biases and scales do something too."""
+  params = jax.jit(head.init)(jax.random.key(0), features)['params']
+  draw = np.random.default_rng(1)
+  return {'params': jax.tree.map(lambda x: x + draw.uniform(0.1, 0.5, x.shape).astype('f'), params)}
+
+
+SOME = np.array([True, False])
+
+
+@pytest.mark.parametrize('head', HEADS, ids=lambda head: type(head).__name__)
+def test_what_is_absent_has_no_influence(head):
+  lacking = BOTH | {'imu': BOTH['imu'].replace(present=SOME)}
+  variables = varied(head, BOTH)
+  run = jax.jit(head.apply)
+  logits = run(variables, lacking)
+  noise = RNG.normal(0, 1e4, (2, 5, 4)).astype(np.float32)
+  garbage = Features(
+    np.where(SOME[:, None, None], BOTH['imu'].sequence, noise),
+    np.where(SOME[:, None], BOTH['imu'].pooled, noise[:, 0]),
+    present=SOME,
+  )
+  np.testing.assert_array_equal(run(variables, lacking | {'imu': garbage}), logits)
+  whole = run(variables, BOTH)
+  np.testing.assert_allclose(logits[0], whole[0], rtol=1e-5, atol=1e-6)
+  assert not np.allclose(logits[1], whole[1], atol=1e-3)
+
+
+@pytest.mark.parametrize('head', HEADS, ids=lambda head: type(head).__name__)
+def test_an_example_without_anything_gets_finite_logits(head):
+  nothing = {n: f.replace(present=np.zeros(2, bool)) for n, f in BOTH.items()}
+  variables = varied(head, BOTH)
+
+  def run(variables):
+    logits = head.apply(variables, nothing)
+    return logits.sum(), logits
+
+  (_, logits), gradients = jax.jit(jax.value_and_grad(run, has_aux=True))(variables)
+  np.testing.assert_array_equal(logits[0], logits[1])
+  assert all(np.isfinite(x).all() for x in [logits, *jax.tree.leaves(gradients)])
+  if isinstance(head, fusion.Linear | fusion.Decision):
+    assert not logits.any()
+
+
+def test_weights_of_what_is_present_add_up_to_those_of_all():
+  lacking = BOTH | {'imu': BOTH['imu'].replace(present=SOME)}
+  rgb = {'rgb': BOTH['rgb']}
+  params = varied(fusion.Linear(7), BOTH)['params']
+  alone = fusion.Linear(7).apply({'params': {'rgb': params['rgb']}}, rgb)
+  summed = fusion.Linear(7).apply({'params': params}, lacking)
+  np.testing.assert_allclose(summed[1], 2 * alone[1], rtol=1e-6)
+  weights = {'weight_imu': jnp.float32(-0.75), 'weight_rgb': jnp.float32(0.25)}
+  product = fusion.Decision(7).apply({'params': params | weights}, lacking)
+  # The other's 0.25 becomes 1, the sum of both magnitudes.
+  np.testing.assert_allclose(product[1], jax.nn.log_softmax(alone[1]), rtol=1e-6)
+
+
+def test_zeros_stand_for_absent_features_behind_the_layer_norm():
+  head = fusion.ConcatMLP(7, layer_norm=True)
+  lacking = BOTH | {'imu': BOTH['imu'].replace(present=SOME)}
+  params = varied(head, BOTH)['params']
+  rgb = nn.LayerNorm().apply({'params': params['norm_rgb']}, BOTH['rgb'].pooled)
+  x = jnp.concatenate([jnp.zeros((2, 4)), rgb], -1)
+  x = nn.relu(x @ params['hidden']['kernel'] + params['hidden']['bias'])
+  expected = x @ params['logits']['kernel'] + params['logits']['bias']
+  found = head.apply({'params': params}, lacking)
+  np.testing.assert_allclose(found[1], expected[1], rtol=1e-4, atol=1e-5)
 
 
 def test_attention_heads_must_divide_the_width():
