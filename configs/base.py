@@ -104,6 +104,7 @@ def stage(modalities: Sequence[str], *, learning_rate: float, **changes) -> Conf
       'batch_size': 16,
       'label_smoothing': 0.0,
       'auxiliary': 0.0,  # weight of each modality's own loss, for heads that have them
+      'modality_dropout': 0.0,  # rate at which the head has to do without a modality of an example
       'ema': 0.0,  # decay of the parameters' moving average; 0: none
       'validate_every': 5,  # epochs
       'keep': 'best',  # on validation, or last

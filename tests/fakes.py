@@ -26,6 +26,7 @@ def draw_variables(model: nn.Module, *args):
   """Variables of order 1 for these inputs, drawn without compiling the model's initialisation."""
   rng = np.random.default_rng(1)
   tree = jax.eval_shape(lambda: model.init(jax.random.key(0), *args))
+  tree.pop('auxiliary', None)  # what the head sows
 
   def draw(path, x):
     if path[-1] == 'kernel':
@@ -115,3 +116,14 @@ class FakeDataset:
 
   def records(self, modalities):
     return [record(*trial, tuple(modalities)) for trial in self._trials]
+
+
+class SilentDataset(FakeDataset):
+  """Its IMU is two sensors of 50 Hz, and of every third trial neither was heard."""
+
+  def records(self, modalities):
+    records = super().records(modalities)
+    for i, one in enumerate(records if 'imu' in modalities else ()):
+      one['imu_mask'] = np.full((len(one['imu']), 2), i % 3 > 0)
+      one['imu'] *= one['imu_mask'][:, :1]
+    return records

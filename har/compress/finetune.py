@@ -17,7 +17,6 @@ from har.compress.channels import Slimming
 from har.compress.prune import Pruning
 from har.data import loader
 from har.errors import UserError
-from har.models.recogniser import Recogniser
 from har.train.stage import Stage
 
 Variables = dict[str, Any]
@@ -97,7 +96,7 @@ def slim_stage(
     stage,
     name=name,
     config=_training(stage, settings),
-    model=Recogniser(encoders, head),
+    model=stage.model.clone(encoders=encoders),
     seed=_seed(stage, name),
   )
   return slim, out

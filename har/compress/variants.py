@@ -14,7 +14,6 @@ from har.data import loader, options
 from har.errors import UserError
 from har.evaluate import files
 from har.models.mode import INFERENCE
-from har.models.recogniser import Recogniser
 from har.train import checkpoints
 from har.train import experiment as experiment_lib
 from har.train import mesh as mesh_lib
@@ -194,7 +193,7 @@ def _fusion_of(experiment: Experiment, plain: Stage, variant: str) -> tuple[Stag
   name = folder(plain.name, variant)
   encoders = {m: e for one in parts.values() for m, e in one.model.encoders.items()}
   fused = dataclasses.replace(
-    plain, name=name, config=config, model=Recogniser(encoders, plain.model.head)
+    plain, name=name, config=config, model=plain.model.clone(encoders=encoders)
   )
   everywhere = mesh_lib.replicated(context.mesh)
   variables = stage_lib.initial_variables(fused, parts, context.workdir, everywhere)
@@ -341,9 +340,10 @@ def _how(scheme: Scheme) -> str:
 
 def _without_constant_masks(one: Stage) -> Callable[..., dict[str, jax.Array]]:
   """The stage's preprocessing, without masks that only say that nothing is padded."""
-  keep = set(one.modalities)
+  keep = {*one.modalities, *(f'{name}_present' for name in one.modalities)}
   for name in one.modalities:
-    if options.input_options(one.inputs[name], name).get('fit') == 'pad':
+    config = options.input_options(one.inputs[name], name)
+    if config.get('fit') == 'pad' or options.may_lack(config):
       keep.add(f'{name}_mask')
 
   def preprocess(batch: Mapping[str, Any], key: jax.Array | None = None) -> dict[str, jax.Array]:

@@ -72,7 +72,8 @@ class _Run:
     self.stage, self.context, self.saved = stage, context, saved
     c = stage.config
     self.records = context.dataset.records(stage.modalities)
-    self.steps_per_epoch = len(context.splits.train) / c['batch_size']
+    self.positions = loader.recorded(self.records, context.splits.train, stage.inputs)
+    self.steps_per_epoch = len(self.positions) / c['batch_size']
     self.total_steps = max(1, round(c['epochs'] * self.steps_per_epoch))
     self.optimizer = optimizers.make_optimizer(c['optimizer'], self.total_steps)
     train_step = step.make_train_step(
@@ -113,7 +114,7 @@ class _Run:
     first = int(state.step)
     batches = loader.train_batches(
       self.records,
-      self.context.splits.train,
+      self.positions,
       self.stage.inputs,
       batch_size=c['batch_size'],
       seed=self.stage.seed,

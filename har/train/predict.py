@@ -12,30 +12,32 @@ from har.train import mesh as mesh_lib
 
 
 def predict(
-  eval_step: Callable[[Any, dict[str, jax.Array]], jax.Array],
+  eval_step: Callable[[Any, dict[str, jax.Array]], Any],
   variables: Any,
   batches: Iterable[dict[str, np.ndarray]],
   mesh: Mesh,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Any, np.ndarray]:
   """Runs the model over every example once.
 
   Args:
-    eval_step: jitted `har.train.step.make_eval_step`.
+    eval_step: jitted `har.train.step.make_eval_step`, or another function whose result is a tree of
+      arrays `[B, ...]`.
     variables: the model's variables, on the mesh.
     batches: this process's batches, padding marked by `mask`; every process has as many.
     mesh: the devices.
 
   Returns:
-    Logits float32 `[N, C]` and labels int32 `[N]`, without padding, in the split's order.
+    What the step returns, on the host with N examples in place of B (logits float32 `[N, C]`), and
+    labels int32 `[N]`: without padding, in the split's order.
   """
-  logits, labels = [], []
+  parts = []
   for batch in batches:
     placed = mesh_lib.put_batch(batch, mesh)
-    out = {'logits': eval_step(variables, placed), 'label': placed['label'], 'mask': placed['mask']}
+    out = (eval_step(variables, placed), placed['label'], placed['mask'])
     if jax.process_count() > 1:
       host = multihost_utils.process_allgather(out, tiled=True)
     else:
       host = jax.device_get(out)
-    logits.append(host['logits'][host['mask']])
-    labels.append(host['label'][host['mask']])
-  return np.concatenate(logits), np.concatenate(labels)
+    found, label, real = host
+    parts.append(jax.tree.map(lambda x, real=real: x[real], (found, label)))
+  return jax.tree.map(lambda *x: np.concatenate(x), *parts)

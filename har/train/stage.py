@@ -99,6 +99,7 @@ def build(config: Mapping[str, Any], name: str, dataset: Dataset) -> Stage:
     stage['head'],
     len(dataset.class_names),
     config['dtype'],
+    stage['modality_dropout'],
   )
   preprocess = functools.partial(
     augment.preprocess,

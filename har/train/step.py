@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import optax
@@ -84,7 +85,7 @@ def make_train_step(
     label_smoothing: in [0, 1).
     ema: decay of the moving average of the trained parameters, 0 for none.
     auxiliary: weight of each modality's own cross entropy, where the head gives one (see
-      `har.models.fusion`); 0 for none.
+      `har.models.fusion`), over the examples that have it; 0 for none.
     seed: of the stage.
     restrict: sets parameters and holds them; the moving average takes over what is held.
     teacher: gives the logits of another model, whose probabilities are learnt in place of labels.
@@ -111,8 +112,9 @@ def make_train_step(
         loss = cross_entropy(logits, batch['label'], label_smoothing).mean()
       else:
         loss = optax.softmax_cross_entropy(logits, targets).mean()
-      for other in jax.tree.leaves(updates.pop('auxiliary', {})):
-        loss += auxiliary * cross_entropy(other, batch['label'], label_smoothing).mean()
+      for name, own in _own_logits(updates.pop('auxiliary', {})):
+        own_loss = cross_entropy(own, batch['label'], label_smoothing)
+        loss += auxiliary * _mean_present(own_loss, inputs.get(f'{name}_present'))
       return loss, (logits, updates)
 
     (loss, (logits, updates)), grads = jax.value_and_grad(loss_of, has_aux=True)(train)
@@ -143,6 +145,19 @@ def make_train_step(
   return step
 
 
+def _own_logits(sown: Mapping[str, Any]) -> list[tuple[str, jax.Array]]:
+  """Each modality with its own logits, out of what the head sowed."""
+  flat = sorted(flax.traverse_util.flatten_dict(sown).items())
+  return [(path[-1].removeprefix('logits_'), logits) for path, (logits,) in flat]
+
+
+def _mean_present(values: jax.Array, present: jax.Array | None) -> jax.Array:
+  """The mean of `[B]` where `present`; 0 where nothing is."""
+  if present is None:
+    return values.mean()
+  return jnp.where(present, values, 0).sum() / jnp.maximum(present.sum(), 1)
+
+
 def _where(free: Any, tree: Any, held: Any) -> Any:
   """`tree` where parameters are free, else `held`."""
   return tree if free is None else jax.tree.map(jnp.where, free, tree, held)
@@ -155,5 +170,28 @@ def make_eval_step(
 
   def step(variables, batch):
     return model.apply(variables, preprocess(batch), INFERENCE)
+
+  return step
+
+
+def make_removed_step(
+  model: nn.Module, preprocess: Preprocess, modalities: Sequence[str]
+) -> Callable[[dict[str, Any], Batch], dict[str, jax.Array]]:
+  """Builds `step(variables, batch) -> {modality: logits [B, C] without it}` in inference mode.
+
+  Only the head is computed once for each modality, not the encoders.
+  """
+
+  def step(variables, batch):
+    inputs = preprocess(batch)
+    everywhere = jnp.ones_like(batch['mask'])
+    present = [inputs.get(f'{name}_present', everywhere) for name in modalities]
+
+    def without(kept):
+      now = {f'{name}_present': present[i] & kept[i] for i, name in enumerate(modalities)}
+      return model.apply(variables, {**inputs, **now}, INFERENCE)
+
+    logits = jax.vmap(without)(~jnp.eye(len(modalities), dtype=bool))
+    return dict(zip(modalities, logits, strict=True))
 
   return step

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from har.models import registry
+from har.models.mode import Mode
 from har.train import mesh as mesh_lib
 from har.train import step
 from har.train.state import TrainState
@@ -51,7 +52,7 @@ def fusion():
   return model, batch, fakes.draw_variables(model, _preprocess(batch))
 
 
-def _make(model, variables, trained, ema=0.0, seed=3, teacher=None):
+def _make(model, variables, trained, ema=0.0, seed=3, teacher=None, auxiliary=0.0):
   optimizer = optax.adam(1e-2)
   state = step.restart(variables, optimizer, trained=trained, ema=ema)
   train_step = step.make_train_step(
@@ -61,7 +62,7 @@ def _make(model, variables, trained, ema=0.0, seed=3, teacher=None):
     trained=trained,
     label_smoothing=0.1,
     ema=ema,
-    auxiliary=0.0,
+    auxiliary=auxiliary,
     seed=seed,
     teacher=teacher,
   )
@@ -207,3 +208,80 @@ def test_evaluation_is_deterministic_and_has_no_dropout(imu):
   a, b = (eval_step(variables, _batch()) for _ in range(2))
   assert a.shape == (16, 5)
   np.testing.assert_array_equal(a, b)
+
+
+ENCODERS = {
+  'imu': {'kind': 'cnn1d_bn', 'channels': (8, 8, 8, 8), 'dropout': 0.0},
+  'skeleton': {'kind': 'skeleton_cnn', 'channels': (8,), 'kernels': (5,), 'strides': (2,)},
+}
+ENCODERS['skeleton'] |= {'dropout': 0.0, 'joint_dropout': 0.0}
+SOME = np.arange(16) % 3 > 0
+
+
+def _lacking(rate=0.0, head='decision'):
+  """A fusion without any other dropout, its variables, and a batch of which some lack the IMU."""
+  model = registry.build(
+    ('imu', 'skeleton'), ENCODERS, {'kind': head, 'dropout': 0.0}, 5, modality_dropout=rate
+  )
+  skeleton = np.random.default_rng(1).normal(size=(16, 12, 20, 3)).astype(np.float32)
+  batch = _batch() | {'skeleton': skeleton, 'imu_present': SOME}
+  return model, fakes.draw_variables(model, _preprocess(batch)), batch
+
+
+def test_each_modalitys_own_loss_is_of_the_examples_that_have_it():
+  model, variables, batch = _lacking()
+  losses = {}
+  for auxiliary in (0.0, 1.0):
+    # The head alone trains, so that its experts see what inference shows.
+    state, train_step = _make(model, variables, ('head',), auxiliary=auxiliary)
+    losses[auxiliary] = float(train_step(state, batch, jnp.float32(1))[1]['loss'])
+  key = jax.random.split(jax.random.fold_in(jax.random.key(3), 0))[0]
+  sow = jax.jit(functools.partial(model.apply, mutable=['auxiliary']))
+  _, sown = sow(variables, _preprocess(batch, key))
+  own = {
+    name: step.cross_entropy(logits, batch['label'], 0.1)
+    for (*_, name), (logits,) in flax.traverse_util.flatten_dict(sown['auxiliary']).items()
+  }
+  expected = own['logits_imu'][SOME].mean() + own['logits_skeleton'].mean()
+  assert losses[1.0] - losses[0.0] == pytest.approx(float(expected), rel=1e-4)
+  assert abs(float(own['logits_imu'].mean() - own['logits_imu'][SOME].mean())) > 0.01
+
+
+def test_modality_dropout_is_a_function_of_seed_and_step():
+  losses = {}
+  for rate in (0.0, 0.5):
+    model, variables, batch = _lacking(rate)
+    state, train_step = _make(model, variables, ('head',))
+    again = [train_step(state, batch, jnp.float32(1))[1]['loss'] for _ in range(2)]
+    later = train_step(state.replace(step=state.step + 1), batch, jnp.float32(1))[1]['loss']
+    assert again[0] == again[1]
+    losses[rate] = [float(again[0]), float(later)]
+  # Between steps the noise of `_preprocess` differs too, but far less than what the head sees.
+  moved = np.abs(np.subtract(losses[0.5], losses[0.0]))
+  assert (moved > 0.05).all()
+  assert abs(moved[0] - moved[1]) > 1e-3
+
+
+def test_modality_dropout_leaves_batch_statistics_alone():
+  logits, stats = {}, {}
+  for rate in (0.0, 0.5):
+    model, variables, batch = _lacking(rate)
+    run = functools.partial(model.apply, mode=Mode(True), mutable=['batch_stats'])
+    rngs = {'dropout': jax.random.key(0)}
+    logits[rate], stats[rate] = jax.jit(run)(variables, _preprocess(batch), rngs=rngs)
+  chex.assert_trees_all_equal(stats[0.0], stats[0.5])
+  assert not np.allclose(logits[0.0], logits[0.5])
+
+
+@pytest.mark.parametrize('head', ['linear', 'residual'])
+def test_each_modality_is_taken_away_from_every_example(head):
+  model, variables, batch = _lacking(head=head)
+  everywhere, nowhere = np.ones(16, bool), np.zeros(16, bool)
+  found = jax.jit(step.make_removed_step(model, _preprocess, ('imu', 'skeleton')))(variables, batch)
+  assert list(found) == ['imu', 'skeleton']
+  run = jax.jit(model.apply)
+  for name, imu, skeleton in (('imu', nowhere, everywhere), ('skeleton', SOME, nowhere)):
+    present = {'imu_present': imu, 'skeleton_present': skeleton}
+    expected = run(variables, _preprocess(batch) | present)
+    np.testing.assert_allclose(found[name], expected, rtol=1e-5, atol=1e-5)
+  assert not np.allclose(found['imu'], found['skeleton'], atol=0.1)
