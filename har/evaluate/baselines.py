@@ -12,11 +12,14 @@ def log_softmax(scores) -> np.ndarray:
   return scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))
 
 
-def product(scores: Mapping[str, np.ndarray]) -> np.ndarray:
+def product(
+  scores: Mapping[str, np.ndarray], present: Mapping[str, np.ndarray] | None = None
+) -> np.ndarray:
   """The product rule: class probabilities multiplied over modalities, each weighing the same.
 
   Args:
     scores: logits [N, C] of each single-modality model, rows in the same order.
+    present: of models whose modality some examples lack, bool [N]: such rows are left out.
 
   Returns:
     [N, C] float64 sums of log-probabilities: scores for `metrics.compute`, and logits whose softmax
@@ -28,4 +31,7 @@ def product(scores: Mapping[str, np.ndarray]) -> np.ndarray:
   shapes = {name: np.shape(values) for name, values in scores.items()}
   if not shapes or len(set(shapes.values())) > 1:
     raise ValueError(f'the product needs scores of one shape, not {shapes}')
-  return np.sum([log_softmax(values) for values in scores.values()], axis=0)
+  terms = {name: log_softmax(values) for name, values in scores.items()}
+  for name, there in (present or {}).items():
+    terms[name] = np.where(there[:, None], terms[name], 0)
+  return np.sum(list(terms.values()), axis=0)

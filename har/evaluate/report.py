@@ -12,7 +12,7 @@ import numpy as np
 
 from har.evaluate import figures, metrics
 from har.evaluate.files import file_size, write_text
-from har.evaluate.results import Predictions
+from har.evaluate.results import Predictions, without
 
 FUSION, PRODUCT = 'fusion', 'product'
 MOST_CONFUSIONS, MOST_EXAMPLES = 8, 250
@@ -71,6 +71,7 @@ def write_report(
     details=details,
     colours={name: figures.colour(name) for name in [*stages, PRODUCT]},
     rows=_rows(results),
+    removed=bool(results.get('removed')),
     verdict=_verdict(results),
     size_figure=_size_figure(results),
     exported=_exported(workdir),
@@ -124,7 +125,7 @@ def _check(stages: Sequence[str], predictions: Mapping[str, Predictions]) -> Non
 
 
 def _rows(results: Mapping) -> list[dict]:
-  """The results table: every stage and variant, then the baselines."""
+  """The results table: every stage and variant, also without a modality, then the baselines."""
   rows = []
   for stage, variants in results['stages'].items():
     for variant, values in variants.items():
@@ -140,11 +141,18 @@ def _rows(results: Mapping) -> list[dict]:
           'seconds': results['seconds'].get(stage) if first else None,
         }
       )
+    for modality, values in results.get('removed', {}).get(stage, {}).items():
+      rows.append(_bare_row(stage, without(modality), values))
   for name, values in results.get('baselines', {}).items():
-    interval = metrics.wilson_interval(values['top1'], values['examples'])
-    rows.append({'stage': name, 'variant': 'untrained', 'metrics': values, 'interval': interval})
-    rows[-1].update(parameters=None, bytes=None, seconds=None)
+    rows.append(_bare_row(name, 'untrained', values))
   return rows
+
+
+def _bare_row(stage: str, variant: str, values: Mapping) -> dict:
+  """A row of what has no parameters of its own."""
+  interval = metrics.wilson_interval(values['top1'], values['examples'])
+  row = {'stage': stage, 'variant': variant, 'metrics': values, 'interval': interval}
+  return {**row, 'parameters': None, 'bytes': None, 'seconds': None}
 
 
 def _verdict(results: Mapping) -> dict:

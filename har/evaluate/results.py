@@ -16,7 +16,7 @@ from har.evaluate.baselines import log_softmax
 from har.evaluate.files import aligned, file_size, write_text
 
 KEYS = ('dataset', 'protocol', 'seed', 'stages', 'parameters', 'bytes', 'seconds')
-OPTIONAL_KEYS = ('baselines', 'missing')
+OPTIONAL_KEYS = ('baselines', 'missing', 'removed')
 
 
 def write_results(workdir: str | os.PathLike, results: Mapping) -> Path:
@@ -26,8 +26,9 @@ def write_results(workdir: str | os.PathLike, results: Mapping) -> Path:
     workdir: the run's folder.
     results: `dataset`, `protocol`, `seed`; `stages` {stage: {variant: metrics}}; `parameters`
       {stage: count}; `bytes` {stage: {variant: size}}; `seconds` {stage: training time}; and, if
-      there are any, `baselines` {'product': metrics} and `missing` {modality: [trial keys]}, which
-      are written as empty otherwise. `metrics` are what `metrics.compute` returns.
+      there are any, `baselines` {'product': metrics}, `missing` {modality: [trial keys]} and
+      `removed` {stage: {modality: metrics without it}}, which are written as empty otherwise.
+      `metrics` are what `metrics.compute` returns.
 
   Raises:
     ValueError: keys that the contract does not know or lacks, or a value that is not finite.
@@ -140,7 +141,8 @@ def read_predictions(workdir: str | os.PathLike, stage: str, variant: str) -> Pr
 def text_table(results: Mapping) -> str:
   """The results as an aligned table for the terminal, metrics in per cent.
 
-  A row per stage and variant, then the baselines. Size is that of the parameters.
+  A row per stage and variant and per modality taken away, then the baselines. Size is that of the
+  parameters.
   """
   heads = ['Stage', 'Variant', 'Top-1', 'Top-5', 'F1', 'Precision', 'Recall', 'Examples']
   lines = [heads + ['Parameters', 'Size']]
@@ -150,9 +152,16 @@ def text_table(results: Mapping) -> str:
       size = results['bytes'].get(stage, {}).get(variant)
       line = [stage, variant, *_cells(values), '-' if count is None else f'{count:,}']
       lines.append([*line, '-' if size is None else file_size(size)])
+    for modality, values in results.get('removed', {}).get(stage, {}).items():
+      lines.append([stage, without(modality), *_cells(values), '-', '-'])
   for name, values in results.get('baselines', {}).items():
     lines.append([name, 'untrained', *_cells(values), '-', '-'])
   return aligned(lines, left=2)
+
+
+def without(modality: str) -> str:
+  """The name of the row for a stage that has to do without a modality."""
+  return f'without {modality}'
 
 
 def _cells(values: Mapping) -> list[str]:
@@ -167,12 +176,14 @@ def _check(results: Mapping) -> None:
   if not set(KEYS) <= keys <= {*KEYS, *OPTIONAL_KEYS}:
     raise ValueError(f'keys {sorted(keys)} instead of {[*KEYS, *OPTIONAL_KEYS]}')
   stages = results['stages']
+  removed = results.get('removed', {})
   blocks = {f'{s}-{v}': block for s, variants in stages.items() for v, block in variants.items()}
+  blocks |= {f'{s} {without(m)}': b for s, rows in removed.items() for m, b in rows.items()}
   for name, block in {**blocks, **results.get('baselines', {})}.items():
     if set(block) != set(metrics.METRICS):
       raise ValueError(f'{name} has the metrics {sorted(block)} instead of {metrics.METRICS}')
-  for key in ('parameters', 'bytes', 'seconds'):
-    if unknown := set(results[key]) - set(stages):
+  for key in ('parameters', 'bytes', 'seconds', 'removed'):
+    if unknown := set(results.get(key, {})) - set(stages):
       raise ValueError(f'{key} names {sorted(unknown)}, which is no stage of {list(stages)}')
 
 

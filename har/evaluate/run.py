@@ -2,7 +2,7 @@
 
 import dataclasses
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax
@@ -54,7 +54,7 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
     UserError: a stage is not finished, or the workdir cannot be written.
   """
   context = experiment.context
-  scores, sizes, facts = {}, {}, {}
+  tested, sizes, facts = {}, {}, {}
   for name in experiment.stages:
     variables, facts[name] = experiment_lib.load(experiment, name)
     leaves = jax.tree.leaves(variables['params'])
@@ -62,12 +62,12 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
       sum(leaf.size for leaf in leaves),
       sum(leaf.nbytes for leaf in jax.tree.leaves(variables)),
     )
-    one = experiment.stages[name]
-    scores[name] = predict_test(experiment, name, one.model, one.preprocess, variables)
-  predictions = {name: _predictions(experiment, s) for name, s in scores.items()}
+    tested[name] = _test(experiment, name, variables)
+  predictions = {name: _predictions(experiment, t.scores) for name, t in tested.items()}
   singles = [n for n, one in experiment.stages.items() if len(one.modalities) == 1]
   if len(singles) > 1:
-    product = baselines.product({n: scores[n] for n in singles})
+    present = {n: p for n in singles for p in tested[n].present.values()}
+    product = baselines.product({n: tested[n].scores for n in singles}, present)
     predictions[report.PRODUCT] = _predictions(experiment, product)
   table = {
     'dataset': context.dataset.name,
@@ -79,6 +79,11 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
     'seconds': {n: round(facts[n]['seconds'], 1) for n in experiment.stages},
     'baselines': {n: _metrics(p) for n, p in predictions.items() if n == report.PRODUCT},
     'missing': context.dataset.missing,
+    'removed': {
+      n: {m: _metrics(_predictions(experiment, scores)) for m, scores in t.removed.items()}
+      for n, t in tested.items()
+      if t.removed
+    },
   }
   extra = {(o.stage, o.variant): _predictions(experiment, o.scores) for o in others}
   for other in others:
@@ -88,15 +93,58 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
     for (name, variant), predicted in extra.items():
       results.write_predictions(experiment.context.workdir, name, variant, predicted)
     notes = [_note(name, one.config, facts[name]) for name, one in experiment.stages.items()]
+    notes += _absences(tested)
     details = [other.note for other in others if other.note]
     _write(experiment, table, predictions, notes, details, command)
   return table
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tested:
+  """A stage's model over the test split of N examples.
+
+  Attributes:
+    scores: logits `[N, C]`.
+    present: bool `[N]` by modality, of those that examples may lack.
+    removed: by modality, logits `[N, C]` of the same model where no example has it; empty for a
+      stage of one modality.
+  """
+
+  scores: np.ndarray
+  present: dict[str, np.ndarray]
+  removed: dict[str, np.ndarray]
+
+
+def _test(experiment: Experiment, name: str, variables: dict) -> _Tested:
+  """Everything that is to be known of a float32 stage, in one pass over the test split."""
+  one = experiment.stages[name]
+  scores = jax.jit(step.make_eval_step(one.model, one.preprocess))
+  removed = jax.jit(step.make_removed_step(one.model, one.preprocess, one.modalities))
+
+  def everything(variables, batch):
+    present = {m: batch[f'{m}_present'] for m in one.modalities if f'{m}_present' in batch}
+    several = len(one.modalities) > 1
+    return {
+      'scores': scores(variables, batch),
+      'present': present,
+      'removed': removed(variables, batch) if several else {},
+    }
+
+  return _Tested(**_over_test(experiment, name, everything, variables))
 
 
 def predict_test(
   experiment: Experiment, name: str, model: Any, preprocess: step.Preprocess, variables: dict
 ) -> np.ndarray:
   """Logits `[N, C]` of a model for a stage's inputs of the test split, in the split's order."""
+  eval_step = jax.jit(step.make_eval_step(model, preprocess))
+  return _over_test(experiment, name, eval_step, variables)
+
+
+def _over_test(
+  experiment: Experiment, name: str, eval_step: Callable[..., Any], variables: dict
+) -> Any:
+  """What `har.train.predict.predict` returns for a stage's inputs of the test split."""
   one, context = experiment.stages[name], experiment.context
   batches = loader.eval_batches(
     context.dataset.records(one.modalities),
@@ -107,7 +155,6 @@ def predict_test(
     process_count=jax.process_count(),
     workers=context.runtime['workers'],
   )
-  eval_step = jax.jit(step.make_eval_step(model, preprocess))
   return predict.predict(eval_step, variables, batches, context.mesh)[0]
 
 
@@ -162,3 +209,13 @@ def _note(name: str, config, facts: dict) -> str:
       f'(Top-1 {100 * facts["top1_validation"]:.1f}%).'
     )
   return f'{text}; its parameters are the last ones.'
+
+
+def _absences(tested: Mapping[str, _Tested]) -> list[str]:
+  """A sentence for each modality that test examples lack."""
+  present = {m: p for t in tested.values() for m, p in t.present.items()}
+  return [
+    f'{(~p).sum()} of {len(p)} test examples lack {m}; they count like the others.'
+    for m, p in present.items()
+    if not p.all()
+  ]

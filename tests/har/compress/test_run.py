@@ -205,3 +205,32 @@ def test_pruned_fusions_are_made_of_pruned_encoders(tmp_path):
         if a.ndim > 1 and name == 'pruned':
           np.testing.assert_array_equal(a == 0, b == 0)
           assert (np.asarray(a) == 0).mean() > 0.3
+
+
+def test_stages_that_may_lack_a_modality_are_quantised_with_what_says_so(tmp_path, monkeypatch):
+  monkeypatch.setattr(dataset_lib, 'load', lambda *_, **__: fakes.SilentDataset())
+  c = test_loop.config(('imu', 'skeleton'), epochs=2.0)
+  c.inputs.imu.update(rates=(50.0, 50.0))
+  c.stages.fusion = base.fusion(('imu', 'skeleton'), learning_rate=1e-2, epochs=2.0, batch_size=8)
+  c.stages.fusion.head = {'kind': 'residual', 'hidden': 8}
+  c.order = ('imu', 'skeleton', 'fusion')
+  c.compress.int8.examples = 12
+  opened = experiment.open_experiment(c, tmp_path)
+  experiment.train(opened)
+  table = run.evaluate(opened, command='test')
+  assert list(table['stages']['fusion']) == ['float32', 'int8']
+  exact, rounded = (
+    results.read_predictions(tmp_path, 'fusion', v).probabilities for v in ('float32', 'int8')
+  )
+  np.testing.assert_allclose(rounded, exact, atol=0.1)
+  made = variants.load(opened, 'fusion', 'int8')
+  assert set(made.inputs) == {'imu', 'imu_mask', 'imu_present', 'skeleton'}
+  # What an absent signal holds does not come through, quantised or not.
+  x = {n: np.ones((1, *s.shape[1:]), s.dtype) for n, s in made.inputs.items()}
+  logits = []
+  for present in (True, False):
+    for scale in (1, 3):
+      given = {**x, 'imu': scale * x['imu'], 'imu_present': np.array([present])}
+      logits.append(np.asarray(made.call(given)))
+  np.testing.assert_array_equal(logits[2], logits[3])
+  assert not np.array_equal(logits[0], logits[1])

@@ -182,6 +182,17 @@ def test_four_modalities_and_int8(tmp_path):
   assert 'skeleton, mean 95.8' in text  # F1: two of six classes at 6/7 and 8/9
 
 
+def test_rows_without_a_modality(tmp_path):
+  results, predictions = run(**TWO)
+  assert 'without' not in page(tmp_path, results, predictions)
+  results['removed'] = {'fusion': {'imu': results['stages']['imu']['float32'] | {'top1': 0.125}}}
+  row = next(r for r in report._rows(results) if r['variant'] == 'without imu')
+  assert (row['stage'], row['metrics']['top1'], row['bytes']) == ('fusion', 0.125, None)
+  text = page(tmp_path, results, predictions)
+  assert 'A row “without” a modality is the same trained stage' in text
+  assert re.search(r'without imu</td>\s*<td>12.5</td>', text)
+
+
 def test_header_facts_notes_and_missing_trials(tmp_path):
   results, predictions = run(**TWO)
   results['missing'] = {'rgb': ['a1_s1_t1', 'a2_s3_t4']}

@@ -34,11 +34,11 @@ def test_results_are_written_with_the_fixed_keys(tmp_path):
   written = json.loads(path.read_text())
   assert list(written) == [
     *('dataset', 'protocol', 'seed', 'stages', 'parameters', 'bytes', 'seconds'),
-    *('baselines', 'missing'),
+    *('baselines', 'missing', 'removed'),
   ]
   assert written['stages']['imu']['float32'] == block()
   assert written['baselines'] == {'product': block(0.25)}
-  assert written['missing'] == {}
+  assert written['missing'] == written['removed'] == {}
   assert results.read_results(tmp_path) == written
 
 
@@ -55,6 +55,8 @@ def test_numpy_values_are_written_as_plain_numbers(tmp_path):
     ({'extra': 1}, 'extra'),
     ({'stages': {'imu': {'float32': {'top1': 1.0}}}}, 'imu-float32 has the metrics'),
     ({'baselines': {'product': {}}}, 'product has the metrics'),
+    ({'removed': {'imu': {'rgb': {'top1': 1.0}}}}, 'imu without rgb has the metrics'),
+    ({'removed': {'fusion': {'rgb': block()}}}, r"removed names \['fusion'\]"),
     ({'parameters': {'rgb': 1}}, r"parameters names \['rgb'\]"),
     ({'stages': {'imu': {'float32': block(float('nan'))}}}, 'not JSON compliant'),
   ],
@@ -153,7 +155,10 @@ def test_keys_and_class_names_are_distinct(keys, names, message):
 
 def test_text_table():
   stages = {'imu': {'float32': block(), 'int8': block(0.25)}, 'fusion': {'float32': block(1.0)}}
-  table = results.text_table(content(stages=stages, baselines={'product': block(0.75)}))
+  removed = {'fusion': {'imu': block(0.75)}}
+  table = results.text_table(
+    content(stages=stages, baselines={'product': block(0.75)}, removed=removed)
+  )
   lines = table.splitlines()
   assert len({len(line) for line in lines}) == 1
   assert [' '.join(line.split()) for line in [lines[0], *lines[2:]]] == [
@@ -161,5 +166,6 @@ def test_text_table():
     'imu float32 50.0 100.0 40.0 30.0 20.0 4 1,234 4.94 kB',
     'imu int8 25.0 100.0 40.0 30.0 20.0 4 - -',
     'fusion float32 100.0 100.0 40.0 30.0 20.0 4 - -',
+    'fusion without imu 75.0 100.0 40.0 30.0 20.0 4 - -',
     'product untrained 75.0 100.0 40.0 30.0 20.0 4 - -',
   ]

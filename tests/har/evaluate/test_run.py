@@ -1,0 +1,82 @@
+"""A finished experiment is evaluated whole, and without each of its modalities."""
+
+import jax
+import numpy as np
+import pytest
+
+from configs import base
+from har.data import dataset as dataset_lib
+from har.data import loader
+from har.evaluate import baselines, metrics, results
+from har.evaluate import run as evaluation
+from har.models import registry
+from har.train import experiment
+from tests import fakes
+from tests.har.train import test_loop
+
+
+def evaluated(workdir, dataset, **inputs):
+  """IMU, skeleton and a fusion that adds their logits, and what the evaluation returned."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(dataset_lib, 'load', lambda *_, **__: dataset)
+    c = test_loop.config(('imu', 'skeleton'), epochs=2.0)
+    c.inputs.imu.update(inputs)
+    c.stages.fusion = base.fusion(('imu', 'skeleton'), learning_rate=1e-2, epochs=1.0, batch_size=8)
+    c.order = ('imu', 'skeleton', 'fusion')
+    c.runtime.eval_batch_size = 5
+    opened = experiment.open_experiment(c, workdir)
+    experiment.train(opened)
+    passes, real = [], loader.eval_batches
+    patch.setattr(loader, 'eval_batches', lambda *a, **k: passes.append(a) or real(*a, **k))
+    table = evaluation.run(opened, command='test')
+  assert len(passes) == 3  # one for each stage
+  return opened, table
+
+
+def test_a_fusion_of_sums_without_a_modality_is_the_other_one(tmp_path):
+  opened, table = evaluated(tmp_path, fakes.FakeDataset())
+  fusion, context = opened.stages['fusion'], opened.context
+  variables, _ = experiment.load(opened, 'fusion')
+  (batch,) = loader.eval_batches(
+    context.dataset.records(fusion.modalities), context.splits.test, fusion.inputs, 12
+  )
+  assert list(table['removed']) == ['fusion']
+  assert list(table['removed']['fusion']) == ['imu', 'skeleton']
+  for removed, other in (('imu', 'skeleton'), ('skeleton', 'imu')):
+    config = opened.config.encoders
+    alone = registry.build((other,), {other: config[other]}, {'kind': 'linear'}, 3)
+    own = {
+      'params': {
+        other: variables['params'][other],
+        'head': {other: variables['params']['head'][other]},
+      },
+      'batch_stats': {other: variables['batch_stats'][other]},
+    }
+    logits = jax.jit(alone.apply)(own, fusion.preprocess(batch))
+    assert table['removed']['fusion'][removed] == metrics.compute(logits, batch['label'], 3)
+  assert table['removed']['fusion']['imu'] != table['removed']['fusion']['skeleton']
+  assert results.read_results(tmp_path)['removed'] == table['removed']
+  assert 'without imu' in (tmp_path / 'report.html').read_text()
+
+
+def test_examples_without_a_modality_count_and_the_product_leaves_it_out(tmp_path):
+  opened, table = evaluated(tmp_path, fakes.SilentDataset(), rates=(50.0, 50.0))
+  # 8 of 12 training examples were heard: 2 epochs in batches of 8; the fusion sees all, once.
+  assert experiment.load(opened, 'imu')[1]['steps'] == 2
+  assert experiment.load(opened, 'fusion')[1]['steps'] == 2
+  assert {v['float32']['examples'] for v in table['stages'].values()} == {12}
+  heard = np.arange(12, 24) % 3 > 0
+  scores = {}
+  for name in ('imu', 'skeleton', 'product'):
+    predicted = results.read_predictions(tmp_path, name, 'float32')
+    scores[name] = np.log(np.maximum(predicted.probabilities, 1e-6))
+  np.testing.assert_allclose(scores['imu'][~heard], np.log(1 / 3), atol=1e-5)
+  expected = baselines.product({n: scores[n] for n in ('imu', 'skeleton')}, {'imu': heard})
+  for a, b in (
+    (expected, scores['product']),
+    (scores['skeleton'][~heard], scores['product'][~heard]),
+  ):
+    np.testing.assert_allclose(*map(np.exp, map(baselines.log_softmax, (a, b))), atol=1e-4)
+  page = (tmp_path / 'report.html').read_text()
+  assert '4 of 12 test examples lack imu' in page
+  assert 'lack skeleton' not in page
