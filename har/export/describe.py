@@ -55,8 +55,11 @@ def describe(
   described = {}
   batch: int | str = 'batch' if kind == 'stablehlo' else 1
   for name, spec in inputs.items():
-    modality = name.removesuffix('_mask')
+    modality = name.removesuffix('_mask').removesuffix('_present')
     described[name] = {'shape': [batch, *spec.shape[1:]], 'dtype': spec.dtype.name}
+    if name == f'{modality}_present':
+      described[name]['meaning'] = f'false where the example has no {modality} at all'
+      continue
     if name != modality:
       described[name]['meaning'] = f'true where {modality} is recorded, false where it is padded'
       continue

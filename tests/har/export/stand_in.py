@@ -30,6 +30,14 @@ MODELS = {
     {'kind': 'residual', 'hidden': 8},
     {'imu': SIGNAL, 'skeleton': BODY},
   ),
+  'absent': (
+    {
+      'imu': CNN,
+      'skeleton': {'kind': 'skeleton_cnn', 'channels': (8,), 'kernels': (5,), 'strides': 2},
+    },
+    {'kind': 'residual', 'hidden': 8},
+    {'imu': SIGNAL, 'imu_present': SIGNAL[:1], 'skeleton': BODY},
+  ),
 }
 INNER = ('jit', 'pjit', 'closed_call', 'custom_vjp_call', 'custom_jvp_call')
 
@@ -38,17 +46,17 @@ def network(name):
   """(call, shapes of inputs) of one of `MODELS`."""
   encoders, head, shapes = MODELS[name]
   inputs = {
-    n: jax.ShapeDtypeStruct(s, bool if n.endswith('mask') else jnp.float32)
+    n: jax.ShapeDtypeStruct(s, bool if n.endswith(('mask', 'present')) else jnp.float32)
     for n, s in shapes.items()
   }
   return without_batch_norm(registry.build(encoders, encoders, head, 5), inputs), inputs
 
 
 def example(inputs, seed=0):
-  """Values for the inputs; the last quarter of a masked signal is padding."""
+  """Values for the inputs; the last quarter of a masked signal is padding, all are present."""
   rng = np.random.default_rng(seed)
   return {
-    n: np.arange(s.shape[1])[None] < 0.75 * s.shape[1]
+    n: np.broadcast_to(np.arange(s.shape[-1]) < 0.75 * s.shape[-1], s.shape)
     if s.dtype == bool
     else rng.standard_normal(s.shape).astype(np.float32)
     for n, s in inputs.items()

@@ -13,6 +13,7 @@ def test_inputs_labels_versions_and_checksum():
   inputs = {
     'imu': jax.ShapeDtypeStruct((1, 48, 6), jnp.float32),
     'imu_mask': jax.ShapeDtypeStruct((1, 48), bool),
+    'imu_present': jax.ShapeDtypeStruct((1,), bool),
     'rgb': jax.ShapeDtypeStruct((1, 4, 16, 16, 3), jnp.float32),
   }
   found = describe.describe(
@@ -32,5 +33,10 @@ def test_inputs_labels_versions_and_checksum():
   assert found['inputs']['imu']['rate_hz'] == 50.0
   assert found['inputs']['imu']['preprocessing']['fit'] == 'resample'
   assert found['inputs']['imu_mask']['dtype'] == 'bool'
+  assert found['inputs']['imu_present'] == {
+    'shape': ['batch'],
+    'dtype': 'bool',
+    'meaning': 'false where the example has no imu at all',
+  }
   assert found['inputs']['rgb']['preprocessing']['size'] == 16
   assert found['versions']['jax'] == jax.__version__

@@ -20,6 +20,17 @@ def test_float_files_agree(name):
   np.testing.assert_allclose(runner(given), jax.jit(call)(given), atol=1e-4)
 
 
+def test_float_files_do_without_what_is_absent():
+  call, inputs = network('absent')
+  runner = litert.Runner(litert.convert(call, inputs))
+  found = {}
+  for present in (True, False):
+    given = example(inputs) | {'imu_present': np.array([present])}
+    found[present] = runner(given)
+    np.testing.assert_allclose(found[present], jax.jit(call)(given), atol=1e-4)
+  assert np.abs(found[True] - found[False]).max() > 0.1
+
+
 # The stand-in rounds the skeleton's sums too, which LiteRT adds up in another order.
 @pytest.mark.parametrize('name', ['imu', 'masked', 's3d'])
 def test_int8_files_agree_and_are_int8(name):
