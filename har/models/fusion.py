@@ -2,7 +2,7 @@
 
 All heads have one interface, `head(features, mode)` with a dict of `Features` by modality, and go
 through the modalities in alphabetical order. What an example lacks (`Features.present`) has no
-influence on its logits; where it lacks everything, they are what the biases make of zeros. A
+influence on its logits; where it lacks everything, they are zero or what biases make of zeros. A
 classifier of one modality's pooled features is always the dense layer
 `head/<modality>/{kernel,bias}`, in 'linear' as in 'decision' and 'residual': stage-1 classifiers
 are carried into such a fusion by copying equal paths. The latter two also sow each modality's own

@@ -148,7 +148,7 @@ def make_train_step(
 def _own_logits(sown: Mapping[str, Any]) -> list[tuple[str, jax.Array]]:
   """Each modality with its own logits, out of what the head sowed."""
   flat = sorted(flax.traverse_util.flatten_dict(sown).items())
-  return [(path[-1].removeprefix('logits_'), logits) for path, (logits,) in flat]
+  return [(path[-1].removeprefix('logits_'), logits) for path, given in flat for logits in given]
 
 
 def _mean_present(values: jax.Array, present: jax.Array | None) -> jax.Array:
