@@ -108,7 +108,11 @@ def _folder(workdir: pathlib.Path, stage: str) -> pathlib.Path:
 
 
 def _manager(folder: pathlib.Path) -> ocp.CheckpointManager:
-  options = ocp.CheckpointManagerOptions(max_to_keep=1, cleanup_tmp_directories=True)
+  # Processes wait for each other by names, which managers that save the same step must not share.
+  apart = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=folder.name)
+  options = ocp.CheckpointManagerOptions(
+    max_to_keep=1, cleanup_tmp_directories=True, multiprocessing_options=apart
+  )
   return ocp.CheckpointManager(folder, options=options)
 
 
