@@ -74,6 +74,13 @@ def experiment(dataset: str, modalities: Sequence[str]) -> ConfigDict:
       # How the experiment runs, not what it computes; may change when a run is continued.
       'runtime': {
         'devices': 0,  # 0: all
+        # Devices that share one copy of the parameters, their average and the optimiser's state,
+        # instead of each having its own; divides the number of devices.
+        'fsdp': 1,
+        # How: pairs of a path pattern and the axis that is split, its number, largest (that can
+        # be) or none; the first match counts.
+        'fsdp_rules': (('*', 'largest'),),
+        'fsdp_min_size': 16384,  # elements; smaller arrays are not split
         'workers': 0,  # processes that load data; 0: threads of this one
         'eval_batch_size': 32,
         'save_steps': 100,  # between checkpoints
@@ -102,6 +109,7 @@ def stage(modalities: Sequence[str], *, learning_rate: float, **changes) -> Conf
       'augment': {},
       'epochs': 1.0,
       'batch_size': 16,
+      'accumulate': 1,  # microbatches that a batch is processed in, to need less memory
       'label_smoothing': 0.0,
       'auxiliary': 0.0,  # weight of each modality's own loss, for heads that have them
       'modality_dropout': 0.0,  # rate at which the head has to do without a modality of an example

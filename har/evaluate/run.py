@@ -56,7 +56,7 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
   context = experiment.context
   tested, sizes, facts = {}, {}, {}
   for name in experiment.stages:
-    variables, facts[name] = experiment_lib.load(experiment, name)
+    variables, facts[name] = experiment_lib.load(experiment, name, sharded=True)
     leaves = jax.tree.leaves(variables['params'])
     sizes[name] = (
       sum(leaf.size for leaf in leaves),

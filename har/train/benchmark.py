@@ -82,7 +82,7 @@ def make_steps(
     step = make_train_step(
       model, preprocess, optimizer, trained=trained, label_smoothing=0, ema=0, auxiliary=0, seed=0
     )
-    step = jax.jit(step, donate_argnums=0)
+    step = jax.jit(step.whole, donate_argnums=0)
     # The step takes its state's memory over, so each has a copy.
     own = jax.tree.map(jnp.copy, variables)
     state = [restart(own, optimizer, trained=trained, ema=0)]

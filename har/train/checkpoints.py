@@ -73,16 +73,14 @@ def finished(workdir: pathlib.Path, stage: str) -> bool:
   return _final_step(workdir, stage) is not None
 
 
-def load_final(
-  workdir: pathlib.Path, stage: str, like: Any, sharding: jax.sharding.Sharding
-) -> tuple[Any, Meta]:
+def load_final(workdir: pathlib.Path, stage: str, like: Any, sharding: Any) -> tuple[Any, Meta]:
   """The result of a finished stage.
 
   Args:
     workdir: the run's folder.
     stage: its name.
     like: variables of the shapes and types that are expected.
-    sharding: where every array is put.
+    sharding: where arrays are put: one for all, or a tree of them like `like`.
 
   Raises:
     UserError: the stage is not finished in this workdir, or its checkpoint cannot be read.
@@ -92,7 +90,11 @@ def load_final(
     raise UserError(
       f'{_folder(workdir, stage)} holds no finished stage {stage!r}: train it first (--mode=train)'
     )
-  like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like)
+  like = jax.tree.map(
+    lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
+    like,
+    jax.tree.broadcast(sharding, like),
+  )
   with _manager(_folder(workdir, stage) / 'final') as final:
     return _restore(final, step, like)
 

@@ -75,9 +75,9 @@ def open_experiment(
     test_subject=c.test_subject or None,
     validation_subjects=tuple(c.validation_subjects),
   )
-  context = loop.Context(
-    data, splits, mesh_lib.make_mesh(config.runtime.devices), workdir, config.runtime
-  )
+  runtime = config.runtime
+  mesh = mesh_lib.make_mesh(runtime.devices, runtime.fsdp)
+  context = loop.Context(data, splits, mesh, workdir, runtime)
   stages = {name: stage.build(config, name, data) for name in config.order}
   return Experiment(config, context, stages)
 
@@ -104,15 +104,24 @@ def train(experiment: Experiment) -> None:
       )
 
 
-def load(experiment: Experiment, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-  """Variables, replicated on the mesh, and facts of a finished stage.
+def load(
+  experiment: Experiment, name: str, *, sharded: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
+  """Variables on the mesh and facts of a finished stage.
+
+  Args:
+    experiment: whose stage it is.
+    name: of the stage.
+    sharded: split as in training (see `har.train.mesh.shardings`), not a full copy on each device.
 
   Raises:
     UserError: the stage is not finished.
   """
   one, context = experiment.stages[name], experiment.context
-  everywhere = mesh_lib.replicated(context.mesh)
-  return checkpoints.load_final(context.workdir, name, one.variables, everywhere)
+  where: Any = mesh_lib.replicated(context.mesh)
+  if sharded:
+    where = mesh_lib.shardings(one.variables, context.mesh, context.runtime)
+  return checkpoints.load_final(context.workdir, name, one.variables, where)
 
 
 def claim_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:

@@ -16,7 +16,7 @@ from har.data import loader
 from har.data.dataset import Dataset
 from har.data.protocols import Splits
 from har.errors import UserError
-from har.train import checkpoints, optimizers, predict, step
+from har.train import accumulate, checkpoints, optimizers, predict, step
 from har.train import mesh as mesh_lib
 from har.train.interrupt import Interrupted, StopSignal
 from har.train.log import StageLog
@@ -55,12 +55,13 @@ def train_stage(
     Interrupted: `stop` was requested; the state is saved.
     UserError: the loss is not finite.
   """
+  c = stage.config
   mesh_lib.check_batch_size(
-    stage.config['batch_size'], context.mesh, f'config.stages.{stage.name}.batch_size'
+    c['batch_size'], context.mesh, f'config.stages.{stage.name}', c['accumulate']
   )
   with checkpoints.StageCheckpoints(context.workdir, stage.name) as saved:
-    run = _Run(stage, context, saved)
-    state, progress = run.start(variables)
+    run = _Run(stage, context, saved, variables)
+    state, progress = run.start()
     state, progress = run.train(state, progress, stop)
     return run.finish(state, progress)
 
@@ -68,8 +69,14 @@ def train_stage(
 class _Run:
   """The compiled steps and constants of one stage's run."""
 
-  def __init__(self, stage: Stage, context: Context, saved: checkpoints.StageCheckpoints):
-    self.stage, self.context, self.saved = stage, context, saved
+  def __init__(
+    self,
+    stage: Stage,
+    context: Context,
+    saved: checkpoints.StageCheckpoints,
+    variables: dict[str, Any],
+  ):
+    self.stage, self.context, self.saved, self.variables = stage, context, saved, variables
     c = stage.config
     self.records = context.dataset.records(stage.modalities)
     self.positions = loader.recorded(self.records, context.splits.train, stage.inputs)
@@ -88,18 +95,26 @@ class _Run:
       restrict=stage.restrict(self.total_steps) if stage.restrict else None,
       teacher=stage.teacher,
     )
-    self.train_step = jax.jit(train_step, donate_argnums=0)
-    self.eval_step = jax.jit(step.make_eval_step(stage.model, stage.preprocess))
-
-  def start(self, variables: dict[str, Any]) -> tuple[TrainState, Progress]:
-    """The saved state if there is one, else step 0."""
-    c = self.stage.config
-    make = functools.partial(
+    self.restart = functools.partial(
       step.restart, optimizer=self.optimizer, trained=tuple(c['trained']), ema=c['ema']
     )
-    everywhere = mesh_lib.replicated(self.context.mesh)
-    placed = jax.device_put(variables, everywhere)
-    fresh = jax.jit(make, out_shardings=everywhere)(placed)
+    state = jax.eval_shape(self.restart, variables)
+    self.shardings = mesh_lib.shardings(state, context.mesh, context.runtime)
+    self.train_step = accumulate.compile_step(
+      train_step,
+      state,
+      trained=tuple(c['trained']),
+      accumulate=c['accumulate'],
+      mesh=context.mesh,
+      runtime=context.runtime,
+    )
+    self.eval_step = jax.jit(step.make_eval_step(stage.model, stage.preprocess))
+
+  def start(self) -> tuple[TrainState, Progress]:
+    """The saved state if there is one, else step 0."""
+    mesh, runtime = self.context.mesh, self.context.runtime
+    placed = jax.device_put(self.variables, mesh_lib.shardings(self.variables, mesh, runtime))
+    fresh = jax.jit(self.restart, out_shardings=self.shardings)(placed)
     restored = self.saved.restore_latest(fresh)
     if restored is None:
       return fresh, Progress()
@@ -136,9 +151,10 @@ class _Run:
     ) as log:
       batches = iter(batches)
       for i in range(first + 1, self.total_steps + 1):
-        batch = mesh_lib.put_batch(next(batches), mesh)
+        parts = accumulate.split(next(batches), c['accumulate'])
+        placed = [mesh_lib.put_batch(part, mesh) for part in parts]
         with jax.transfer_guard('disallow'):
-          state, metrics = self.train_step(state, batch, rate_scale)
+          state, metrics = self.train_step(state, placed, rate_scale)
         window.append(metrics)
         log.advance()
         due = self._due(i)

@@ -1,18 +1,25 @@
 """Devices, processes and where arrays live.
 
-Data parallelism is `jax.jit` over arrays with a `NamedSharding` (what used to be called pjit): the
-batch is split along the mesh's only axis, `data`, which spans every device of every process, and
-parameters are replicated. XLA inserts the all-reduces, for batch statistics too.
+Everything is `jax.jit` over arrays with a `NamedSharding` (what used to be called pjit). The mesh
+has two axes, `data` and `fsdp`, and spans every device of every process. The batch is split over
+both; parameters, their moving average and the optimiser's state are split over `fsdp` and repeated
+over `data`, so an `fsdp` of 1 is plain data parallelism. XLA inserts the collectives, for batch
+statistics too.
 """
 
 import os
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from har.errors import UserError
+from har.models.mode import matches
+
+_AXES = ('data', 'fsdp')
 
 
 def initialise(
@@ -50,33 +57,118 @@ def initialise(
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
 
 
-def make_mesh(devices: int = 0) -> Mesh:
-  """A mesh with one axis, `data`, over the first `devices` devices, or over all of them for 0.
+def make_mesh(devices: int = 0, fsdp: int = 1) -> Mesh:
+  """A mesh with the axes `data` and `fsdp` over devices of all processes.
+
+  Args:
+    devices: the first so many devices, or 0 for all.
+    fsdp: size of the axis `fsdp`.
 
   Raises:
-    UserError: fewer devices than asked for.
+    UserError: fewer devices than asked for, or a number that `fsdp` does not divide.
   """
-  have = jax.devices()
+  # By process: the batch's parts follow one another as the processes do.
+  have = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
   if devices > len(have):
     raise UserError(
       f'config.runtime.devices asks for {devices} devices and there are {len(have)}: lower it, '
       'or 0 for all'
     )
   have = have[: devices or None]
-  return jax.make_mesh((len(have),), ('data',), axis_types=(AxisType.Auto,), devices=have)
+  if fsdp < 1 or len(have) % fsdp:
+    raise UserError(
+      f'config.runtime.fsdp={fsdp} does not divide the {len(have)} devices: change it, or set '
+      'config.runtime.devices'
+    )
+  grid = np.array(have).reshape(-1, fsdp)
+  return Mesh(grid, _AXES, axis_types=(AxisType.Auto,) * len(_AXES))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-  """The sharding of parameters: a full copy on every device."""
+  """The sharding of a full copy on every device."""
   return NamedSharding(mesh, PartitionSpec())
 
 
-def check_batch_size(batch_size: int, mesh: Mesh, where: str) -> None:
-  """Raises UserError, naming the config key `where`, unless the devices can share a batch."""
+def shardings(tree: Any, mesh: Mesh, runtime: Mapping[str, Any]) -> Any:
+  """How arrays are split over the mesh's axis `fsdp`.
+
+  Args:
+    tree: arrays, or their shapes and types, in dicts by path: variables, or a `TrainState`, whose
+      parameters, average and optimiser's state come out alike.
+    mesh: of `make_mesh`.
+    runtime: `fsdp_rules`, pairs of a path pattern (see `har.models.mode.matches`) and an axis, of
+      which the first match counts: the axis's number, `'largest'` for the largest that the mesh
+      divides, or `'none'`, which is also what happens where no pattern matches; and
+      `fsdp_min_size`, the elements below which an array is left whole, whatever the rules.
+
+  Returns:
+    A `NamedSharding` for each array.
+
+  Raises:
+    UserError: a rule is no such pair, or names an axis that an array does not have or that `fsdp`
+      does not divide.
+  """
+  degree, rules = mesh.shape['fsdp'], runtime['fsdp_rules']
+  if not all(isinstance(rule, tuple | list) and len(rule) == 2 for rule in rules):
+    raise UserError(f'config.runtime.fsdp_rules={rules!r}: must be pairs of a pattern and an axis')
+
+  def of(key_path: tuple[Any, ...], x: Any) -> NamedSharding:
+    if degree == 1 or x.ndim == 0 or x.size < runtime['fsdp_min_size']:
+      return replicated(mesh)
+    path = _names(key_path)
+    rule = next((axis for pattern, axis in rules if matches(path, [pattern])), 'none')
+    axis = _axis(rule, x.shape, degree, '/'.join(path))
+    if axis is None:
+      return replicated(mesh)
+    return NamedSharding(mesh, PartitionSpec(*[None] * axis, 'fsdp'))
+
+  return jax.tree_util.tree_map_with_path(of, tree)
+
+
+def _names(key_path: tuple[Any, ...]) -> tuple[str, ...]:
+  """A parameter's path, as patterns know it, wherever it stands in a state or in variables."""
+  names = tuple(k.key for k in key_path if isinstance(k, jax.tree_util.DictKey))
+  return names[1:] if names[:1] in (('params',), ('batch_stats',)) else names
+
+
+def _axis(rule: int | str, shape: tuple[int, ...], degree: int, path: str) -> int | None:
+  """The axis that is split, counted from the front; None for none."""
+  if rule == 'none':
+    return None
+  if rule == 'largest':
+    divisible = [axis for axis, length in enumerate(shape) if length % degree == 0]
+    return max(divisible, key=lambda axis: shape[axis], default=None)
+  if not isinstance(rule, int):
+    raise UserError(f"config.runtime.fsdp_rules: {rule!r} is no axis, 'largest' or 'none'")
+  if not -len(shape) <= rule < len(shape) or shape[rule] % degree:
+    raise UserError(
+      f'config.runtime.fsdp_rules: axis {rule} of {path}, whose shape is {shape}, cannot be split '
+      f'over config.runtime.fsdp={degree} devices'
+    )
+  return rule % len(shape)
+
+
+def check_batch_size(batch_size: int, mesh: Mesh, where: str, accumulate: int = 1) -> None:
+  """Checks that the devices can share a batch, and each of its microbatches.
+
+  Args:
+    batch_size: of all devices together.
+    mesh: of `make_mesh`.
+    where: the config section of `batch_size` and `accumulate`.
+    accumulate: microbatches in a batch.
+
+  Raises:
+    UserError: naming the key, unless they can.
+  """
   if batch_size < 1 or batch_size % mesh.size:
     raise UserError(
-      f'{where}={batch_size} is not a multiple of the {mesh.size} devices: change it, or set '
-      'config.runtime.devices'
+      f'{where}.batch_size={batch_size} is not a multiple of the {mesh.size} devices: change it, '
+      'or set config.runtime.devices'
+    )
+  if accumulate < 1 or batch_size % (mesh.size * accumulate):
+    raise UserError(
+      f'{where}.accumulate={accumulate} does not divide the {batch_size // mesh.size} examples '
+      f'that each of {mesh.size} devices has of a batch: change it or {where}.batch_size'
     )
 
 
@@ -87,7 +179,7 @@ def round_up(batch_size: int, mesh: Mesh) -> int:
 
 def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
   """Assembles a global batch from this process's part of it, `[B / processes, ...]` arrays."""
-  sharding = NamedSharding(mesh, PartitionSpec('data'))
+  sharding = NamedSharding(mesh, PartitionSpec(_AXES))
   return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
 
 

@@ -1,9 +1,10 @@
 """The jitted steps, as pure functions of state and batch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
+import flax.struct
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,45 @@ Preprocess = Callable[..., dict[str, jax.Array]]
 # and a tree of booleans of the same shapes, false where they stay as they are.
 Restrict = Callable[[Any, jax.Array], tuple[Any, Any]]
 Teacher = Callable[[dict[str, jax.Array]], jax.Array]
+
+
+@flax.struct.dataclass
+class Sums:
+  """What a batch's microbatches add up to so far.
+
+  Attributes:
+    count: int32 scalar, microbatches.
+    loss: sum of their losses.
+    top1: sum of their accuracies.
+    grads: sums of the trained parameters' gradients.
+  """
+
+  count: jax.Array
+  loss: jax.Array
+  top1: jax.Array
+  grads: Any
+
+
+class TrainStep(NamedTuple):
+  """A training step, in one piece or in parts; pure functions to be jitted.
+
+  Attributes:
+    whole: `whole(state, batch, rate_scale) -> (state, metrics)`.
+    add: `add(state, sums, microbatch) -> (state, sums)` changes nothing but batch statistics.
+    apply: `apply(state, sums, rate_scale) -> (state, metrics)` takes the optimiser's step with the
+      means over the microbatches.
+  """
+
+  whole: Callable[[TrainState, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
+  add: Callable[[TrainState, Sums, Batch], tuple[TrainState, Sums]]
+  apply: Callable[[TrainState, Sums, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
+
+
+def no_sums(state: TrainState, *, trained: Sequence[str]) -> Sums:
+  """Those of no microbatch."""
+  train, _ = partition(state.params, trained)
+  zero = jnp.zeros((), jnp.float32)
+  return Sums(jnp.zeros((), jnp.int32), zero, zero, jax.tree.map(jnp.zeros_like, train))
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float = 0.0) -> jax.Array:
@@ -71,11 +111,13 @@ def make_train_step(
   seed: int,
   restrict: Restrict | None = None,
   teacher: Teacher | None = None,
-) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, dict[str, jax.Array]]]:
-  """Builds `step(state, batch, rate_scale) -> (state, metrics)`.
+) -> TrainStep:
+  """Builds a training step.
 
   Only the trained parameters are differentiated, so no backward pass exists below the lowest of
-  them. Random keys depend on the seed and the step alone.
+  them. Random keys depend on the seed and the step alone, and in `TrainStep.add` on the
+  microbatch's number. There, batch norms normalise each microbatch by itself, and each in turn
+  moves their running statistics.
 
   Args:
     model: maps preprocessed inputs to logits.
@@ -92,15 +134,19 @@ def make_train_step(
   """
   mode = Mode(train=True, trained=tuple(trained))
 
-  def step(state, batch, rate_scale):
-    key = jax.random.fold_in(jax.random.key(seed), state.step)
+  def parts(state):
+    """Trained parameters, which of them are free to change (None: all), and frozen ones."""
+    train, frozen = partition(state.params, trained)
+    return (*(restrict(train, state.step) if restrict else (train, None)), frozen)
+
+  def step_key(state):
+    return jax.random.fold_in(jax.random.key(seed), state.step)
+
+  def differentiate(state, train, frozen, batch, key):
+    """Loss, Top-1 and gradients, and the state with new batch statistics."""
     augment_key, dropout_key = jax.random.split(key)
     inputs = preprocess(batch, key=augment_key)
-    train, frozen = partition(state.params, trained)
     targets = None if teacher is None else jax.nn.softmax(teacher(inputs))
-    free = None
-    if restrict is not None:
-      train, free = restrict(train, state.step)
 
     def loss_of(train):
       variables = {'params': merge(frozen, train), 'batch_stats': state.batch_stats}
@@ -118,6 +164,12 @@ def make_train_step(
       return loss, (logits, updates)
 
     (loss, (logits, updates)), grads = jax.value_and_grad(loss_of, has_aux=True)(train)
+    top1 = (logits.argmax(-1) == batch['label']).mean()
+    stats = updates.get('batch_stats', state.batch_stats)
+    return (loss, top1, grads), state.replace(batch_stats=stats)
+
+  def update(state, train, free, frozen, means, rate_scale):
+    loss, top1, grads = means
     nothing = jax.tree.map(jnp.zeros_like, train)
     grads = _where(free, grads, nothing)
     changes, opt_state = optimizer.update(grads, state.opt_state, train)
@@ -128,21 +180,34 @@ def make_train_step(
       # A young average follows faster, or it would be stuck at the initial values.
       decay = jnp.minimum(ema, (1 + state.step) / (10 + state.step))
       average = _where(free, optax.incremental_update(train, average, 1 - decay), train)
-    metrics = {
-      'loss': loss,
-      'top1': (logits.argmax(-1) == batch['label']).mean(),
-      'gradient_norm': optax.tree.norm(grads),
-    }
+    metrics = {'loss': loss, 'top1': top1, 'gradient_norm': optax.tree.norm(grads)}
     new = TrainState(
       step=state.step + 1,
       params=merge(frozen, train),
-      batch_stats=updates.get('batch_stats', state.batch_stats),
+      batch_stats=state.batch_stats,
       opt_state=opt_state,
       ema=average,
     )
     return new, metrics
 
-  return step
+  def whole(state, batch, rate_scale):
+    train, free, frozen = parts(state)
+    means, state = differentiate(state, train, frozen, batch, step_key(state))
+    return update(state, train, free, frozen, means, rate_scale)
+
+  def add(state, sums, microbatch):
+    train, _, frozen = parts(state)
+    key = jax.random.fold_in(step_key(state), sums.count)
+    one, state = differentiate(state, train, frozen, microbatch, key)
+    total = jax.tree.map(jnp.add, (sums.loss, sums.top1, sums.grads), one)
+    return state, Sums(sums.count + 1, *total)
+
+  def apply(state, sums, rate_scale):
+    total = (sums.loss, sums.top1, sums.grads)
+    means = jax.tree.map(lambda x: x / sums.count, total)
+    return update(state, *parts(state), means, rate_scale)
+
+  return TrainStep(whole, add, apply)
 
 
 def _own_logits(sown: Mapping[str, Any]) -> list[tuple[str, jax.Array]]:

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -162,6 +163,42 @@ def test_evaluation_does_not_depend_on_batch_size_or_devices(tmp_path):
   assert results[0]['stages']['imu']['float32']['examples'] == 12
   assert all(r == results[0] for r in results)
   assert all(f == files[0] for f in files)
+
+
+def test_a_run_moves_between_numbers_of_devices(tmp_path, monkeypatch):
+  """Begun on eight devices that share parameters, continued on two, evaluated on both."""
+  c = config(ema=0.9)
+  c.runtime.update(devices=2)
+  _, (expected, _) = run(c, tmp_path / 'whole')
+  c.runtime.update(devices=8, fsdp=4, fsdp_min_size=64)
+  monkeypatch.setattr(experiment, 'StopSignal', StopAt)
+  monkeypatch.setattr(StopAt, 'at', 4)
+  with pytest.raises(Interrupted, match='stage imu is saved at step 4 of 6'):
+    run(c, tmp_path / 'parts')
+  c.runtime.update(devices=2, fsdp=1)
+  opened, (found, _) = run(c, tmp_path / 'parts')
+  chex.assert_trees_all_close(found, expected, rtol=0, atol=1e-5)
+  tables = [evaluation.run(opened, command='test')]
+  c.runtime.update(devices=8, fsdp=4)
+  opened = experiment.open_experiment(c, tmp_path / 'parts')
+  variables, _ = experiment.load(opened, 'imu', sharded=True)
+  kernel = variables['params']['imu']['conv_1']['kernel']
+  assert kernel.shape == (5, 8, 8)
+  assert kernel.addressable_shards[0].data.shape == (5, 2, 8)
+  assert_equal_trees(variables, found)
+  tables.append(evaluation.run(opened, command='test'))
+  assert tables[1] == tables[0]
+
+
+def test_microbatches_are_configured(tmp_path):
+  c = config(accumulate=2, epochs=20.0)
+  _, (_, meta) = run(c, tmp_path / 'two')
+  assert meta['steps'] == 30
+  train = [r for r in rows(tmp_path / 'two') if r['split'] == 'train']
+  assert train[-1]['loss'] < 0.5 * train[0]['loss']
+  c.stages.imu.accumulate = 3
+  with pytest.raises(UserError, match=r'config\.stages\.imu\.accumulate=3 does not divide the 8'):
+    run(c, tmp_path / 'three')
 
 
 def test_video_starts_from_published_weights(tmp_path):

@@ -66,7 +66,7 @@ def _make(model, variables, trained, ema=0.0, seed=3, teacher=None, auxiliary=0.
     seed=seed,
     teacher=teacher,
   )
-  return state, jax.jit(train_step)
+  return state, jax.jit(train_step.whole)
 
 
 def test_cross_entropy_by_hand():
