@@ -5,6 +5,7 @@ import filecmp
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -270,6 +271,7 @@ def alone(experiment, tmp_path_factory):
   flags = [f'{config}:modalities=imu', *rest, *changes]
   code, _, err = finish(launch(*flags, f'--workdir={workdir}'))
   assert code == 0, err
+  assert re.search(r'imu: 20 steps in \d+ s, \d+\.\d% of it waiting for data', err)
   return flags, workdir
 
 

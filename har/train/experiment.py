@@ -99,7 +99,8 @@ def train(experiment: Experiment) -> None:
       meta = loop.train_stage(one, context, variables, stop)
       validation = meta['top1_validation']
       _say(
-        f'{name}: {meta["steps"]} steps in {meta["seconds"]:.0f} s'
+        f'{name}: {meta["steps"]} steps in {meta["seconds"]:.0f} s, '
+        f'{100 * meta["data_wait"]:.1f}% of it waiting for data'
         + (f', validation Top-1 {validation:.4f}' if validation is not None else '')
       )
 

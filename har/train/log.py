@@ -1,9 +1,12 @@
 """Where training tells how it goes: a progress line, a JSON-lines file and TensorBoard."""
 
+import contextlib
 import json
 import os
 import pathlib
 import sys
+import time
+from collections.abc import Iterator
 
 import tensorboardX
 import tqdm
@@ -70,6 +73,42 @@ class StageLog:
     if self._board:
       for name, value in values.items():
         self._board.add_scalar(f'{split}/{name}', value, step)
+
+
+class DataWait:
+  """Which share of the time between two logged rows the host waits for data.
+
+  `data` times what it surrounds: reading a batch that is not ready yet, and starting its transfer
+  to the devices. What the devices do is not timed, nor waited for: they work off steps that the
+  host has handed out before, so on an accelerator the share is an upper limit of the time in which
+  they have nothing to do. Compiling counts as time, validation and checkpoints do not.
+
+  Attributes:
+    waited: seconds spent waiting, since the first row.
+  """
+
+  def __init__(self) -> None:
+    self.waited = 0.0
+    self._row_waited = 0.0
+    self.restart()
+
+  def restart(self) -> None:
+    """Begins a row."""
+    self._started = time.monotonic()
+    self._row_waited = 0.0
+
+  @contextlib.contextmanager
+  def data(self) -> Iterator[None]:
+    """Surrounds what gets a step's data."""
+    started = time.monotonic()
+    yield
+    seconds = time.monotonic() - started
+    self.waited += seconds
+    self._row_waited += seconds
+
+  def share(self) -> float:
+    """Of the row so far, in [0, 1]."""
+    return self._row_waited / max(time.monotonic() - self._started, 1e-9)
 
 
 def metrics_path(workdir: pathlib.Path, stage: str) -> pathlib.Path:

@@ -19,7 +19,7 @@ from har.errors import UserError
 from har.train import accumulate, checkpoints, optimizers, predict, step
 from har.train import mesh as mesh_lib
 from har.train.interrupt import Interrupted, StopSignal
-from har.train.log import StageLog
+from har.train.log import DataWait, StageLog
 from har.train.plateau import Progress
 from har.train.stage import Stage
 from har.train.state import TrainState, inference_variables
@@ -48,8 +48,8 @@ def train_stage(
     stop: asks for an early end.
 
   Returns:
-    Facts of the finished stage: `seconds`, `steps`, `top1_validation` and, if validated,
-    `best_step`.
+    Facts of the finished stage: `seconds`, `data_wait` (of them, the share in which data was waited
+    for, see `har.train.log.DataWait`), `steps`, `top1_validation` and, if validated, `best_step`.
 
   Raises:
     Interrupted: `stop` was requested; the state is saved.
@@ -138,7 +138,7 @@ class _Run:
       process_count=jax.process_count(),
       workers=self.context.runtime['workers'],
     )
-    started, seconds = time.monotonic(), progress.seconds
+    started, before, wait = time.monotonic(), progress, DataWait()
     window: list[dict[str, jax.Array]] = []
     rate_scale = self._scalar(progress.rate_scale)
     with StageLog(
@@ -151,8 +151,9 @@ class _Run:
     ) as log:
       batches = iter(batches)
       for i in range(first + 1, self.total_steps + 1):
-        parts = accumulate.split(next(batches), c['accumulate'])
-        placed = [mesh_lib.put_batch(part, mesh) for part in parts]
+        with wait.data():
+          parts = accumulate.split(next(batches), c['accumulate'])
+          placed = [mesh_lib.put_batch(part, mesh) for part in parts]
         with jax.transfer_guard('disallow'):
           state, metrics = self.train_step(state, placed, rate_scale)
         window.append(metrics)
@@ -160,9 +161,13 @@ class _Run:
         due = self._due(i)
         stopping = stop.requested(i)
         if due or stopping or len(window) >= self.context.runtime['log_steps']:
-          self._report(log, i, window)
+          self._report(log, i, window, wait)
           window = []
-        progress = dataclasses.replace(progress, seconds=seconds + time.monotonic() - started)
+        progress = dataclasses.replace(
+          progress,
+          seconds=before.seconds + time.monotonic() - started,
+          waited=before.waited + wait.waited,
+        )
         if 'validate' in due:
           progress = self._validate(log, i, state, progress)
           rate_scale = self._scalar(progress.rate_scale)
@@ -172,6 +177,8 @@ class _Run:
           raise Interrupted(f'stage {self.stage.name} is saved at step {i} of {self.total_steps}')
         if c['early_stopping'] and progress.stale >= c['early_stopping']:
           break
+        if not window:
+          wait.restart()
     return state, progress
 
   def finish(self, state: TrainState, progress: Progress) -> checkpoints.Meta:
@@ -179,6 +186,7 @@ class _Run:
     variables = inference_variables(state)
     meta: checkpoints.Meta = {
       'seconds': progress.seconds,
+      'data_wait': progress.waited / max(progress.seconds, 1e-9),
       'steps': int(state.step),
       'top1_validation': None,
     }
@@ -211,7 +219,9 @@ class _Run:
       due.add('save')
     return due
 
-  def _report(self, log: StageLog, i: int, window: list[dict[str, jax.Array]]) -> None:
+  def _report(
+    self, log: StageLog, i: int, window: list[dict[str, jax.Array]], wait: DataWait
+  ) -> None:
     """Fetches the figures of the last steps, checks the losses and logs the means."""
     host = jax.device_get(window)
     for back, metrics in enumerate(host):
@@ -223,7 +233,8 @@ class _Run:
         )
     means = {k: float(np.mean([m[k] for m in host])) for k in host[0]}
     rate = optimizers.make_schedule(self.stage.config['optimizer'], self.total_steps)
-    log.write('train', i, i / self.steps_per_epoch, **means, learning_rate=float(rate(i - 1)))
+    means |= {'learning_rate': float(rate(i - 1)), 'data_wait': round(wait.share(), 4)}
+    log.write('train', i, i / self.steps_per_epoch, **means)
 
   def _validate(self, log: StageLog, i: int, state: TrainState, progress: Progress) -> Progress:
     context, c = self.context, self.stage.config

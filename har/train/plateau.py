@@ -14,6 +14,7 @@ class Progress:
     since_reduction: validations since the best one or the last reduction of the rate.
     rate_scale: factor on the learning rate.
     seconds: spent training, over all interruptions.
+    waited: of those, seconds in which the step's data was waited for.
   """
 
   best: float = -1.0
@@ -21,6 +22,7 @@ class Progress:
   since_reduction: int = 0
   rate_scale: float = 1.0
   seconds: float = 0.0
+  waited: float = 0.0
 
   def validated(self, top1: float, *, patience: int, factor: float) -> 'Progress':
     """After one more validation.

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import time
 
 import chex
 import jax
@@ -13,6 +14,7 @@ import torch
 
 from configs import base
 from har.data import dataset as dataset_lib
+from har.data import loader
 from har.errors import UserError
 from har.evaluate import run as evaluation
 from har.pretrained.s3d import STATISTICS
@@ -199,6 +201,29 @@ def test_microbatches_are_configured(tmp_path):
   c.stages.imu.accumulate = 3
   with pytest.raises(UserError, match=r'config\.stages\.imu\.accumulate=3 does not divide the 8'):
     run(c, tmp_path / 'three')
+
+
+def test_waiting_for_data_is_measured_over_interruptions(tmp_path, monkeypatch, capsys):
+  batches = loader.train_batches
+
+  def slow(*args, **settings):
+    for batch in batches(*args, **settings):
+      time.sleep(0.05)
+      yield batch
+
+  monkeypatch.setattr(loader, 'train_batches', slow)
+  monkeypatch.setattr(experiment, 'StopSignal', StopAt)
+  monkeypatch.setattr(StopAt, 'at', 4)
+  with pytest.raises(Interrupted):
+    run(config(), tmp_path)
+  monkeypatch.setattr(StopAt, 'at', 0)
+  _, (_, meta) = run(config(), tmp_path)
+  assert 6 * 0.05 <= meta['data_wait'] * meta['seconds'] < meta['seconds']
+  shares = [r['data_wait'] for r in rows(tmp_path)]
+  assert all(0 < share < 1 for share in shares)
+  seconds, percent = f'{meta["seconds"]:.0f}', f'{100 * meta["data_wait"]:.1f}'
+  line = f'imu: 6 steps in {seconds} s, {percent}% of it waiting for data'
+  assert line in capsys.readouterr().err
 
 
 def test_video_starts_from_published_weights(tmp_path):
