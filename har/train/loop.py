@@ -191,10 +191,8 @@ class _Run:
       'top1_validation': None,
     }
     if self._validating and self.stage.config['keep'] == 'best':
-      best = self.saved.restore_best(variables)
-      if best is not None:
-        variables, best_meta = best
-        meta = {**meta, **best_meta}
+      variables, best_meta = self.saved.restore_best(variables)
+      meta = {**meta, **best_meta}
     self.saved.finish(int(state.step), variables, meta)
     return meta
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from har.errors import UserError
@@ -181,6 +182,13 @@ def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
   """Assembles a global batch from this process's part of it, `[B / processes, ...]` arrays."""
   sharding = NamedSharding(mesh, PartitionSpec(_AXES))
   return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
+
+
+def all_agree(value: bool) -> bool:
+  """Whether the value is true in every process; each gets the answer once all have asked."""
+  if jax.process_count() == 1:
+    return value
+  return bool(multihost_utils.process_allgather(np.array(value)).all())
 
 
 def _first_line(e: Exception) -> str:
