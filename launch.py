@@ -3,9 +3,11 @@
 python launch.py --config=configs/demo.py --workdir=runs/demo
 """
 
+import errno
 import pathlib
 import re
 import sys
+from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -24,6 +26,17 @@ _FLAG_ERRORS = (
   ValueError,
   OSError,
   ImportError,
+)
+# What a disk that is full, gone or not to be written to answers, and not a mistake in the code.
+_DISK_ERRORS = (
+  errno.ENOSPC,
+  errno.EDQUOT,
+  errno.EFBIG,
+  errno.EROFS,
+  errno.EACCES,
+  errno.EPERM,
+  errno.EIO,
+  errno.ESTALE,
 )
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'The experiment: a file in configs/.')
@@ -64,6 +77,11 @@ def main(argv: list[str]) -> int:
     if _DEBUG.value:
       raise
     return _fail(e)
+  except OSError as e:
+    if _DEBUG.value or e.errno not in _DISK_ERRORS:
+      raise
+    place = e.filename or f'--workdir={_WORKDIR.value}'
+    return _fail(UserError(f'{place}: {e.strerror}; mend that, and the same command continues'))
   return 0
 
 
@@ -78,8 +96,8 @@ def _run() -> None:
   if _MODE.value not in _MODES:
     raise UserError(f'--mode={_MODE.value} is none of {", ".join(_MODES)}')
 
-  logging.set_verbosity(logging.WARNING)  # Imports log too.
-  from har.compress import run as compression
+  # Imports log too, and Orbax logs the traceback of whatever it raises.
+  logging.set_verbosity(logging.WARNING if _DEBUG.value else logging.FATAL)
   from har.train import experiment, mesh
 
   mesh.initialise(
@@ -88,9 +106,18 @@ def _run() -> None:
     num_processes=_NUM_PROCESSES.value,
     process_id=_PROCESS_ID.value,
   )
+  with experiment.exclusive(pathlib.Path(workdir)):
+    _dispatch(config, pathlib.Path(workdir))
+
+
+def _dispatch(config: Any, workdir: pathlib.Path) -> None:
+  """Does what the mode asks for in a workdir that is ours."""
+  from har.compress import run as compression
+  from har.train import experiment
+
   opened = experiment.open_experiment(
     config,
-    pathlib.Path(workdir),
+    workdir,
     data_dir=_DATA_DIR.value,
     raw_dir=_RAW_DIR.value,
     allow_corrupt=_ALLOW_CORRUPT.value,

@@ -1,6 +1,7 @@
 """The command line, as a user meets it: in processes of its own where that can matter."""
 
 import csv
+import errno
 import filecmp
 import json
 import os
@@ -24,8 +25,9 @@ from absl.testing import flagsaver
 import launch as launch_lib
 from configs import demo
 from data_builders.stickman import generate
+from har.data import dataset as dataset_lib
 from har.export import run as export
-from har.train import experiment as experiments
+from har.train import experiment as experiment_lib
 from tests.configs import test_configs
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -240,6 +242,31 @@ def test_a_workdir_of_another_config_is_refused(experiment, undisturbed, capfd):
   assert 'belongs to another config: stages.rgb.epochs is 10.0 there and 11.0 here' in err
 
 
+def test_a_workdir_in_use_is_refused(experiment, tmp_path, capfd):
+  with experiment_lib.exclusive(tmp_path / 'run'):
+    code, _, err = run_here(capfd, *experiment, f'--workdir={tmp_path}/run')
+  assert code == 2
+  assert err == (
+    f'error: --workdir={tmp_path}/run is in use by process {os.getpid()} on '
+    f'{socket.gethostname()}: wait for it, or use another --workdir\n'
+  )
+  # The lock went with its holder.
+  with experiment_lib.exclusive(tmp_path / 'run'):
+    pass
+
+
+def test_a_disk_that_fails_is_one_line(experiment, tmp_path, capfd, monkeypatch):
+  def fail(*_, **__):
+    raise OSError(errno.EIO, os.strerror(errno.EIO), '/data/shard')
+
+  monkeypatch.setattr(dataset_lib, 'load', fail)
+  code, _, err = run_here(capfd, *experiment, f'--workdir={tmp_path}/run')
+  assert (code, err) == (
+    2,
+    'error: /data/shard: Input/output error; mend that, and the same command continues\n',
+  )
+
+
 def test_evaluating_an_untrained_workdir_is_refused(experiment, tmp_path, capfd):
   code, _, err = run_here(capfd, *experiment, f'--workdir={tmp_path}/run', '--mode=evaluate')
   assert code == 2
@@ -307,8 +334,8 @@ def batch_statistics(experiment, workdir):
   config = test_configs.shrink(demo.get_config('modalities=imu'))
   config.update_from_flattened_dict(TOGETHER)
   _, raw_dir, data_dir = (flag.partition('=')[2] for flag in experiment)
-  opened = experiments.open_experiment(config, workdir, data_dir=data_dir, raw_dir=raw_dir)
-  variables, _ = experiments.load(opened, 'imu')
+  opened = experiment_lib.open_experiment(config, workdir, data_dir=data_dir, raw_dir=raw_dir)
+  variables, _ = experiment_lib.load(opened, 'imu')
   return flax.traverse_util.flatten_dict(variables['batch_stats'], sep='/')
 
 

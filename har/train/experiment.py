@@ -1,11 +1,15 @@
 """An experiment: its stages, one after another, in a workdir that remembers what is done."""
 
+import contextlib
 import dataclasses
+import errno
+import fcntl
 import json
 import os
 import pathlib
+import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -123,6 +127,43 @@ def load(
   if sharded:
     where = mesh_lib.shardings(one.variables, context.mesh, context.runtime)
   return checkpoints.load_final(context.workdir, name, one.variables, where)
+
+
+@contextlib.contextmanager
+def exclusive(workdir: pathlib.Path) -> Iterator[None]:
+  """Holds the workdir against other runs; process 0 does it for all processes of one run.
+
+  The operating system lets go of the lock when the process ends, however it ends.
+
+  Raises:
+    UserError: another run holds it, or the workdir cannot be written.
+  """
+  with contextlib.ExitStack() as stack:
+    fault = None
+    if jax.process_index() == 0:
+      fault = _hold(workdir, stack)
+    if not mesh_lib.all_agree(fault is None):
+      raise UserError(fault or f'--workdir={workdir} is refused by process 0')
+    yield
+
+
+def _hold(workdir: pathlib.Path, stack: contextlib.ExitStack) -> str | None:
+  """Takes the lock for as long as the stack lives; says why if it cannot."""
+  path = workdir / 'lock'
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    file = stack.enter_context(path.open('a+'))
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    file.truncate(0)
+    file.write(f'process {os.getpid()} on {socket.gethostname()}')
+    file.flush()
+  except BlockingIOError:
+    holder = path.read_text() or 'another process'
+    return f'--workdir={workdir} is in use by {holder}: wait for it, or use another --workdir'
+  except OSError as e:
+    if e.errno not in (errno.ENOLCK, errno.ENOTSUP):  # A file system without locks.
+      return f'--workdir={workdir} cannot be written: {e.strerror}'
+  return None
 
 
 def claim_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:

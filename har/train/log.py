@@ -8,8 +8,9 @@ import sys
 import time
 from collections.abc import Iterator
 
-import tensorboardX
 import tqdm
+
+from har.train.board import Board
 
 
 class StageLog:
@@ -37,7 +38,7 @@ class StageLog:
       _truncate(path, start_step)
       self._file = path.open('a')
       board = pathlib.Path(workdir) / 'tensorboard' / stage
-      self._board = tensorboardX.SummaryWriter(str(board), purge_step=start_step)
+      self._board = Board(board, purge_step=start_step)
     self._bar = tqdm.tqdm(
       desc=stage,
       total=total_steps * batch_size,
