@@ -27,9 +27,13 @@ class Records:
     sources: one random access to serialised examples a split.
     features: the dataset's features.
     fields: names of the features to decode; the rest of a record is skipped.
+    folder: of the dataset, for messages.
   """
 
-  def __init__(self, sources: Collection[Any], features: tfds.features.FeaturesDict, fields):
+  def __init__(
+    self, sources: Collection[Any], features: tfds.features.FeaturesDict, fields, folder: Any
+  ):
+    self._folder = str(folder)
     self._sources = tuple(sources)
     self._starts = np.cumsum([0] + [len(source) for source in self._sources])
     self._features = tfds.features.FeaturesDict({name: features[name] for name in fields})
@@ -41,8 +45,11 @@ class Records:
     if not 0 <= i < len(self):
       raise IndexError(f'record {i} of {len(self)}')
     split = int(np.searchsorted(self._starts, i, side='right')) - 1
-    serialised = self._sources[split][int(i - self._starts[split])]
-    return self._features.deserialize_example_np(serialised)
+    try:
+      serialised = self._sources[split][int(i - self._starts[split])]
+      return self._features.deserialize_example_np(serialised)
+    except Exception as e:  # Whatever array_record and protobuf make of damaged files.
+      raise UserError(_unreadable(self._folder, f'record {i}', e)) from e
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,12 +110,23 @@ class Dataset:
 
 
 def _open(builder: Any, fields: Collection[str]) -> Records:
-  sources = [
-    builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
-    for split in SPLITS
-    if _count(builder, split)
-  ]
-  return Records([source.data_source for source in sources], builder.info.features, fields)
+  try:
+    sources = [
+      builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
+      for split in SPLITS
+      if _count(builder, split)
+    ]
+    opened = [source.data_source for source in sources]
+    return Records(opened, builder.info.features, fields, builder.data_dir)
+  except Exception as e:  # Shards that are gone, cut or no shards at all.
+    raise UserError(_unreadable(builder.data_dir, 'a file', e)) from e
+
+
+def _unreadable(folder: Any, what: str, error: Exception) -> str:
+  reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+  return (
+    f'{folder}: {what} cannot be read ({reason}): delete this folder to have the dataset built anew'
+  )
 
 
 def _count(builder: Any, split: str) -> int:

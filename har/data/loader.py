@@ -10,7 +10,7 @@ from typing import Any
 import grain
 import numpy as np
 
-from har.data import options, sensors, video
+from har.data import options, sensors, video, watch
 from har.errors import UserError
 
 Example = dict[str, np.ndarray | np.generic]
@@ -192,15 +192,31 @@ def _iterate(batches: grain.MapDataset, workers: int) -> Iterator[Batch]:
   batches = batches.to_iter_dataset(reading)
   if workers:
     batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
-  return _closing(iter(batches))
+  return _closing(iter(batches), workers)
 
 
-def _closing(iterator: grain.DatasetIterator) -> Iterator[Batch]:
+def _closing(iterator: grain.DatasetIterator, workers: int) -> Iterator[Batch]:
   """Ends threads, worker processes and their shared memory as soon as nobody reads on."""
+  watched = watch.Watch(enabled=workers > 0)
+  killed = False
   try:
-    yield from iterator
+    while True:
+      with watched:
+        batch = next(iterator, None)
+      if batch is None:
+        break
+      yield batch
+  except RuntimeError as e:
+    killed = 'terminated unexpectedly' in str(e)
+    if not killed:
+      raise
+    raise UserError(watch.KILLED) from e
   finally:
-    iterator.close()
+    if not killed:
+      watched.stop()
+    with watched:
+      iterator.close()
+    watched.stop()
 
 
 def train_batches(

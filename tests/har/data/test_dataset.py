@@ -1,4 +1,5 @@
 import pickle
+import shutil
 import textwrap
 
 import numpy as np
@@ -84,6 +85,22 @@ def toy(tmp_path_factory):
 @pytest.fixture(scope='module')
 def loaded(toy):
   return dataset.load('toy', ('skeleton', 'depth', 'imu', 'rgb'), data_dir=toy)
+
+
+DAMAGE = {
+  'gone': lambda path: path.unlink(),
+  'empty': lambda path: path.write_bytes(b''),
+  'cut': lambda path: path.write_bytes(path.read_bytes()[:70000]),
+}
+
+
+@pytest.mark.parametrize('damage', DAMAGE)
+def test_shards_that_cannot_be_read_are_named(damage, loaded, toy, tmp_path):
+  shutil.copytree(toy, tmp_path / 'data')
+  (shard,) = (tmp_path / 'data').rglob('*train.array_record*')
+  DAMAGE[damage](shard)
+  with pytest.raises(UserError, match=r'toy/1\.0\.0: .* cannot be read \(.*\): delete this folder'):
+    dataset.load('toy', ('imu',), data_dir=str(tmp_path / 'data'))
 
 
 def test_index_lists_the_train_split_first(loaded):

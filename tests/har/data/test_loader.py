@@ -1,4 +1,6 @@
 import itertools
+import multiprocessing
+import time
 
 import numpy as np
 import pytest
@@ -186,6 +188,18 @@ def test_worker_processes_give_the_same_batches(records):
   for _ in range(3):
     assert_equal(next(alone), next(workers))
   workers.close()
+
+
+@pytest.mark.usefixtures('parsed_flags')
+def test_a_killed_worker_process_is_an_error(records):
+  batches = loader.train_batches(records, np.arange(24), INPUTS, 5, 3, workers=2)
+  next(batches)
+  victim = next(p for p in multiprocessing.active_children() if 'prefetch' in p.name)
+  # Not while it writes, which is what `har.data.watch` is for.
+  time.sleep(1)
+  victim.kill()
+  with pytest.raises(UserError, match='a process that loads data was killed'):
+    list(itertools.islice(batches, 100))
 
 
 def test_wrong_requests(records):
