@@ -5,6 +5,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 
+from data_builders import archives
 from data_builders.layout import SPLITS, Trial, TrialLayout
 from har.errors import UserError
 
@@ -91,7 +92,7 @@ class _Archive:
 
   def read(self, name: str) -> bytes:
     try:
-      return self._zip.read(f'{self.folder}/{name}')
+      return archives.read_member(self._zip, f'{self.folder}/{name}')
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
       # RuntimeError: an encrypted member or an unknown compression.
       raise UserError(f'{self.where(name)}: damaged in the archive ({error})') from error

@@ -260,7 +260,8 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ign
         f'them, or leave them out with --allow_corrupt={len(faults)}'
       )
     if not any(gathered.counts.values()):
-      raise UserError(f'{self.raw_dir}: not one clip is left')
+      reason = f' ({faults[min(faults)]})' if faults else ''
+      raise UserError(f'{self.raw_dir}: not one clip is left{reason}')
     self._report = gathered
     self.info.metadata['absent'] = gathered.absent
     self._check_complete()

@@ -14,6 +14,8 @@ MIN_FRAMES = 2
 # Real clips have 1920x1080 pixels and at most 1544 frames.
 MAX_PIXELS = 4096 * 2304
 MAX_FRAMES = 18000
+# Left to itself, FFmpeg takes some text files for playlists and opens what they name.
+_OPENED = {'format_whitelist': 'mov,avi,matroska,mpeg,mpegts,asf,flv,ogg'}
 
 
 def _check_size(width: int, height: int, where: str) -> None:
@@ -55,15 +57,16 @@ def read(data: bytes, where: str, short_side: int) -> list[bytes]:
     UserError: whatever keeps a frame from being decoded, or frames that are missing.
   """
   try:
-    with av.open(io.BytesIO(data), 'r') as container:
+    with av.open(io.BytesIO(data), 'r', container_options=_OPENED) as container:
       if not container.streams.video:
         raise UserError(f'{where}: has no video stream')
       stream = container.streams.video[0]
       if stream.codec_context is None:
         raise UserError(f'{where}: has video in a format that cannot be decoded')
       _check_size(stream.width, stream.height, where)
-      # By default FFmpeg paints over damaged parts of a picture and goes on.
-      stream.codec_context.options = {'err_detect': 'explode'}
+      # By default FFmpeg paints over damaged parts of a picture and goes on, and allocates
+      # pictures of whatever size the stream asks for.
+      stream.codec_context.options = {'err_detect': 'explode', 'max_pixels': str(MAX_PIXELS)}
       stream.codec_context.thread_count = 1  # Clips are what is worked on in parallel.
       expected = _expected(container, stream)
       frames: list[bytes] = []

@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
+from data_builders import archives
 from data_builders.mmact import names
 from har.errors import UserError
 
@@ -83,7 +84,7 @@ class File:
       raise UserError(f'{self.where}: too large ({self.size} bytes)')
     try:
       if self.kind == 'zip':
-        return _zip(self.holder).read(self.name)
+        return archives.read_member(_zip(self.holder), self.name)
       path = pathlib.Path(self.holder)
       with open(path / self.name if self.kind == 'folder' else path, 'rb') as file:
         file.seek(self.offset)
@@ -176,7 +177,9 @@ def _walk(raw_dir: pathlib.Path, archives: list[pathlib.Path], empty: list[str])
         continue
       if name.lower().endswith(('.zip', *_TAR_SUFFIXES)):
         archives.append(path)
-      elif path.suffix.lower() in MAX_BYTES and path.is_file():
+      elif path.suffix.lower() in MAX_BYTES:
+        if not path.is_file():
+          raise UserError(f'{path}: neither a file nor a link to one; remove it')
         about = path.stat()
         inner = path.relative_to(raw_dir).as_posix()
         yield File(str(raw_dir), inner, 'folder', about.st_size, about.st_mtime_ns)
@@ -228,6 +231,12 @@ def _safe(archive: pathlib.Path, prefix: str, name: str) -> str:
   return f'{prefix}/{name}'
 
 
+def _safe_member(archive: pathlib.Path, prefix: str, info: tarfile.TarInfo) -> str:
+  if not (info.isreg() or info.isdir()):
+    raise UserError(f'{archive}: {info.name!r} is a link or a device, not a file; do not use it')
+  return _safe(archive, prefix, info.name)
+
+
 def _zip_members(archive: pathlib.Path, prefix: str) -> Iterator[tuple[File, str]]:
   for info in _zip(str(archive)).infolist():
     path = _safe(archive, prefix, info.filename)
@@ -260,9 +269,9 @@ def _tar_members(archive: pathlib.Path, prefix: str) -> Iterator[tuple[File, str
   with open(archive, 'rb') as stream:
     stream.seek(-min(tarfile.BLOCKSIZE, archive.stat().st_size), os.SEEK_END)
     _Watched(stream).finish()
-  with tarfile.open(archive, 'r:') as tar:
+  with tarfile.open(archive, 'r:', tarinfo=archives.TarInfo) as tar:
     for info in tar:
-      path = _safe(archive, prefix, info.name)
+      path = _safe_member(archive, prefix, info)
       if info.isreg() and not _is_litter(info.name):
         stamp = int(info.mtime)
         yield File(str(archive), info.name, 'tar', info.size, stamp, info.offset_data), path
@@ -281,9 +290,11 @@ def _unpacked(
     members: list[tuple[str, str, int]] = []
     with contextlib.ExitStack() as stack:
       watched = _Watched(stack.enter_context(_DECOMPRESS[archive.suffix.lower()](archive)))
-      tar = stack.enter_context(tarfile.open(fileobj=watched, mode='r|'))  # type: ignore[call-overload]
+      tar = stack.enter_context(
+        tarfile.open(fileobj=watched, mode='r|', tarinfo=archives.TarInfo)  # type: ignore[call-overload]
+      )
       for info in tar:
-        path = _safe(archive, prefix, info.name)
+        path = _safe_member(archive, prefix, info)
         suffix = pathlib.PurePosixPath(path).suffix.lower()
         if not info.isreg() or _is_litter(info.name) or suffix not in kinds:
           continue

@@ -1,0 +1,61 @@
+"""The harness of `corruption.py` notices what it is there for; and some of its cases."""
+
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+
+from har.errors import UserError
+from tests import corruption
+
+
+def test_damaged_files_end_as_the_policy_says():
+  command = [sys.executable, corruption.__file__, '--count=24', '--seed=1']
+  done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+  assert done.returncode == 0, done.stdout + done.stderr
+  assert '24 cases, no failure' in done.stdout
+  row = re.search(r'^all +(\d+) +(\d+) +(\d+) +0$', done.stdout, re.M)
+  assert sum(map(int, row.groups())) == 24
+
+
+def raise_it(error):
+  raise error
+
+
+@pytest.mark.parametrize(
+  ('prepare', 'outcome', 'message'),
+  [
+    (lambda *_: ('error', 'x'), 'error', 'x'),
+    (lambda *_: raise_it(KeyError('x')), 'failure', 'KeyError'),
+    (lambda *_: time.sleep(30), 'failure', 'longer than 1 s'),
+    (lambda *_: ('error', str(len(b'x' * 2**28))), 'failure', 'MB of memory'),
+  ],
+)
+def test_crashes_hangs_and_hunger_are_failures(prepare, outcome, message, monkeypatch, tmp_path):
+  monkeypatch.setattr(corruption, 'prepare', prepare)
+  monkeypatch.setattr(corruption, 'SECONDS', 1)
+  monkeypatch.setattr(corruption, 'MEMORY', 2**25)
+  case = corruption.Case('flipped', 'utd_mhad', 'folder')
+  found = corruption.limited(case, tmp_path, tmp_path)
+  assert found[0] == outcome
+  assert message in found[1]
+
+
+@pytest.mark.parametrize(
+  ('said', 'outcome'), [('raw/a.avi: bad', 'error'), ('something is bad', 'failure')]
+)
+def test_an_error_has_to_name_the_file(said, outcome, monkeypatch, tmp_path):
+  class Builder:
+    def __init__(self, **_):
+      pass
+
+    def download_and_prepare(self):
+      raise UserError(said)
+
+  monkeypatch.setattr(corruption.test_trials, 'Tiny', Builder)
+  case = corruption.Case('flipped', 'utd_mhad', 'folder', suspects=('a.avi',))
+  assert corruption.prepare(case, tmp_path, tmp_path)[0] == outcome
+  (tmp_path / 'x.array_record').write_bytes(b'')
+  assert corruption.prepare(case, tmp_path, tmp_path)[0] == 'failure'
