@@ -2,6 +2,7 @@
 
 import tarfile
 import zipfile
+from typing import Any
 
 # Of a name, in an extended header.
 _MAX_NAME_BYTES = 2**16
@@ -19,6 +20,13 @@ def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
     if len(data) < size or file.read(1):  # At the end the checksum is looked at.
       raise zipfile.BadZipFile(f'not {size} bytes, as its header says')
   return data
+
+
+def check_end(stream: Any) -> None:
+  """Raises `tarfile.ReadError` unless zeros are all that is left: a block of them ends a tar."""
+  while data := stream.read(2**20):
+    if data.count(0) < len(data):
+      raise tarfile.ReadError('more data after its end')
 
 
 class TarInfo(tarfile.TarInfo):

@@ -169,6 +169,9 @@ def _walk(raw_dir: pathlib.Path, archives: list[pathlib.Path], empty: list[str])
       continue
     visited.add(real)
     subfolders.sort()
+    for name in subfolders:
+      if pathlib.PurePath(name).suffix.lower() in MAX_BYTES:
+        raise UserError(f'{pathlib.Path(folder, name)}: a folder named like a file; remove it')
     if not subfolders and not files:
       empty.append(folder)
     for name in sorted(files):
@@ -275,6 +278,8 @@ def _tar_members(archive: pathlib.Path, prefix: str) -> Iterator[tuple[File, str
       if info.isreg() and not _is_litter(info.name):
         stamp = int(info.mtime)
         yield File(str(archive), info.name, 'tar', info.size, stamp, info.offset_data), path
+    tar.fileobj.seek(tar.offset)  # type: ignore[union-attr]
+    archives.check_end(tar.fileobj)
 
 
 def _unpacked(
@@ -304,6 +309,7 @@ def _unpacked(
         with open(target / name, 'wb') as file:
           shutil.copyfileobj(tar.extractfile(info), file)  # type: ignore[arg-type]
         members.append((name, info.name, int(info.mtime)))
+      archives.check_end(tar.fileobj)
       watched.finish()
     listing.write_text(json.dumps(members))
   for name, member, stamp in json.loads(listing.read_text()):

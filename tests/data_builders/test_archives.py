@@ -65,3 +65,10 @@ def test_names_are_long_within_reason():
   info.type, info.size = tarfile.GNUTYPE_LONGNAME, 2**20
   with pytest.raises(tarfile.ReadError, match='a header of 1048576 bytes'):
     listed(tarred(info, tarfile.TarInfo('b')))
+
+
+def test_a_block_of_zeros_does_not_hide_what_follows():
+  data = tarred(*map(tarfile.TarInfo, ('a', 'b')))
+  archives.check_end(io.BytesIO(data[1024:]))
+  with pytest.raises(tarfile.ReadError, match='more data after its end'):
+    archives.check_end(io.BytesIO(data[512:]))
