@@ -66,7 +66,7 @@ def experiment(dataset: str, modalities: Sequence[str]) -> ConfigDict:
         # What --mode=compress trains: int8_qat, pruned and slim.
         'variants': ('int8_qat', 'pruned', 'slim'),
         # Of each, `learning_rate` and `epochs` are factors on the stage's own.
-        'int8_qat': {'learning_rate': 0.02, 'epochs': 0.1},
+        'int8_qat': {'learning_rate': 0.002, 'epochs': 0.1},
         # See `har.compress.prune.Pruning` and `har.compress.channels.Slimming`.
         'pruned': {'learning_rate': 0.5, 'epochs': 0.3, 'sparsity': 0.8},
         'slim': {'learning_rate': 0.5, 'epochs': 0.5, 'flops': 0.5},
