@@ -160,7 +160,7 @@ def train(workdir):
   opened = experiment.open_experiment(c, workdir)
   experiment.train(opened)
   variables, meta = experiment.load(opened, 'imu')
-  return variables, {k: v for k, v in meta.items() if k != 'seconds'}
+  return variables, {k: v for k, v in meta.items() if k not in ('seconds', 'data_wait')}
 
 
 @pytest.fixture
