@@ -42,7 +42,7 @@ class Slimming:
   flops: float = 0.5
   policy: str = 'work'
   multiple: int = 8
-  least: float = 0.25
+  least: float = 0.5
   exclude: tuple[str, ...] = ()
 
   def __post_init__(self) -> None:

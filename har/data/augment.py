@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from har.data import options
+from har.errors import UserError
 
 # Kinect v1 joints in the order of the recordings: left arm and leg against right arm and leg.
 KINECT_MIRROR = (0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 16, 17, 18, 19, 12, 13, 14, 15)
@@ -169,12 +170,17 @@ def _imu(name, batch, config, key, augment, flip_safe):
   mask = jnp.asarray(batch[f'{name}_mask'])
   streams = batch.get(f'{name}_streams')
   jitter_key = None
+  if streams is not None and augment['rotation_degrees']:
+    raise UserError(
+      'augment.imu.rotation_degrees must be 0 for sensors with rates of their own: they do not turn '
+      'together, and some measure angles'
+    )
   if key is not None:
     key, jitter_key = jax.random.split(key)
     x = _augment_sequence(key, x, mask, augment, axis=None)
     if streams is not None:
       # The same key: the mask goes through the same warp, and nothing else.
-      still = {**augment, 'rotation_degrees': 0.0, 'scale': 0.0}
+      still = {**augment, 'scale': 0.0}
       moved = _augment_sequence(key, jnp.asarray(streams, jnp.float32), mask, still, axis=None)
       streams = moved > 1 - 1e-3
   heard = mask
@@ -353,7 +359,7 @@ def preprocess(
     their masks, video float32 `[B, T, size, size, 3]`, and what is present as it is given.
 
   Raises:
-    UserError: for an unknown modality or option.
+    UserError: for an unknown modality or option, or one that the sensors rule out.
   """
   augment = augment or {}
   for name in augment:

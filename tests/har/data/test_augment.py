@@ -60,6 +60,10 @@ class TestStreams:
     assert set(out) == {'imu', 'imu_mask', 'imu_present'}
     np.testing.assert_array_equal(out['imu_present'], present)
 
+  def test_sensors_of_different_bodies_are_not_turned_together(self):
+    with pytest.raises(UserError, match=r'augment\.imu\.rotation_degrees must be 0'):
+      run(streams_batch(), RAW, {'imu': {'rotation_degrees': 5.0}}, key=None)
+
   def test_silence_is_warped_with_the_signal(self):
     batch = streams_batch()
     config = {'imu': {'time_warp': 0.5, 'crop': 0.2, 'jitter': 0.1, 'scale': 0.2}}
