@@ -104,13 +104,11 @@ class ReadExample:
     if config['show'] == 'motion':
       chosen = video.with_neighbours(chosen, len(frames), config['apart'])
     if name == 'rgb':
-      clip = video.rgb_clip(frames, chosen, config['resize'])
-    else:
-      # The whole person fits the centre crop of evaluation; random crops then shift it.
-      clip = video.depth_clip(
-        frames, chosen, config['resize'], config['size'], config['encode'], config['range']
-      )
-    return video.as_channels(clip) if config['show'] == 'motion' else clip
+      return video.rgb_clip(frames, chosen, config['resize'])
+    # The whole person fits the centre crop of evaluation; random crops then shift it.
+    return video.depth_clip(
+      frames, chosen, config['resize'], config['size'], config['encode'], config['range']
+    )
 
   def _padding(self) -> Example:
     example: Example = {'label': np.int32(0), 'mask': np.False_}
@@ -184,10 +182,14 @@ def _local_size(batch_size: int, process_count: int) -> int:
   return batch_size // process_count
 
 
+def cores() -> int:
+  """Cores that this process may use."""
+  return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
 def _iterate(batches: grain.MapDataset, workers: int) -> Iterator[Batch]:
   # A batch is read by one thread, several batches at once: image decoders let go of Python's lock.
-  cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-  threads = 2 if workers else min(max(cores, 2), _MAX_THREADS)
+  threads = 2 if workers else min(max(cores(), 2), _MAX_THREADS)
   reading = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 1)
   batches = batches.to_iter_dataset(reading)
   if workers:

@@ -79,6 +79,49 @@ def test_only_the_chosen_frames_are_read():
   assert set(frames.read) == {0, 7}
 
 
+def plain_depth_clip(frames, chosen, size, person):
+  """Frame by frame with Pillow alone."""
+  depth = np.stack([np.asarray(Image.open(io.BytesIO(frames[i]))) for i in chosen])
+  pictures = video.encode_relative(depth, 0.7)
+  scale = person / max(depth.shape[1:])
+  height, width = (max(round(side * scale), 1) for side in depth.shape[1:])
+  top, left = (size - height) // 2, (size - width) // 2
+  clip = np.zeros((len(chosen), size, size, 3), np.uint8)
+  for i, picture in enumerate(pictures):
+    small = Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR)
+    clip[i, top : top + height, left : left + width] = np.asarray(small)[..., None]
+  return clip
+
+
+@pytest.mark.parametrize('count', [1, 2, 3, 4, 7, 16])
+@pytest.mark.parametrize(
+  ('height', 'width', 'size', 'person'), [(83, 41, 32, 27), (17, 60, 90, 90)]
+)
+def test_depth_clips_are_those_of_pillow_frame_by_frame(count, height, width, size, person):
+  rng = np.random.default_rng(0)
+  pictures = rng.integers(0, 4000, (9, height, width), np.uint16)
+  pictures[:, : height // 3] = 0
+  frames = [encode(picture, 'PNG') for picture in pictures]
+  chosen = video.choose_frames(9, count, rng)
+  clip = video.depth_clip(frames, chosen, size, person)
+  np.testing.assert_array_equal(clip, plain_depth_clip(frames, chosen, size, person))
+  triples = video.with_neighbours(chosen, 9, 2)
+  motion = video.depth_clip(frames, triples, size, person)
+  plain = plain_depth_clip(frames, triples.ravel(), size, person)
+  np.testing.assert_array_equal(motion, video.as_channels(plain))
+
+
+def test_a_frame_is_decoded_once():
+  frames = Spy([depth_frame(2000 + t) for t in range(5)])
+  video.depth_clip(frames, video.with_neighbours(np.array([1, 1, 3]), 5, 1), 12)
+  assert sorted(frames.read) == [0, 1, 2, 3, 4]
+  frames = Spy([rgb_frame(10 * t) for t in range(5)])
+  clip = video.rgb_clip(frames, np.array([[0, 1, 4], [1, 4, 4]]), 12)
+  assert sorted(frames.read) == [0, 1, 4]
+  plain = video.rgb_clip(frames, np.array([0, 1, 4, 1, 4, 4]), 12)
+  np.testing.assert_array_equal(clip, video.as_channels(plain))
+
+
 def test_relative_depth():
   depth = np.array([[[0, 2000, 1300, 2700, 500, 5000, 1650]]], np.uint16)
   depth = np.concatenate([depth, np.full_like(depth, 2000)])
@@ -125,13 +168,15 @@ def test_the_person_can_be_given_less_than_the_square():
 def test_wrong_frames_and_encodings():
   with pytest.raises(UserError, match='not an image'):
     video.rgb_clip([b'text'], np.array([0]), 8)
+  with pytest.raises(UserError, match='not an image'):
+    video.depth_clip([b'text'], np.array([0]), 8)
   with pytest.raises(UserError, match="encode='absolute': not one of relative"):
     video.depth_clip([depth_frame(1000)], np.array([0]), 8, encode='absolute')
 
 
 def test_neighbours_stay_within_the_recording():
   triples = video.with_neighbours(np.array([0, 4, 9]), 10, 2)
-  assert triples.reshape(-1, 3).tolist() == [[0, 0, 2], [2, 4, 6], [7, 9, 9]]
+  assert triples.tolist() == [[0, 0, 2], [2, 4, 6], [7, 9, 9]]
 
 
 def test_neighbouring_frames_become_channels():

@@ -1,13 +1,8 @@
 """The benchmark's steps are the ones it names, and its report's figures are right."""
 
-import io
-
 import jax
 import numpy as np
 import torch
-from absl import flags
-from absl.testing import flagsaver
-from PIL import Image
 
 from har.train import benchmark, benchmark_torch
 
@@ -67,23 +62,3 @@ def test_pytorchs_stage_two_trains_only_the_named_layers(monkeypatch):
   changed = {name.split('.')[0] for name in before if not torch.equal(before[name], after[name])}
   assert changed == set(benchmark.TRAINED)
   torch.set_num_threads(before_threads)
-
-
-def test_made_up_trials_have_the_sizes_of_real_ones():
-  (rgb,) = benchmark.made_up_trials('rgb', 1)
-  (depth,) = benchmark.made_up_trials('depth', 1)
-  assert (len(rgb['rgb']), len(depth['depth'])) == (50, 60)
-  assert Image.open(io.BytesIO(rgb['rgb'][0])).size == (320, 240)
-  frame = np.asarray(Image.open(io.BytesIO(depth['depth'][0])))
-  assert frame.dtype == np.uint16
-  assert (frame[:, :30] == 0).all()
-  assert frame[:, 30:].min() >= 2000
-
-
-def test_loader_line():
-  if not flags.FLAGS.is_parsed():
-    flags.FLAGS(['benchmark'])
-  with flagsaver.flagsaver(frames=2, size=8):
-    line = benchmark.measure_loader('depth', 1)
-  assert line.startswith('depth  loader')
-  assert 'made-up trials, 2 frames, 24 pixels' in line
