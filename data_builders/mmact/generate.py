@@ -39,11 +39,13 @@ class Studio:
     seed: of the whole tree.
     frames: by clip, as in the manifest.
     max_frames: longer clips are cut to this many; 0 leaves them as they are.
+    size: height and width of the videos.
   """
 
   seed: int
   frames: dict[names.Clip, int]
   max_frames: int
+  size: tuple[int, int] = SIZE
 
   def length(self, clip: names.Clip) -> int:
     """Frames of a clip's video."""
@@ -69,7 +71,7 @@ def film(studio: Studio, clip: names.Clip) -> np.ndarray:
   rng = studio.rng(1, clip.subject, clip.cam, clip.scene, clip.session, clip.label)
   style, count = _style(clip.action), studio.length(clip)
   time = np.arange(count) / _FPS
-  height, width = SIZE
+  height, width = studio.size
   phase = rng.uniform(0, 2 * np.pi)
   place = 0.5 + 0.35 * np.sin(2 * np.pi * (0.5 + 2 * style[0]) * time + phase)
   x, y = place, 0.5 + (place - 0.5) * (2 * style[1] - 1)
@@ -176,6 +178,7 @@ def write_raw(
   seed: int = 0,
   max_frames: int = 30,
   defects: bool = True,
+  size: tuple[int, int] = SIZE,
 ) -> dict[str, Any]:
   """Writes a part of MMAct below `out_dir`.
 
@@ -186,6 +189,7 @@ def write_raw(
     seed: of everything.
     max_frames: longer clips are cut to this many, 30 at least; 0 leaves them as long as they are.
     defects: whether to plant any.
+    size: height and width of the videos, even numbers.
 
   Returns:
     What `planted.json` holds: the numbers of clips and defects, and lists of files.
@@ -198,7 +202,7 @@ def write_raw(
     raise UserError(f'{out} is not empty; give a new or empty folder')
   if max_frames and max_frames < _FPS:
     raise UserError(f'--max_frames={max_frames}: 0, or a second at least ({_FPS})')
-  studio = Studio(seed, names.read_manifest(manifest), max_frames)
+  studio = Studio(seed, names.read_manifest(manifest), max_frames, size)
   plan = planting.draw(studio.frames, clips, seed, defects)
   for folder in plan.empty_folders:
     (out / folder).mkdir(parents=True)
