@@ -1,14 +1,15 @@
 """Times the data loader against PyTorch's, and against the decoder alone.
 
     python -m har.data.benchmark [--rounds=5] [--workers=0,2] [--torch_workers=0,1,2]
-    python -m har.data.benchmark --modalities=depth --dataset=utd_mhad --dataset_dir=DIR
+    python -m har.data.benchmark --modalities=depth --dataset=utd_mhad --prepared_with=imu+depth
 
 All sides read the same records, choose the same frames and deliver the same uint8 batches, which is
 checked before anything is timed: ours in threads and in `--workers` processes, those of
 `torch.utils.data.DataLoader` with `--torch_workers` processes and frames decoded by PyAV or by
 Pillow, and the bare decoder, which throws away what it decodes, on as many threads as there are
-cores. Each round times every side, one after the other, so that all meet the same machine; ratios
-are of the same round. Records are those of the prepared dataset `--dataset` or, without one,
+cores. Each round times every side, one after the other, so that all meet the same machine. Ratios
+are of the same round; beside other work, compare sides with as many processes or threads only (each
+of our processes has two). Records are those of the prepared dataset `--dataset` or, without one,
 made-up trials of UTD-MHAD's sizes. PyTorch is left out where it is not installed.
 """
 
@@ -247,8 +248,9 @@ def main(argv: Sequence[str]) -> None:
     for modality in values.modalities:
       name, records = 'made-up trials', made_up_trials(modality, TRIALS)
       if values.dataset:
-        name = values.dataset
-        records = dataset.load(name, [modality], data_dir=values.dataset_dir).records([modality])
+        name, held = values.dataset, (values.prepared_with or modality).split('+')
+        prepared = dataset.load(name, held, data_dir=values.dataset_dir)
+        records = prepared.records([modality])
       measured = measure(
         records,
         modality,
@@ -274,5 +276,6 @@ if __name__ == '__main__':
   flags.DEFINE_list('workers', ['0', '2'], 'Processes of our loader; 0 is threads.')
   flags.DEFINE_list('torch_workers', ['0', '1', '2'], "Processes of PyTorch's loader.")
   flags.DEFINE_string('dataset', None, 'Prepared dataset; made-up trials if not given.')
+  flags.DEFINE_string('prepared_with', '', 'Its modalities, joined by +, if it has several.')
   flags.DEFINE_string('dataset_dir', None, "Where it lives; TFDS's default if not given.")
   app.run(main)
