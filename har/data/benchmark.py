@@ -7,22 +7,27 @@ All sides read the same records, choose the same frames and deliver the same uin
 checked before anything is timed: ours in threads and in `--workers` processes, those of
 `torch.utils.data.DataLoader` with `--torch_workers` processes and frames decoded by PyAV or by
 Pillow, and the bare decoder, which throws away what it decodes, on as many threads as there are
-cores. Each round times every side, one after the other, so that all meet the same machine. Ratios
-are of the same round; beside other work, compare sides with as many processes or threads only (each
-of our processes has two). Records are those of the prepared dataset `--dataset` or, without one,
-made-up trials of UTD-MHAD's sizes. PyTorch is left out where it is not installed.
+cores. Each round times every side, one after the other, so that all meet the same machine; ratios
+are of the same round. On a machine with other work, clips per second say how large a share of it a
+side got; the processors' time for a clip, of all processes together, stays. Each of our processes
+has two threads. Records are those of the prepared dataset `--dataset` or, without one, made-up
+trials of UTD-MHAD's sizes. PyTorch is left out where it is not installed.
 """
 
+import collections
 import concurrent.futures
 import contextlib
 import functools
 import importlib.util
 import io
 import itertools
+import math
+import os
+import pathlib
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from absl import app, flags, logging
@@ -36,7 +41,7 @@ OURS, DECODER = 'ours', 'decoder alone'
 OTHERS = ('torch PyAV', 'torch Pillow', DECODER)
 # What a side has prepared while others were timed is taken before it is timed itself.
 _UNTIMED, _TIMED = 10, 16  # batches
-_PAUSE = 0.5  # seconds in which a side fills its buffers, before the next is timed
+_PAUSE, _PATIENCE = 0.3, 100  # seconds, and how often, in which a side may fill its buffers
 # FFmpeg decodes JPEG in full size and rounds otherwise; PNG has no loss.
 _TOLERANCE = {'rgb': 4.0, 'depth': 0.0}
 
@@ -89,10 +94,47 @@ def check_equal(modality: str, batches: Mapping[str, Mapping[str, Any]]) -> None
       raise UserError(f'{side}: other clips than ours, by {difference:.2f} of 255 on average')
 
 
-def rates(
+class Turn(NamedTuple):
+  """What a side did in one round: clips per second, and processors' milliseconds for each clip."""
+
+  speed: float
+  cost: float
+
+
+def cpu_seconds() -> float:
+  """Processors' seconds used by this process and those below it; nan if it is not Linux."""
+  used, children = {}, collections.defaultdict(list)
+  for path in pathlib.Path('/proc').glob('[0-9]*/stat'):
+    with contextlib.suppress(OSError):  # it has ended
+      fields = path.read_text().rpartition(')')[2].split()
+      pid = int(path.parent.name)
+      used[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+      children[int(fields[1])].append(pid)
+  if not used:
+    return math.nan
+  total, below = 0.0, [os.getpid()]
+  while below:
+    pid = below.pop()
+    total += used.get(pid, 0.0)
+    below += children[pid]
+  return total
+
+
+def _settle() -> None:
+  """Waits until buffers are full, so that nothing is read while another side is timed."""
+  before = -1.0
+  for _ in range(_PATIENCE):
+    time.sleep(_PAUSE)
+    now = cpu_seconds()
+    if not now - before >= _PAUSE / 10:  # as where it is not known
+      return
+    before = now
+
+
+def time_in_turn(
   sides: Mapping[str, Callable[[int], None]], rounds: int, batch_size: int
-) -> dict[str, list[float]]:
-  """Times all sides in turn.
+) -> dict[str, list[Turn]]:
+  """Times all sides, one after the other.
 
   Args:
     sides: functions that take a number of batches.
@@ -100,37 +142,43 @@ def rates(
     batch_size: clips in a batch.
 
   Returns:
-    By side, clips per second of each round.
+    By side, its turns.
   """
-  measured: dict[str, list[float]] = {name: [] for name in sides}
+  measured: dict[str, list[Turn]] = {name: [] for name in sides}
+  clips = _TIMED * batch_size
   for _ in range(rounds):
     for name, take in sides.items():
+      _settle()
       take(_UNTIMED)
-      start = time.perf_counter()
+      start, used = time.perf_counter(), cpu_seconds()
       take(_TIMED)
-      measured[name].append(_TIMED * batch_size / (time.perf_counter() - start))
-      time.sleep(_PAUSE)
+      seconds, used = time.perf_counter() - start, cpu_seconds() - used
+      measured[name].append(Turn(clips / seconds, 1000 * used / clips))
   return measured
 
 
-def table(measured: Mapping[str, Sequence[float]]) -> list[str]:
-  """The report's lines: clips per second, and ratios to the best side of each group of others.
+def table(measured: Mapping[str, Sequence[Turn]]) -> list[str]:
+  """The report's lines: each side, then ours in ratio to the quickest side of each group of others.
 
   Args:
-    measured: by side, clips per second of each round; names begin with `OURS` or one of `OTHERS`.
+    measured: by side, its turns; names begin with `OURS` or one of `OTHERS`.
   """
-  middle = {name: float(np.median(values)) for name, values in measured.items()}
-  lines = [f'{"clips/s":24}{"median":>8}{"min":>8}{"max":>8}']
-  for name, values in measured.items():
-    lines.append(f'{name:24}{middle[name]:8.1f}{min(values):8.1f}{max(values):8.1f}')
+  speed = {name: np.array([turn.speed for turn in turns]) for name, turns in measured.items()}
+  cost = {name: np.array([turn.cost for turn in turns]) for name, turns in measured.items()}
+  middle = {name: float(np.median(values)) for name, values in speed.items()}
+  lines = [f'{"":24}{"clips/s":>8}{"min":>8}{"max":>8}{"CPU ms/clip":>13}']
+  for name, values in speed.items():
+    figures = f'{middle[name]:8.1f}{values.min():8.1f}{values.max():8.1f}'
+    lines.append(f'{name:24}{figures}{np.median(cost[name]):13.2f}')
   ours = [name for name in measured if name.startswith(OURS)]
   for group in OTHERS:
     others = [name for name in measured if name.startswith(group)]
     for best in sorted(others, key=lambda name: middle[name])[-1:]:
       for mine in ours:
-        ratios = np.divide(measured[mine], measured[best])
+        ratios = speed[mine] / speed[best]
         span = f'{ratios.min():.2f} to {ratios.max():.2f}'
-        lines.append(f'{mine} / {best}: {np.median(ratios):.2f} ({span})')
+        less = np.median(cost[best] / cost[mine])
+        lines.append(f'{mine} / {best}: {np.median(ratios):.2f} ({span}); by CPU time {less:.2f}')
   return lines
 
 
@@ -183,7 +231,7 @@ def measure(
   rounds: int,
   workers: Sequence[int],
   torch_workers: Sequence[int],
-) -> dict[str, list[float]]:
+) -> dict[str, list[Turn]]:
   """Compares all sides, then times them.
 
   Args:
@@ -196,7 +244,7 @@ def measure(
     torch_workers: for each number of PyTorch's processes, a side for each decoder; 0 is none.
 
   Returns:
-    By side, clips per second of each round.
+    By side, its turns.
 
   Raises:
     UserError: the modality is no video, or the sides deliver different clips.
@@ -226,7 +274,7 @@ def measure(
       name: functools.partial(take, following) for name, following in sides.items()
     }
     takes[DECODER] = lambda batches: decode(batches * batch_size)
-    return rates(takes, rounds, batch_size)
+    return time_in_turn(takes, rounds, batch_size)
 
 
 def counts(flag: str, values: Sequence[str]) -> list[int]:

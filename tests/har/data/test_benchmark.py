@@ -1,6 +1,9 @@
 """All sides of the benchmark deliver the same clips, and its report's figures are right."""
 
 import io
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -64,41 +67,68 @@ def test_other_pixels_are_found(modality):
 
 
 def test_sides_are_timed_in_turn(monkeypatch):
-  monkeypatch.setattr(benchmark, '_PAUSE', 0)
+  monkeypatch.setattr(benchmark, '_settle', lambda: taken.append('settle'))
   clock = iter([0, 2, 2, 6, 6, 7, 7, 15]).__next__
   monkeypatch.setattr(benchmark.time, 'perf_counter', clock)
+  monkeypatch.setattr(benchmark, 'cpu_seconds', iter([0, 3.2, 4, 4.64, 5, 5.64, 6, 12.4]).__next__)
   taken = []
   sides = {name: lambda count, name=name: taken.append((name, count)) for name in 'ab'}
-  measured = benchmark.rates(sides, rounds=2, batch_size=4)
-  assert measured == {'a': [32.0, 64.0], 'b': [16.0, 8.0]}
-  assert taken == [('a', 10), ('a', 16), ('b', 10), ('b', 16)] * 2
+  measured = benchmark.time_in_turn(sides, rounds=2, batch_size=4)
+  assert list(measured) == ['a', 'b']
+  np.testing.assert_allclose(measured['a'], [(32, 50), (64, 10)])
+  np.testing.assert_allclose(measured['b'], [(16, 10), (8, 100)])
+  assert taken == ['settle', ('a', 10), ('a', 16), 'settle', ('b', 10), ('b', 16)] * 2
 
 
 def test_table():
-  measured = {
+  speeds = {
     'torch PyAV, 0 workers': [30.0, 10.0, 20.0],
     'torch PyAV, 2 workers': [40.0, 20.0, 40.0],
     'ours, 0 workers': [60.0, 40.0, 50.0],
     'decoder alone': [120.0, 40.0, 100.0],
   }
-  assert [line.split() for line in benchmark.table(measured)[1:5]] == [
-    [*name.split(), *figures.split()]
-    for name, figures in {
-      'torch PyAV, 0 workers': '20.0 10.0 30.0',
-      'torch PyAV, 2 workers': '40.0 20.0 40.0',
-      'ours, 0 workers': '50.0 40.0 60.0',
-      'decoder alone': '100.0 40.0 120.0',
-    }.items()
+  costs = {'torch PyAV, 2 workers': [6.0, 8.0, 7.0], 'ours, 0 workers': [3.0, 2.0, 5.0]}
+  measured = {
+    name: [benchmark.Turn(*turn) for turn in zip(values, costs.get(name, [1] * 3), strict=True)]
+    for name, values in speeds.items()
+  }
+  lines = benchmark.table(measured)
+  assert [line.split()[-4:] for line in lines[1:5]] == [
+    ['20.0', '10.0', '30.0', '1.00'],
+    ['40.0', '20.0', '40.0', '7.00'],
+    ['50.0', '40.0', '60.0', '3.00'],
+    ['100.0', '40.0', '120.0', '1.00'],
   ]
-  assert benchmark.table(measured)[5:] == [
-    'ours, 0 workers / torch PyAV, 2 workers: 1.50 (1.25 to 2.00)',
-    'ours, 0 workers / decoder alone: 0.50 (0.50 to 1.00)',
+  assert lines[5:] == [
+    'ours, 0 workers / torch PyAV, 2 workers: 1.50 (1.25 to 2.00); by CPU time 2.00',
+    'ours, 0 workers / decoder alone: 0.50 (0.50 to 1.00); by CPU time 0.33',
   ]
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')
+def test_processes_below_count():
+  def burn():
+    end = time.process_time() + 0.3
+    while time.process_time() < end:
+      pass
+
+  before = benchmark.cpu_seconds()
+  code = (
+    'import time, sys\nwhile time.process_time() < 0.5: pass\nprint(flush=True); sys.stdin.read()'
+  )
+  pipes = {'stdin': subprocess.PIPE, 'stdout': subprocess.PIPE}
+  with subprocess.Popen([sys.executable, '-S', '-c', code], **pipes) as child:
+    child.stdout.readline()
+    burn()
+    used = benchmark.cpu_seconds() - before
+    child.stdin.write(b'\n')
+    child.stdin.flush()
+  assert 0.75 < used < 2
 
 
 @pytest.fixture
 def quick(monkeypatch):
-  monkeypatch.setattr(benchmark, '_PAUSE', 0)
+  monkeypatch.setattr(benchmark, '_PAUSE', 0.01)
   monkeypatch.setattr(benchmark, '_UNTIMED', 1)
   monkeypatch.setattr(benchmark, '_TIMED', 2)
   return {'frames': 2, 'batch_size': 2, 'rounds': 2, 'workers': [0], 'torch_workers': [0]}
@@ -113,7 +143,7 @@ def test_every_side_is_measured(quick):
     'ours, 0 workers',
     'decoder alone',
   ]
-  assert all(len(values) == 2 and min(values) > 0 for values in measured.values())
+  assert all(len(turns) == 2 and np.min(turns, 0)[0] > 0 for turns in measured.values())
 
 
 def test_without_pytorch_ours_is_measured(quick, monkeypatch):
