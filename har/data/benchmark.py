@@ -254,7 +254,6 @@ def measure(
   config = options.input_options({'frames': frames}, modality)
   # One batch is compared, and none runs dry while the last is timed.
   clips = batch_size * (1 + rounds * (_UNTIMED + _TIMED) + _UNTIMED)
-  # PyTorch forks its processes, so they come before our threads.
   sides = _torch_sides(torch_workers, records, modality, config, clips, batch_size)
   with contextlib.ExitStack() as stack:
     for count in workers:

@@ -124,4 +124,7 @@ def loader(
     A function that gives the next batch, a dict of tensors.
   """
   clips = Clips(records, modality, config, decoder, count)
-  return iter(data.DataLoader(clips, batch_size, num_workers=workers)).__next__
+  # A forked process would inherit threads' locks, array_record's among them.
+  context = 'spawn' if workers else None
+  batches = data.DataLoader(clips, batch_size, num_workers=workers, multiprocessing_context=context)
+  return iter(batches).__next__
