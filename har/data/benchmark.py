@@ -251,6 +251,8 @@ def measure(
   """
   if modality not in options.VIDEO:
     raise UserError(f'--modalities: {modality!r} is no video; use rgb, depth or both')
+  if not workers:
+    raise UserError('--workers: name a number at least; 0 is threads')
   config = options.input_options({'frames': frames}, modality)
   # One batch is compared, and none runs dry while the last is timed.
   clips = batch_size * (1 + rounds * (_UNTIMED + _TIMED) + _UNTIMED)

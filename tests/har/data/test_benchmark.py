@@ -156,5 +156,7 @@ def test_without_pytorch_ours_is_measured(quick, monkeypatch):
 def test_errors_are_one_line():
   with pytest.raises(UserError, match="--modalities: 'imu' is no video; use rgb, depth or both"):
     benchmark.measure([], 'imu', frames=2, batch_size=2, rounds=1, workers=[0], torch_workers=[])
+  with pytest.raises(UserError, match='--workers: name a number'):
+    benchmark.measure([], 'rgb', frames=2, batch_size=2, rounds=1, workers=[], torch_workers=[])
   with pytest.raises(UserError, match='--workers=0,x: must be whole numbers'):
     benchmark.counts('workers', ['0', 'x'])
