@@ -7,6 +7,7 @@ import pathlib
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import tqdm
 
@@ -80,9 +81,10 @@ class DataWait:
   """Which share of the time between two logged rows the host waits for data.
 
   `data` times what it surrounds: reading a batch that is not ready yet, and starting its transfer
-  to the devices. What the devices do is not timed, nor waited for: they work off steps that the
-  host has handed out before, so on an accelerator the share is an upper limit of the time in which
-  they have nothing to do. Compiling counts as time, validation and checkpoints do not.
+  to the devices. The host hands out steps ahead of the devices, on CPU as well, and a wait at whose
+  end they are still busy with the step before has cost nothing: it does not count. Others count
+  whole, so the share is an upper limit of the time in which devices have nothing to do. Compiling
+  counts as time, validation and checkpoints do not.
 
   Attributes:
     waited: seconds spent waiting, since the first row.
@@ -99,10 +101,16 @@ class DataWait:
     self._row_waited = 0.0
 
   @contextlib.contextmanager
-  def data(self) -> Iterator[None]:
-    """Surrounds what gets a step's data."""
+  def data(self, before: Any = None) -> Iterator[None]:
+    """Surrounds what gets a step's data.
+
+    Args:
+      before: an array of the step before, None if nothing is left to be computed.
+    """
     started = time.monotonic()
     yield
+    if before is not None and not before.is_ready():
+      return
     seconds = time.monotonic() - started
     self.waited += seconds
     self._row_waited += seconds

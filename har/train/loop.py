@@ -151,7 +151,7 @@ class _Run:
     ) as log:
       batches = iter(batches)
       for i in range(first + 1, self.total_steps + 1):
-        with wait.data():
+        with wait.data(window[-1]['loss'] if window else None):
           parts = accumulate.split(next(batches), c['accumulate'])
           placed = [mesh_lib.put_batch(part, mesh) for part in parts]
         with jax.transfer_guard('disallow'):

@@ -29,3 +29,12 @@ def test_the_share_of_waiting_is_of_the_time_since_the_last_row(clock):
     clock.seconds += 1
   assert wait.share() == 0.25
   assert wait.waited == 6.0
+
+
+def test_waiting_counts_only_where_devices_have_nothing_to_do(clock):
+  wait = log.DataWait()
+  for ready, waiting in ((False, 3.0), (True, 1.0)):
+    with wait.data(types.SimpleNamespace(is_ready=lambda ready=ready: ready)):
+      clock.seconds += waiting
+  assert wait.waited == 1.0
+  assert wait.share() == 0.25
