@@ -172,8 +172,8 @@ def _imu(name, batch, config, key, augment, flip_safe):
   jitter_key = None
   if streams is not None and augment['rotation_degrees']:
     raise UserError(
-      'augment.imu.rotation_degrees must be 0 for sensors with rates of their own: they do not turn '
-      'together, and some measure angles'
+      'augment.imu.rotation_degrees must be 0 for sensors with rates of their own: they do not '
+      'turn together, and some measure angles'
     )
   if key is not None:
     key, jitter_key = jax.random.split(key)
