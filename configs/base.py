@@ -69,7 +69,7 @@ def experiment(dataset: str, modalities: Sequence[str]) -> ConfigDict:
         'int8_qat': {'learning_rate': 0.002, 'epochs': 0.1},
         # See `har.compress.prune.Pruning` and `har.compress.channels.Slimming`.
         'pruned': {'learning_rate': 0.5, 'epochs': 0.3, 'sparsity': 0.8},
-        'slim': {'learning_rate': 0.5, 'epochs': 0.5, 'flops': 0.5},
+        'slim': {'learning_rate': 0.5, 'epochs': 0.5, 'flops': 0.5, 'least': 0.5},
       },
       # How the experiment runs, not what it computes; may change when a run is continued.
       'runtime': {
