@@ -24,6 +24,8 @@ def raise_it(error):
   raise error
 
 
+# Other tests of this process may have started JAX; the forked child runs nothing of it.
+@pytest.mark.filterwarnings('ignore:os.fork:RuntimeWarning')
 @pytest.mark.parametrize(
   ('prepare', 'outcome', 'message'),
   [
