@@ -180,7 +180,7 @@ def differences(run: Run, other: Run) -> list[str]:
         tree = ocp.PyTreeCheckpointer().restore(folder / 'tree')
       trees.append(dict(_leaves(tree)))
       facts.append(json.loads((folder / 'meta' / 'metadata').read_text())['meta'])
-      del facts[-1]['seconds']
+      del facts[-1]['seconds'], facts[-1]['data_wait']  # Of the clock, not of the result.
     if trees[0] != trees[1]:
       found.append(f'parameters of {stage}')
     if facts[0] != facts[1]:
