@@ -69,6 +69,7 @@ class _Archive:
     self.folder = folder
     try:
       self._zip = zipfile.ZipFile(self.path)
+    # The last is for a version of zip that Python does not read.
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
       raise UserError(
         f'{self.path}: not a complete zip archive ({error}); delete it and fetch it again'

@@ -30,7 +30,7 @@ _MAT_ERRORS = (
   KeyError,
   IndexError,
   AttributeError,
-  NotImplementedError,
+  NotImplementedError,  # A version of the format that SciPy does not read.
   OverflowError,
   MemoryError,
   OSError,

@@ -36,9 +36,8 @@ _READ_ERRORS = (
   lzma.LZMAError,
   EOFError,
   OSError,
-  RuntimeError,  # An encrypted member of a zip.
+  RuntimeError,  # A member of a zip that is encrypted, or compressed in a way that is not known.
   ValueError,
-  NotImplementedError,
 )
 
 

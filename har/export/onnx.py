@@ -51,7 +51,7 @@ def convert(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct], *, int8: boo
         input_names=names,
         output_names=[OUTPUT],
       )
-    except (NotImplementedError, RuntimeError, ValueError, TypeError, KeyError) as e:
+    except (RuntimeError, ValueError, TypeError, KeyError) as e:
       lines = str(e).splitlines() or [type(e).__name__]
       raise UserError(f'ONNX cannot express the model: {lines[0]}') from e
   model, int8_layers = onnx_rules.optimise(model)

@@ -34,7 +34,6 @@ _DAMAGE = (
   EOFError,
   LookupError,
   MemoryError,
-  NotImplementedError,
   OSError,
   RecursionError,
   RuntimeError,
