@@ -3,19 +3,28 @@
 Frame by frame, since a clip of 16 frames is chosen anew in each epoch: from UTD-MHAD's videos of
 about 50 frames, 16 at 128 pixels take 10 ms of one core from JPEG at 320x240, 14 ms from JPEG at
 640x480 (reduced while decoding), 25 ms or more from H.264 at 320x240 and 82 ms at 640x480.
+
+A depth sensor's millimetres come in few distinct values, which Zstandard packs better as they are
+than PNG does with its differences of neighbours: a frame of UTD-MHAD takes 2.1 KB and 0.015 ms, as
+PNG 3.1 KB and 0.09 ms, as PNG without differences 2.2 KB and 0.06 ms.
 """
 
 import io
+import struct
 
 import av
 import numpy as np
-from PIL import Image
+import zstandard
 
 RGB_SHORT_SIDE = 240
 RGB_QUALITY = 90
+_DEPTH_LEVEL = 9  # 12 takes four times as long to save a 400th
 NOTES = {
   'rgb': f'JPEG, quality {RGB_QUALITY}, short side reduced to {RGB_SHORT_SIDE} pixels if longer',
-  'depth': '16-bit PNG in mm, cropped to depth_box (y, x, height, width), without loss',
+  'depth': (
+    'height and width (uint16), then pixels in mm (uint16) packed by Zstandard, little-endian; '
+    'cropped to depth_box (y, x, height, width), without loss'
+  ),
 }
 
 
@@ -39,19 +48,20 @@ def nonzero_box(video: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def encode_depth(video: np.ndarray) -> tuple[list[bytes], np.ndarray]:
-  """Depth frames as 16-bit PNG, cropped to the box that holds the person in all of them.
+  """Depth frames, packed without loss, cropped to the box that holds the person in all of them.
 
   Args:
     video: uint16 [T, H, W], 0 for background, not zero everywhere.
 
   Returns:
-    T PNG files and the box, int32 [4]: y, x, height, width.
+    T frames as `pack_depth` makes them, and the box, int32 [4]: y, x, height, width.
   """
   y, x, height, width = nonzero_box(video)
-  frames = []
-  for frame in video[:, y : y + height, x : x + width]:
-    buffer = io.BytesIO()
-    # Against level 1, a sixth smaller and as fast to decode; level 9 takes 15 times as long.
-    Image.fromarray(np.ascontiguousarray(frame)).save(buffer, 'PNG', compress_level=4)
-    frames.append(buffer.getvalue())
+  frames = [pack_depth(frame) for frame in video[:, y : y + height, x : x + width]]
   return frames, np.array([y, x, height, width], np.int32)
+
+
+def pack_depth(frame: np.ndarray) -> bytes:
+  """A depth frame uint16 [H, W], as `NOTES` says."""
+  pixels = np.ascontiguousarray(frame, '<u2').tobytes()
+  return struct.pack('<HH', *frame.shape) + zstandard.ZstdCompressor(_DEPTH_LEVEL).compress(pixels)

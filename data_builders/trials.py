@@ -57,15 +57,19 @@ class TrialBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
   Records have `key`, `label` (0-based), `action`, `subject`, `trial`, and for each chosen modality:
     imu: float32 [T, 6], accelerometer x y z (g) and gyroscope x y z (degrees per second).
     rgb: T encoded JPEG frames, see `encodings.encode_rgb`.
-    depth: T encoded 16-bit PNG frames (mm, 0 = background) of the part of the picture that
-      `depth_box` gives: int32 [4], its y, x, height and width.
+    depth: T encoded frames (mm, 0 = background), see `encodings.pack_depth`, of the part of the
+      picture that `depth_box` gives: int32 [4], its y, x, height and width.
     skeleton: float32 [T, 20, 3], Kinect v1 joints (metres).
   Splits are 'train' and 'test' by subject, ordered by action, subject and trial.
   `info.metadata` has `modalities`, `rates`, `train_subjects`, `flip_sensitive`, `abnormal`,
   `frames` (notes on the encodings) and `missing`, the keys that each modality lacks.
   """
 
-  VERSION = tfds.core.Version('1.0.0')
+  VERSION = tfds.core.Version('1.1.0')
+  RELEASE_NOTES: ClassVar[dict[str, str]] = {
+    '1.1.0': 'Depth is packed by Zstandard.',
+    '1.0.0': 'Depth is 16-bit PNG.',
+  }
   LAYOUT: ClassVar[TrialLayout]
   PAGE: ClassVar[str] = ''
   URLS: ClassVar[Mapping[str, str]] = {}
@@ -118,7 +122,7 @@ class TrialBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
     if 'rgb' in self.modalities:
       features['rgb'] = tfds.features.Sequence(tfds.features.Text(doc='JPEG'))
     if 'depth' in self.modalities:
-      features['depth'] = tfds.features.Sequence(tfds.features.Text(doc='16-bit PNG (mm)'))
+      features['depth'] = tfds.features.Sequence(tfds.features.Text(doc='packed uint16 (mm)'))
       box = 'y, x, height, width (pixels)'
       features['depth_box'] = tfds.features.Tensor(shape=(4,), dtype=np.int32, doc=box)
     if 'skeleton' in self.modalities:

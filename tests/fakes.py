@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from PIL import Image
 
+from data_builders import encodings
 from har.data.protocols import Index
 
 CLASSES = ('wave', 'swipe_left', 'swipe_right')
@@ -48,7 +49,7 @@ def depth_frame(near_mm: int, height: int = 30, width: int = 20) -> bytes:
   """A frame whose left half is nobody and whose right half is a person at `near_mm`."""
   frame = np.zeros((height, width), np.uint16)
   frame[:, width // 2 :] = near_mm
-  return encode(frame, 'PNG')
+  return encodings.pack_depth(frame)
 
 
 def rgb_frame(grey: int, height: int = 24, width: int = 32) -> bytes:

@@ -7,11 +7,12 @@ All sides read the same records, choose the same frames and deliver the same uin
 checked before anything is timed: ours in threads and in `--workers` processes, those of
 `torch.utils.data.DataLoader` with `--torch_workers` processes and frames decoded by PyAV or by
 Pillow, and the bare decoder, which throws away what it decodes, on as many threads as there are
-cores. Each round times every side, one after the other, so that all meet the same machine; ratios
-are of the same round. On a machine with other work, clips per second say how large a share of it a
-side got; the processors' time for a clip, of all processes together, stays. Each of our processes
-has two threads. Records are those of the prepared dataset `--dataset` or, without one, made-up
-trials of UTD-MHAD's sizes. PyTorch is left out where it is not installed.
+cores. Depth, which neither can decode as we store it, they get as PNG, from memory; a third side of
+PyTorch's decodes it as we do. Each round times every side, one after the other, so that all meet
+the same machine; ratios are of the same round. On a machine with other work, clips per second say
+how large a share of it a side got; the processors' time for a clip, of all processes together,
+stays. Each of our processes has two threads. Records are those of the prepared dataset `--dataset`
+or, without one, made-up trials of UTD-MHAD's sizes. PyTorch is left out where it is not installed.
 """
 
 import collections
@@ -33,12 +34,14 @@ import numpy as np
 from absl import app, flags, logging
 from PIL import Image
 
+from data_builders import encodings
 from har.data import dataset, loader, options, video
 from har.errors import UserError
 
-TRIALS = 16
+TRIALS = 64  # of the dataset, at most
+_MADE_UP = 16
 OURS, DECODER = 'ours', 'decoder alone'
-OTHERS = ('torch PyAV', 'torch Pillow', DECODER)
+OTHERS = ('torch PyAV', 'torch Pillow', 'torch Zstandard', DECODER)
 # What a side has prepared while others were timed is taken before it is timed itself.
 _UNTIMED, _TIMED = 10, 16  # batches
 _PAUSE, _PATIENCE = 0.3, 100  # seconds, and how often, in which a side may fill its buffers
@@ -49,7 +52,7 @@ Next = Callable[[], Mapping[str, Any]]
 
 
 def made_up_trials(modality: str, count: int) -> list[dict[str, Any]]:
-  """Trials of UTD-MHAD's sizes: 50 JPEG frames of 320x240, or 60 PNG frames of a person.
+  """Trials of UTD-MHAD's sizes: 50 frames of 320x240 pixels, or 60 of a person's depth.
 
   Args:
     modality: 'rgb' or 'depth'.
@@ -60,15 +63,15 @@ def made_up_trials(modality: str, count: int) -> list[dict[str, Any]]:
   for label in range(count):
     frames = []
     for t in range(50 if modality == 'rgb' else 60):
-      buffer = io.BytesIO()
       if modality == 'rgb':
         small = rng.integers(0, 256, (15, 20, 3), np.uint8)
+        buffer = io.BytesIO()
         Image.fromarray(small).resize((320, 240)).save(buffer, 'JPEG', quality=90)
+        frames.append(buffer.getvalue())
       else:
         depth = 2000 + 3 * t + rng.integers(0, 8, (170, 90)) + np.arange(90) // 2
         depth[:, :30] = 0
-        Image.fromarray(depth.astype(np.uint16)).save(buffer, 'PNG', compress_level=4)
-      frames.append(buffer.getvalue())
+        frames.append(encodings.pack_depth(depth.astype(np.uint16)))
     trials.append({'label': label, modality: frames})
   return trials
 
@@ -183,27 +186,43 @@ def table(measured: Mapping[str, Sequence[Turn]]) -> list[str]:
 
 
 def _torch_sides(
-  workers: Sequence[int], records: Any, modality: str, config: Mapping[str, Any], *sizes: int
+  workers: Sequence[int],
+  records: Any,
+  modality: str,
+  config: Mapping[str, Any],
+  trials: int,
+  *sizes: int,
 ) -> dict[str, Next]:
   if importlib.util.find_spec('torch') is None:
     return {}
   from har.data import benchmark_torch
 
+  pictures = benchmark_torch.png_trials(records, trials) if modality == 'depth' else records
   return {
     f'torch {decoder}, {count} workers': benchmark_torch.loader(
-      records, modality, config, decoder, count, *sizes
+      records if decoder == 'Zstandard' else pictures,
+      modality,
+      config,
+      decoder,
+      count,
+      trials,
+      *sizes,
     )
-    for decoder in benchmark_torch.DECODERS
+    for decoder in benchmark_torch.DECODERS[modality]
     for count in workers
   }
 
 
 def _decoder(
-  pool: concurrent.futures.Executor, records: Any, modality: str, config: Mapping[str, Any]
+  pool: concurrent.futures.Executor,
+  records: Any,
+  modality: str,
+  config: Mapping[str, Any],
+  trials: int,
 ) -> Callable[[int], None]:
   """Decodes that many clips in the pool's threads, and throws them away."""
   clips = []
-  for i in range(min(len(records), TRIALS)):
+  for i in range(trials):
     frames = records[i][modality]
     clips.append([frames[j] for j in video.choose_frames(len(frames), config['frames'])])
   order = itertools.cycle(clips)
@@ -211,7 +230,7 @@ def _decoder(
   def decode(clip: Sequence[bytes]) -> None:
     for frame in clip:
       if modality == 'depth':
-        video.decode_png(frame)
+        video.decode_depth(frame)
       else:
         video.open_rgb(frame, config['resize']).load()
 
@@ -256,16 +275,17 @@ def measure(
   config = options.input_options({'frames': frames}, modality)
   # One batch is compared, and none runs dry while the last is timed.
   clips = batch_size * (1 + rounds * (_UNTIMED + _TIMED) + _UNTIMED)
-  sides = _torch_sides(torch_workers, records, modality, config, clips, batch_size)
+  trials = min(len(records), TRIALS)
+  sides = _torch_sides(torch_workers, records, modality, config, trials, clips, batch_size)
   with contextlib.ExitStack() as stack:
     for count in workers:
-      positions, inputs = np.arange(clips) % len(records), {modality: config}
+      positions, inputs = np.arange(clips) % trials, {modality: config}
       batches = loader.eval_batches(records, positions, inputs, batch_size, workers=count)
       stack.enter_context(contextlib.closing(cast(Generator, batches)))
       sides[f'{OURS}, {count} workers'] = batches.__next__
     check_equal(modality, {name: following() for name, following in sides.items()})
     pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(loader.cores()))
-    decode = _decoder(pool, records, modality, config)
+    decode = _decoder(pool, records, modality, config, trials)
 
     def take(following: Next, batches: int) -> None:
       for _ in range(batches):
@@ -295,7 +315,7 @@ def main(argv: Sequence[str]) -> None:
     if importlib.util.find_spec('torch') is None:
       print('PyTorch is not installed, so there is nothing to compare with')
     for modality in values.modalities:
-      name, records = 'made-up trials', made_up_trials(modality, TRIALS)
+      name, records = 'made-up trials', made_up_trials(modality, _MADE_UP)
       if values.dataset:
         name, held = values.dataset, (values.prepared_with or modality).split('+')
         prepared = dataset.load(name, held, data_dir=values.dataset_dir)

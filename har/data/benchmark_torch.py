@@ -1,5 +1,6 @@
 """The same clips by PyTorch's loader, as the measure of `har.data.benchmark`."""
 
+import fractions
 import io
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,7 +17,7 @@ _FILTER = Image.Resampling.BILINEAR
 
 
 class PyAV:
-  """Decodes by FFmpeg, JPEG in full size, with one decoder for all frames."""
+  """Decodes JPEG (in full size) and PNG by FFmpeg, with one decoder for all frames."""
 
   def __init__(self, modality: str):
     self._modality = modality
@@ -35,7 +36,7 @@ class PyAV:
 
 
 class Pillow:
-  """Decodes by Pillow, JPEG in a half or less where that is enough, as our loader does."""
+  """Decodes JPEG (in a half or less where that is enough, as our loader does) and PNG by Pillow."""
 
   def __init__(self, modality: str):
     self._modality = modality
@@ -49,7 +50,44 @@ class Pillow:
     return np.asarray(image)
 
 
-DECODERS: dict[str, type[PyAV] | type[Pillow]] = {'PyAV': PyAV, 'Pillow': Pillow}
+class Zstandard:
+  """Decodes depth as prepared datasets have it."""
+
+  def __init__(self, modality: str):
+    del modality
+
+  def __call__(self, frame: bytes, size: int) -> np.ndarray:
+    """Returns uint16 `[H, W]`."""
+    del size
+    return video.decode_depth(frame)
+
+
+DECODERS: dict[str, dict[str, type]] = {
+  'rgb': {'PyAV': PyAV, 'Pillow': Pillow},
+  'depth': {'PyAV': PyAV, 'Pillow': Pillow, 'Zstandard': Zstandard},
+}
+"""By modality and name; each is called with a frame and the size wanted."""
+
+
+def as_png(frame: np.ndarray) -> bytes:
+  """A depth frame uint16 `[H, W]` as 16-bit PNG, without prediction: the quickest to decode."""
+  codec = av.CodecContext.create('png', 'w')
+  codec.height, codec.width = frame.shape
+  codec.pix_fmt, codec.time_base = 'gray16be', fractions.Fraction(1)
+  codec.options = {'pred': 'none'}
+  picture = av.VideoFrame.from_ndarray(frame, format='gray16le').reformat(format='gray16be')
+  return b''.join(bytes(packet) for packet in [*codec.encode(picture), *codec.encode(None)])
+
+
+def png_trials(records: Any, trials: int) -> list[dict[str, Any]]:
+  """The first records' labels and depth, as PNG."""
+  return [
+    {
+      'label': record['label'],
+      'depth': [as_png(video.decode_depth(frame)) for frame in record['depth']],
+    }
+    for record in (records[i] for i in range(trials))
+  ]
 
 
 class Clips(data.Dataset):
@@ -59,22 +97,29 @@ class Clips(data.Dataset):
     records: random access to dicts with `label` and the modality's encoded frames.
     modality: 'rgb' or 'depth'.
     config: its input options.
-    decoder: a name in `DECODERS`.
-    count: items; records come again and again.
+    decoder: a name in `DECODERS`; all but Zstandard need depth as PNG.
+    trials: of the records, how many are read.
+    count: items; trials come again and again.
   """
 
   def __init__(
-    self, records: Any, modality: str, config: Mapping[str, Any], decoder: str, count: int
+    self,
+    records: Any,
+    modality: str,
+    config: Mapping[str, Any],
+    decoder: str,
+    trials: int,
+    count: int,
   ):
     self._records, self._modality, self._config = records, modality, config
-    self._decode = DECODERS[decoder](modality)
-    self._count = count
+    self._decode = DECODERS[modality][decoder](modality)
+    self._trials, self._count = trials, count
 
   def __len__(self) -> int:
     return self._count
 
   def __getitem__(self, i: int) -> dict[str, Any]:
-    record, size = self._records[i % len(self._records)], self._config['resize']
+    record, size = self._records[i % self._trials], self._config['resize']
     frames = record[self._modality]
     chosen = video.choose_frames(len(frames), self._config['frames'])
     pictures = [self._decode(frames[frame], size) for frame in chosen]
@@ -110,20 +155,21 @@ def loader(
   config: Mapping[str, Any],
   decoder: str,
   workers: int,
+  trials: int,
   count: int,
   batch_size: int,
 ) -> Callable[[], dict[str, Any]]:
   """Starts a `torch.utils.data.DataLoader` over `Clips`.
 
   Args:
-    records: see `Clips`, as are `modality`, `config`, `decoder` and `count`.
+    records: see `Clips`, as are `modality`, `config`, `decoder`, `trials` and `count`.
     workers: its processes; 0 reads in the calling thread.
     batch_size: clips in a batch.
 
   Returns:
     A function that gives the next batch, a dict of tensors.
   """
-  clips = Clips(records, modality, config, decoder, count)
+  clips = Clips(records, modality, config, decoder, trials, count)
   # A forked process would inherit threads' locks, array_record's among them.
   context = 'spawn' if workers else None
   batches = data.DataLoader(clips, batch_size, num_workers=workers, multiprocessing_context=context)

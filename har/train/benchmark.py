@@ -4,7 +4,8 @@
 
 Each round times every step of ours and, where PyTorch is installed, the same step in PyTorch, one
 after the other in one process, so that both meet the same machine. A ratio below 1 says that ours
-is quicker. `har.data.benchmark` times the data loader.
+is quicker. Clips per second are what our step consumes; `har.data.benchmark` tells what the data
+loader delivers.
 """
 
 import importlib.util
@@ -107,12 +108,20 @@ def interleave(sides: Mapping[str, Mapping[str, Step]], rounds: int) -> dict[str
   return seconds
 
 
-def model_table(seconds: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:
-  """The lines of the report on steps: median and minimum of each, and ratios of medians."""
+def model_table(seconds: Mapping[str, Mapping[str, Sequence[float]]], clips: int) -> list[str]:
+  """The lines of the report on steps: median and minimum of each, and ratios of medians.
+
+  Args:
+    seconds: by library and step, of each round.
+    clips: in a batch.
+  """
   ours = {name: float(np.median(values)) for name, values in seconds['ours'].items()}
-  lines = [f'{"":14}{"ours":>18}{"PyTorch":>18}{"ratio":>8}', f'{"":14}' + '  median     min' * 2]
+  lines = [
+    f'{"":14}{"ours":>28}{"PyTorch":>18}{"ratio":>8}',
+    f'{"":14}  median     min   clips/s  median     min',
+  ]
   for name, middle in ours.items():
-    line = f'{name:14}{middle:8.3f}{min(seconds["ours"][name]):8.3f} s'
+    line = f'{name:14}{middle:8.3f}{min(seconds["ours"][name]):8.3f} s{clips / middle:8.1f}'
     if 'torch' in seconds:
       theirs = seconds['torch'][name]
       line += f'{np.median(theirs):8.3f}{min(theirs):8.3f} s{middle / np.median(theirs):8.2f}'
@@ -139,7 +148,7 @@ def measure_model(rounds: int) -> list[str]:
 
     threads = _THREADS.value or 1
     sides['torch'] = benchmark_torch.make_steps(clips, labels, CLASSES, TRAINED, threads)
-  return [heading, *model_table(interleave(sides, rounds))]
+  return [heading, *model_table(interleave(sides, rounds), _CLIPS.value)]
 
 
 def main(argv: Sequence[str]) -> None:

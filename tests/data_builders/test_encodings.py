@@ -5,6 +5,7 @@ import numpy as np
 from PIL import Image
 
 from data_builders import encodings
+from har.data.video import decode_depth
 
 
 def decode(data: bytes) -> np.ndarray:
@@ -20,8 +21,9 @@ def test_depth_is_stored_without_loss_in_its_box():
   assert box.tolist() == [4, 7, 12, 15]
   assert box.dtype == np.int32
   for frame, expected in zip(frames, video, strict=True):
-    np.testing.assert_array_equal(decode(frame), expected[4:16, 7:22])
-    assert decode(frame).dtype == np.uint16
+    assert frame[:4] == bytes([12, 0, 15, 0])
+    np.testing.assert_array_equal(decode_depth(frame), expected[4:16, 7:22])
+    assert decode_depth(frame).dtype == np.uint16
 
 
 def test_a_box_may_be_one_pixel_or_the_whole_frame():

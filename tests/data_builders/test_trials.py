@@ -11,6 +11,7 @@ from PIL import Image
 
 from data_builders import encodings, trials
 from data_builders.layout import MODALITIES, Trial
+from har.data.video import decode_depth
 from har.errors import UserError
 from tests.data_builders import raw_trees
 from tests.data_builders.raw_trees import LAYOUT, write_folder, zip_folder
@@ -72,7 +73,7 @@ def test_records_hold_what_the_raw_files_hold(raw_dir, data_dir):
     skeleton = raw_trees.skeleton(trial).transpose(2, 0, 1)
     np.testing.assert_allclose(record['skeleton'], skeleton, rtol=1e-6)
     assert record['depth_box'].tolist() == [3, 5, 7, 10]
-    depth = np.stack([picture(frame) for frame in record['depth']])
+    depth = np.stack([decode_depth(frame) for frame in record['depth']])
     np.testing.assert_array_equal(depth, raw_trees.depth(trial)[3:10, 5:15].transpose(2, 0, 1))
     rgb = np.stack([picture(frame) for frame in record['rgb']])
     np.testing.assert_allclose(rgb, np.stack(raw_trees.rgb(trial)), atol=3)
@@ -110,9 +111,9 @@ def test_each_set_of_modalities_has_one_folder(data_dir):
     ]
   }
   assert names == {
-    f'{data_dir}/tiny/imu-rgb/1.0.0',
-    f'{data_dir}/tiny/imu-rgb-partial/1.0.0',
-    f'{data_dir}/tiny/rgb/1.0.0',
+    f'{data_dir}/tiny/imu-rgb/{Tiny.VERSION}',
+    f'{data_dir}/tiny/imu-rgb-partial/{Tiny.VERSION}',
+    f'{data_dir}/tiny/rgb/{Tiny.VERSION}',
   }
 
 
@@ -208,10 +209,10 @@ def test_a_full_disk_while_records_are_written(raw_dir, data_dir, monkeypatch):
 
 
 def test_a_run_after_a_killed_one(raw_dir, data_dir):
-  stale = data_dir / 'tiny' / 'imu' / 'incomplete.QWERTY_1.0.0'
+  stale = data_dir / 'tiny' / 'imu' / f'incomplete.QWERTY_{Tiny.VERSION}'
   (stale / 'rawabc').mkdir(parents=True)
   builder = build(raw_dir, data_dir, ('imu',))
-  assert [path.name for path in builder.data_path.parent.iterdir()] == ['1.0.0']
+  assert [path.name for path in builder.data_path.parent.iterdir()] == [str(Tiny.VERSION)]
 
 
 def test_a_dataset_folder_that_lost_its_description(raw_dir, data_dir):

@@ -40,7 +40,7 @@ def inertial(tmp_path_factory):
 def test_the_complete_imu_dataset(inertial, tmp_path):
   builder = Builder(modalities=['imu'], raw_dir=inertial, data_dir=tmp_path)
   builder.download_and_prepare()
-  assert builder.data_dir == f'{tmp_path}/utd_mhad/imu/1.0.0'
+  assert builder.data_dir == f'{tmp_path}/utd_mhad/imu/1.1.0'
   assert {name: split.num_examples for name, split in builder.info.splits.items()} == {
     'train': 431,
     'test': 430,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_builders.encodings import pack_depth
 from har.data import video
 from har.errors import UserError
 from tests.fakes import depth_frame, encode, rgb_frame
@@ -81,7 +82,7 @@ def test_only_the_chosen_frames_are_read():
 
 def plain_depth_clip(frames, chosen, size, person):
   """Frame by frame with Pillow alone."""
-  depth = np.stack([np.asarray(Image.open(io.BytesIO(frames[i]))) for i in chosen])
+  depth = np.stack([frames[i] for i in chosen])
   pictures = video.encode_relative(depth, 0.7)
   scale = person / max(depth.shape[1:])
   height, width = (max(round(side * scale), 1) for side in depth.shape[1:])
@@ -101,13 +102,13 @@ def test_depth_clips_are_those_of_pillow_frame_by_frame(count, height, width, si
   rng = np.random.default_rng(0)
   pictures = rng.integers(0, 4000, (9, height, width), np.uint16)
   pictures[:, : height // 3] = 0
-  frames = [encode(picture, 'PNG') for picture in pictures]
+  frames = [pack_depth(picture) for picture in pictures]
   chosen = video.choose_frames(9, count, rng)
   clip = video.depth_clip(frames, chosen, size, person)
-  np.testing.assert_array_equal(clip, plain_depth_clip(frames, chosen, size, person))
+  np.testing.assert_array_equal(clip, plain_depth_clip(pictures, chosen, size, person))
   triples = video.with_neighbours(chosen, 9, 2)
   motion = video.depth_clip(frames, triples, size, person)
-  plain = plain_depth_clip(frames, triples.ravel(), size, person)
+  plain = plain_depth_clip(pictures, triples.ravel(), size, person)
   np.testing.assert_array_equal(motion, video.as_channels(plain))
 
 
@@ -150,15 +151,13 @@ def test_depth_keeps_its_aspect_on_black():
 
 def test_depth_of_a_wide_box_is_centred_upright():
   frame = np.full((10, 40), 1500, np.uint16)
-  clip = video.depth_clip([encode(frame, 'PNG')], np.array([0]), 20)
+  clip = video.depth_clip([pack_depth(frame)], np.array([0]), 20)
   rows = clip[0, :, :, 0].any(axis=1)
   np.testing.assert_array_equal(np.flatnonzero(rows), np.arange(7, 12))
 
 
 def test_the_person_can_be_given_less_than_the_square():
-  clip = video.depth_clip(
-    [encode(np.full((30, 15), 1500, np.uint16), 'PNG')], np.array([0]), 16, 10
-  )
+  clip = video.depth_clip([pack_depth(np.full((30, 15), 1500, np.uint16))], np.array([0]), 16, 10)
   seen = clip[0, :, :, 0] > 0
   np.testing.assert_array_equal(np.flatnonzero(seen.any(axis=1)), np.arange(3, 13))
   np.testing.assert_array_equal(np.flatnonzero(seen.any(axis=0)), np.arange(5, 10))
@@ -168,8 +167,11 @@ def test_the_person_can_be_given_less_than_the_square():
 def test_wrong_frames_and_encodings():
   with pytest.raises(UserError, match='not an image'):
     video.rgb_clip([b'text'], np.array([0]), 8)
-  with pytest.raises(UserError, match='not an image'):
-    video.depth_clip([b'text'], np.array([0]), 8)
+  good = depth_frame(1000)
+  short = pack_depth(np.ones((30, 20), np.uint16))[:4] + pack_depth(np.ones((3, 2), np.uint16))[4:]
+  for frame in (b'', b'tex', b'some text', good[:-3], short):
+    with pytest.raises(UserError, match='not an image'):
+      video.depth_clip([frame], np.array([0]), 8)
   with pytest.raises(UserError, match="encode='absolute': not one of relative"):
     video.depth_clip([depth_frame(1000)], np.array([0]), 8, encode='absolute')
 
