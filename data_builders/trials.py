@@ -7,6 +7,7 @@ between such datasets is a `TrialLayout`; reading, checking and storing them is 
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,8 @@ import tensorflow_datasets as tfds
 from data_builders import encodings, preparation, raw_files, recordings
 from data_builders.layout import MODALITIES, SPLITS, Trial, TrialLayout
 from har.errors import UserError
+
+_TRIALS_PER_SHARD = 512  # about 300 MB of colour video
 
 
 @dataclasses.dataclass
@@ -51,7 +54,7 @@ def make_config(
   )
 
 
-class TrialBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+class TrialBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
   """Builds a dataset of trials; a subclass sets `LAYOUT`, and `PAGE` and `URLS` or `_obtain`.
 
   Records have `key`, `label` (0-based), `action`, `subject`, `trial`, and for each chosen modality:
@@ -214,14 +217,17 @@ class TrialBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
       self.info.metadata['missing'] = self._collection.missing
       super()._download_and_prepare(dl_manager, download_config)
 
-  def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-    trials = self._collection.trials
-    return {
-      split: self._generate_examples([t for t in trials if self.LAYOUT.split(t) == split])
-      for split in SPLITS
-    }
+  def _shard_iterators_per_split(self, dl_manager: tfds.download.DownloadManager):
+    del dl_manager
+    shards: dict[str, list[Any]] = {}
+    for split in SPLITS:
+      trials = [t for t in self._collection.trials if self.LAYOUT.split(t) == split]
+      starts = range(0, len(trials), _TRIALS_PER_SHARD)
+      parts = [trials[i : i + _TRIALS_PER_SHARD] for i in starts]
+      shards[split] = [functools.partial(self._examples, part) for part in parts]
+    return shards
 
-  def _generate_examples(self, trials: Sequence[Trial]) -> Iterator[tuple[str, dict[str, Any]]]:
+  def _examples(self, trials: Sequence[Trial]) -> Iterator[tuple[str, dict[str, Any]]]:
     for trial in trials:
       yield trial.key, self._example(trial)
       self._progress.advance()

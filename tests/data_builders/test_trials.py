@@ -208,6 +208,17 @@ def test_a_full_disk_while_records_are_written(raw_dir, data_dir, monkeypatch):
   assert len(read(build(raw_dir, data_dir, ('imu',)))) == 7
 
 
+def test_many_trials_are_written_in_shards(raw_dir, data_dir, monkeypatch):
+  whole = build(raw_dir, data_dir / 'whole', ('imu',))
+  monkeypatch.setattr(trials, '_TRIALS_PER_SHARD', 3)
+  parts = build(raw_dir, data_dir / 'parts', ('imu',))
+  for split in trials.SPLITS:
+    count = whole.info.splits[split].num_examples
+    assert parts.info.splits[split].num_shards == -(-count // 3)
+    assert whole.info.splits[split].num_shards == 1
+  assert [r['key'] for r in read(parts)] == [r['key'] for r in read(whole)]
+
+
 def test_a_run_after_a_killed_one(raw_dir, data_dir):
   stale = data_dir / 'tiny' / 'imu' / f'incomplete.QWERTY_{Tiny.VERSION}'
   (stale / 'rawabc').mkdir(parents=True)
