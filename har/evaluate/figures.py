@@ -221,22 +221,25 @@ def _series(rows: Sequence[Mapping], split: str, field: str) -> tuple[np.ndarray
 
 
 def _label_points(ax, points, x: np.ndarray, y: np.ndarray) -> None:
-  """A label beside each point, pushed upwards where it would cover another.
+  """A label beside each point, pushed upwards where it would cover another or another's point.
 
   The float32 model is the largest of its stage, so its label stands right and the others' left, off
   the line that joins them.
   """
   spots = ax.transData.transform(np.stack([x, y], axis=1))
-  placed: list[tuple[float, float, float]] = []
+  # Left and right end, height, and how far off another label's height has to be.
+  markers = [(spot[0] - 6, spot[0] + 6, spot[1], 11) for spot in spots]
+  placed: list[tuple[float, float, float, int]] = []
   for i in np.argsort(y, kind='stable'):
     text = f'{points[i][0]} {points[i][1]}'
     side = 1 if points[i][1] == 'float32' else -1
     ends = sorted((spots[i][0] + side * 10, spots[i][0] + side * (10 + 6.5 * len(text))))
     height = spots[i][1]
-    for left, right, other in sorted(placed, key=lambda label: label[2]):
-      if left < ends[1] and ends[0] < right and abs(height - other) < 15:
-        height = other + 15
-    placed.append((ends[0], ends[1], height))
+    taken = placed + markers[:i] + markers[i + 1 :]
+    for left, right, other, apart in sorted(taken, key=lambda box: box[2]):
+      if left < ends[1] and ends[0] < right and abs(height - other) < apart:
+        height = other + apart
+    placed.append((ends[0], ends[1], height, 15))
     ax.annotate(
       text,
       (x[i], y[i]),
@@ -250,7 +253,10 @@ def _label_points(ax, points, x: np.ndarray, y: np.ndarray) -> None:
 def _size_ticks(low: float, high: float) -> list[float]:
   steps = (1, 2, 5) if high / low < 3000 else (1,)
   ticks = (step * 10.0**power for power, step in itertools.product(range(-4, 13), steps))
-  return [tick for tick in ticks if low <= tick <= high]
+  chosen = [tick for tick in ticks if low <= tick <= high]
+  if len(chosen) < 3:  # hardly more than a factor of 2
+    chosen = [float(tick) for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
+  return chosen
 
 
 def _axes(figure: Figure, spans, *, top: float, height: float, bottom: float, right: float) -> list:

@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from har.evaluate import figures
 
@@ -84,6 +85,27 @@ def test_series_keeps_the_last_row_of_a_step_and_thins_long_ones():
   epochs, losses = figures._series(many, 'train', 'loss')
   assert len(epochs) == figures.MOST_POINTS
   assert losses[0] == 4.5  # the mean of the first ten
+
+
+def test_a_narrow_axis_has_ticks_enough():
+  assert figures._size_ticks(18.0, 29.0) == [20.0, 22.5, 25.0, 27.5]
+  assert figures._size_ticks(90.0, 700.0) == [100.0, 200.0, 500.0]
+
+
+def test_labels_keep_off_points_and_one_another():
+  axes = Figure(figsize=(10, 4), dpi=72).add_axes((0, 0, 1, 1), xlim=(0, 720), ylim=(0, 288))
+  points = [('imu', 'float32'), ('imu', 'int8'), ('imu', 'slim'), ('imu', 'pruned')]
+  x, y = np.array([600.0, 300.0, 290.0, 300.0]), np.array([100.0, 100.0, 100.0, 103.0])
+  figures._label_points(axes, points, x, y)
+  placed = [yi + text.get_position()[1] for text, yi in zip(axes.texts, sorted(y), strict=True)]
+  assert [text.get_text() for text in axes.texts] == [
+    'imu float32',
+    'imu int8',
+    'imu slim',
+    'imu pruned',
+  ]
+  # The first by itself, the second above the third's point, the others above the one before.
+  assert placed == [100, 111, 126, 141]
 
 
 def test_accuracy_against_size_names_every_point():
