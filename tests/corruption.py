@@ -37,7 +37,7 @@ from PIL import Image  # noqa: E402
 
 from data_builders import raw_files  # noqa: E402
 from data_builders.mmact import generate, mmact_dataset_builder, report  # noqa: E402
-from har.data import dataset  # noqa: E402
+from har.data import dataset, video  # noqa: E402
 from har.errors import UserError  # noqa: E402
 from tests import spoilers  # noqa: E402
 from tests.data_builders import raw_trees, test_trials  # noqa: E402
@@ -206,7 +206,10 @@ def check_records(builder, found) -> None:
       if modality in ('rgb', 'depth'):
         assert len(record[modality]) > 1
         for frame in record[modality]:
-          Image.open(io.BytesIO(frame)).load()
+          if modality == 'depth':
+            assert video.decode_depth(frame).ndim == 2
+          else:
+            Image.open(io.BytesIO(frame)).load()
       else:
         assert np.isfinite(record[modality]).all()
 
