@@ -95,6 +95,8 @@ def _run() -> None:
     raise UserError(f'--stages goes with --mode=export and benchmark, not {_MODE.value}')
   if _MODE.value not in _MODES:
     raise UserError(f'--mode={_MODE.value} is none of {", ".join(_MODES)}')
+  if _MODE.value != 'train' and not pathlib.Path(workdir, 'config.json').exists():
+    raise UserError(f'--workdir={workdir} holds no run: train first (--mode=train)')
 
   # Imports log too, and Orbax logs the traceback of whatever it raises.
   logging.set_verbosity(logging.WARNING if _DEBUG.value else logging.FATAL)

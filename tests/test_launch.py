@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -267,10 +268,21 @@ def test_a_disk_that_fails_is_one_line(experiment, tmp_path, capfd, monkeypatch)
   )
 
 
-def test_evaluating_an_untrained_workdir_is_refused(experiment, tmp_path, capfd):
-  code, _, err = run_here(capfd, *experiment, f'--workdir={tmp_path}/run', '--mode=evaluate')
+@pytest.mark.parametrize('mode', ['evaluate', 'compress', 'export', 'benchmark'])
+def test_untrained_workdirs_are_refused(mode, experiment, undisturbed, tmp_path, capfd):
+  workdir = tmp_path / 'run'
+  code, _, err = run_here(capfd, *experiment, f'--workdir={workdir}', f'--mode={mode}')
+  assert (code, err) == (
+    2,
+    f'error: --workdir={workdir} holds no run: train first (--mode=train)\n',
+  )
+  assert not workdir.exists()
+  workdir.mkdir()
+  shutil.copy(undisturbed / 'config.json', workdir)
+  code, _, err = run_here(capfd, *experiment, f'--workdir={workdir}', f'--mode={mode}')
   assert code == 2
   assert "holds no finished stage 'imu'" in err
+  assert {p.name for p in workdir.rglob('*') if p.is_file()} == {'config.json', 'lock'}
 
 
 def test_more_devices_than_there_are_are_refused(experiment, tmp_path, capfd):
