@@ -44,6 +44,8 @@ def compress(experiment: Experiment, *, command: str) -> dict:
     if name not in variants.TRAINED:
       known = ', '.join(variants.TRAINED)
       raise UserError(f'config.compress.variants: {name!r} is none of {known}')
+  for stage in experiment.stages:
+    checkpoints.check_finished(experiment.context.workdir, stage)
   with StopSignal() as stop:
     for stage in experiment.stages:
       for name in wanted:

@@ -177,6 +177,16 @@ def finished(workdir: pathlib.Path, stage: str) -> bool:
   return _final_step(workdir, stage) is not None
 
 
+def check_finished(workdir: pathlib.Path, stage: str) -> int:
+  """The last step of a finished stage; UserError if it has not written its result."""
+  step = _final_step(workdir, stage)
+  if step is None:
+    raise UserError(
+      f'{_folder(workdir, stage)} holds no finished stage {stage!r}: train it first (--mode=train)'
+    )
+  return step
+
+
 def load_final(workdir: pathlib.Path, stage: str, like: Any, sharding: Any) -> tuple[Any, Meta]:
   """The result of a finished stage.
 
@@ -189,11 +199,7 @@ def load_final(workdir: pathlib.Path, stage: str, like: Any, sharding: Any) -> t
   Raises:
     UserError: the stage is not finished in this workdir, or its checkpoint cannot be read.
   """
-  step = _final_step(workdir, stage)
-  if step is None:
-    raise UserError(
-      f'{_folder(workdir, stage)} holds no finished stage {stage!r}: train it first (--mode=train)'
-    )
+  step = check_finished(workdir, stage)
   like = jax.tree.map(
     lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
     like,
