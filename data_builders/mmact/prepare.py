@@ -31,7 +31,9 @@ def beam_config(runner: str, options: list[str]) -> Any:
     pipeline_options = importlib.import_module('apache_beam.options.pipeline_options')
     runners = importlib.import_module('apache_beam.runners')
   except ImportError as error:
-    raise UserError('--beam_runner: needs apache-beam (pip install -r requirements-beam.txt)') from error
+    raise UserError(
+      '--beam_runner: needs apache-beam (pip install -r requirements-beam.txt)'
+    ) from error
   try:
     chosen = runners.create_runner(runner)
   except (ValueError, ImportError, AttributeError) as error:
