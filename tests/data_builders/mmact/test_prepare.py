@@ -98,7 +98,7 @@ def test_user_errors_are_one_line(raw, tmp_path):
 
 def test_beam_that_is_not_there(monkeypatch):
   monkeypatch.setitem(sys.modules, 'apache_beam.options.pipeline_options', None)
-  with pytest.raises(UserError, match='pip install -r requirements-beam.txt'):
+  with pytest.raises(UserError, match=r'pip install -r requirements-beam\.txt'):
     prepare.beam_config('DirectRunner', [])
 
 
