@@ -63,6 +63,8 @@ class Scheme:
         raise UserError(f'{where}.{key}={getattr(scheme, key)} must be from 2 to 16 bits')
     if not 50 < scheme.percentile <= 100:
       raise UserError(f'{where}.percentile={scheme.percentile} must be in (50, 100]')
+    if scheme.examples < 1:
+      raise UserError(f'{where}.examples={scheme.examples}: calibration needs at least one')
     return scheme
 
 

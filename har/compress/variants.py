@@ -241,17 +241,9 @@ def fine_tuning(config: Any, settings: Mapping[str, Any]) -> Any:
 def calibration_batches(
   experiment: Experiment, one: Stage, examples: int
 ) -> list[dict[str, np.ndarray]]:
-  """Preprocessed training examples, spread evenly over the split, in batches of one size.
-
-  Raises:
-    UserError: there are none.
-  """
+  """Preprocessed training examples, spread evenly over the split, in batches of one size."""
   context = experiment.context
   count = min(examples, len(context.splits.train))
-  if count < 1:
-    raise UserError(
-      f'config.compress.int8.examples={examples}: calibration needs at least one training example'
-    )
   size = min(count, 16)
   count -= count % size
   chosen = context.splits.train[

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from har.compress import variants
+from har.compress.quantise import Scheme
 from har.data import loader
 from har.errors import UserError
 from har.export import describe, litert, onnx, optional, stablehlo
@@ -56,12 +57,12 @@ def run(experiment: Experiment, stages: Sequence[str] | None = None) -> list[Pat
   for name in NEEDED:
     optional.load(name)
   chosen = choose(experiment, stages)
+  _check_scheme(experiment)
   written = []
   for stage in chosen:
     split = None
     for variant in variants.available(experiment, stage):
       made = variants.load(experiment, stage, variant)
-      _check_scheme(experiment, variant)
       split = split or read_split(experiment, stage)
       expected = run_jax(made, split)
       for kind, convert, open_file in targets(made):
@@ -157,14 +158,12 @@ def compare(name: str, int8: bool, logits: np.ndarray, expected: np.ndarray) -> 
   return line
 
 
-def _check_scheme(experiment: Experiment, variant: str) -> None:
+def _check_scheme(experiment: Experiment) -> None:
   """Files hold 8 bits and ranges that are known beforehand."""
-  if not is_int8(variant):
-    return
-  config = experiment.config.compress.int8
+  scheme = Scheme.from_config(experiment.config.compress.int8)
   for key, value in {'weights': 8, 'activations': 8, 'ranges': 'static'}.items():
-    if config[key] != value:
-      raise UserError(f'config.compress.int8.{key}={config[key]!r}: only {value!r} can be exported')
+    if (found := getattr(scheme, key)) != value:
+      raise UserError(f'config.compress.int8.{key}={found!r}: only {value!r} can be exported')
 
 
 def _write(experiment, made, path, kind, convert, open_file, split, expected) -> Path:

@@ -102,6 +102,7 @@ def test_calibration_names_where_values_are_not_finite():
     ({'calibration': 'mean'}, "calibration='mean' is none of minmax, percentile"),
     ({'weights': 1}, 'weights=1 must be from 2 to 16 bits'),
     ({'percentile': 101.0}, r'percentile=101.0 must be in \(50, 100\]'),
+    ({'examples': 0}, 'examples=0: calibration needs at least one'),
   ],
 )
 def test_wrong_schemes(change, message):

@@ -8,7 +8,6 @@ import pytest
 
 from configs import base
 from har.compress import run, variants
-from har.compress.quantise import Scheme
 from har.data import dataset as dataset_lib
 from har.errors import UserError
 from har.evaluate import results
@@ -175,12 +174,6 @@ def test_dynamic_ranges_cannot_be_trained(trained):
   other = experiment.open_experiment(c, opened.context.workdir)
   with pytest.raises(UserError, match="ranges must be 'static' to train"):
     variants.trained_stage(other, 'imu', 'int8_qat')
-
-
-def test_calibration_without_examples_is_refused(trained):
-  opened, _ = trained
-  with pytest.raises(UserError, match='examples=0: calibration needs at least one training exam'):
-    variants.make(opened, 'imu', 'int8', Scheme(examples=0))
 
 
 def test_pruned_fusions_are_made_of_pruned_encoders(tmp_path):

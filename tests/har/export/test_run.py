@@ -83,12 +83,18 @@ def test_a_file_that_disagrees_is_removed(opened, monkeypatch):
 def test_user_errors_come_before_anything_is_written(opened, monkeypatch):
   with pytest.raises(UserError, match='--stages=rgb: the stages are imu'):
     run.run(opened, ['rgb'])
-  opened.config.compress.int8.weights = 4
-  with pytest.raises(UserError, match='weights=4: only 8 can be exported'):
-    run.run(opened)
+  for key, value, message in (
+    ('weights', 4, 'weights=4: only 8 can be exported'),
+    ('examples', 0, 'examples=0: calibration needs at least one'),
+  ):
+    with pytest.raises(UserError, match=message):
+      opened.config.compress.int8[key] = value
+      run.run(opened)
+    opened.config.compress.int8[key] = config().compress.int8[key]
   monkeypatch.setattr(run, 'NEEDED', ('no_such_package',))
   with pytest.raises(UserError, match=r'pip install -r requirements-export\.txt'):
     run.run(opened)
+  assert not (opened.context.workdir / 'export').exists()
 
 
 def test_int8_may_differ_in_one_of_a_hundred():
