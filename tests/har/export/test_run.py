@@ -87,8 +87,8 @@ def test_user_errors_come_before_anything_is_written(opened, monkeypatch):
     ('weights', 4, 'weights=4: only 8 can be exported'),
     ('examples', 0, 'examples=0: calibration needs at least one'),
   ):
+    opened.config.compress.int8[key] = value
     with pytest.raises(UserError, match=message):
-      opened.config.compress.int8[key] = value
       run.run(opened)
     opened.config.compress.int8[key] = config().compress.int8[key]
   monkeypatch.setattr(run, 'NEEDED', ('no_such_package',))
