@@ -111,6 +111,7 @@ def stage(modalities: Sequence[str], *, learning_rate: float, **changes) -> Conf
       'batch_size': 16,
       'accumulate': 1,  # microbatches that a batch is processed in, to need less memory
       'label_smoothing': 0.0,
+      'mixup': 0.0,  # alpha of the blends of training examples (see `har.train.mixup`); 0: none
       'auxiliary': 0.0,  # weight of each modality's own loss, for heads that have them
       'modality_dropout': 0.0,  # rate at which the head has to do without a modality of an example
       'ema': 0.0,  # decay of the parameters' moving average; 0: none

@@ -227,10 +227,11 @@ def _qat_stage(experiment: Experiment, plain: Stage, settings: Mapping[str, Any]
 
 
 def fine_tuning(config: Any, settings: Mapping[str, Any]) -> Any:
-  """A stage's config for training it on: fewer epochs at a lower rate, no other losses."""
+  """A stage's config for training it on: fewer epochs, a lower rate, no other loss, no mixup."""
   changed = config.copy_and_resolve_references()
   changed.epochs = config.epochs * settings['epochs']
   changed.auxiliary = 0.0
+  changed.mixup = 0.0
   changed.early_stopping = 0
   changed.optimizer.learning_rate = config.optimizer.learning_rate * settings['learning_rate']
   # Folded kernels have other sizes than those that the decay was chosen for.

@@ -91,6 +91,7 @@ class _Run:
       label_smoothing=c['label_smoothing'],
       ema=c['ema'],
       auxiliary=c['auxiliary'],
+      mixup_alpha=c['mixup'],
       seed=stage.seed,
       restrict=stage.restrict(self.total_steps) if stage.restrict else None,
       teacher=stage.teacher,

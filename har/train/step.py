@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from har.models.mode import INFERENCE, Mode
+from har.train import mixup
 from har.train.state import TrainState, merge, partition
 
 Batch = dict[str, jax.Array]
@@ -19,6 +20,9 @@ Preprocess = Callable[..., dict[str, jax.Array]]
 # and a tree of booleans of the same shapes, false where they stay as they are.
 Restrict = Callable[[Any, jax.Array], tuple[Any, Any]]
 Teacher = Callable[[dict[str, jax.Array]], jax.Array]
+
+# Folded into the key of the augmentation, whose modalities have small numbers.
+_MIXUP = 1000
 
 
 @flax.struct.dataclass
@@ -60,9 +64,15 @@ def no_sums(state: TrainState, *, trained: Sequence[str]) -> Sums:
   return Sums(jnp.zeros((), jnp.int32), zero, zero, jax.tree.map(jnp.zeros_like, train))
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float = 0.0) -> jax.Array:
-  """Cross entropy of each example, `[B]`, with label smoothing in [0, 1)."""
+def cross_entropy(
+  logits: jax.Array, labels: jax.Array, smoothing: float = 0.0, share: jax.Array | None = None
+) -> jax.Array:
+  """Cross entropy of each example, `[B]`, with label smoothing in [0, 1).
+
+  With a `share` `[B]`, labels are blended as `har.train.mixup` blends examples.
+  """
   targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), smoothing)
+  targets = targets if share is None else mixup.blend(targets, share)
   return optax.softmax_cross_entropy(logits, targets)
 
 
@@ -109,6 +119,7 @@ def make_train_step(
   ema: float,
   auxiliary: float,
   seed: int,
+  mixup_alpha: float = 0.0,
   restrict: Restrict | None = None,
   teacher: Teacher | None = None,
 ) -> TrainStep:
@@ -129,6 +140,7 @@ def make_train_step(
     auxiliary: weight of each modality's own cross entropy, where the head gives one (see
       `har.models.fusion`), over the examples that have it; 0 for none.
     seed: of the stage.
+    mixup_alpha: how evenly examples are blended (see `har.train.mixup`), 0 for not at all.
     restrict: sets parameters and holds them; the moving average takes over what is held.
     teacher: gives the logits of another model, whose probabilities are learnt in place of labels.
   """
@@ -145,7 +157,10 @@ def make_train_step(
   def differentiate(state, train, frozen, batch, key):
     """Loss, Top-1 and gradients, and the state with new batch statistics."""
     augment_key, dropout_key = jax.random.split(key)
-    inputs = preprocess(batch, key=augment_key)
+    inputs, share = preprocess(batch, key=augment_key), None
+    if mixup_alpha:
+      share = mixup.draw_shares(jax.random.fold_in(augment_key, _MIXUP), inputs, mixup_alpha)
+      inputs = {name: mixup.blend(x, share) for name, x in inputs.items()}
     targets = None if teacher is None else jax.nn.softmax(teacher(inputs))
 
     def loss_of(train):
@@ -155,11 +170,11 @@ def make_train_step(
         variables, inputs, mode, rngs={'dropout': dropout_key}, mutable=mutable
       )
       if teacher is None:
-        loss = cross_entropy(logits, batch['label'], label_smoothing).mean()
+        loss = cross_entropy(logits, batch['label'], label_smoothing, share).mean()
       else:
         loss = optax.softmax_cross_entropy(logits, targets).mean()
       for name, own in _own_logits(updates.pop('auxiliary', {})):
-        own_loss = cross_entropy(own, batch['label'], label_smoothing)
+        own_loss = cross_entropy(own, batch['label'], label_smoothing, share)
         loss += auxiliary * _mean_present(own_loss, inputs.get(f'{name}_present'))
       return loss, (logits, updates)
 

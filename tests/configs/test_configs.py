@@ -27,7 +27,7 @@ EXPERIMENTS = [
   ('demo', 'modalities=imu+skeleton'),
   ('mmact', None),
   ('mmact', 'modalities=imu'),
-  ('utd_mhad', 'modalities=imu'),
+  ('utd_mhad', 'modalities=imu+skeleton'),
   ('utd_mhad', 'modalities=imu+rgb+depth+skeleton'),
   ('utd_mhad', 'modalities=imu+skeleton,recipe=paper'),
   ('utd_mhad', 'recipe=paper'),

@@ -96,6 +96,40 @@ def test_a_teacher_takes_the_place_of_labels():
   assert float(metrics['gradient_norm']) > 0.1
 
 
+def test_mixup_blends_inputs_and_labels():
+  head = {'kind': 'decision', 'dropout': 0.0}
+  encoders = {'imu': {'kind': 'cnn1d', 'dropout': 0.0}}
+  model = registry.build(('imu',), encoders, head, 5)
+  batch = {**_batch(4), 'label': jnp.array([0, 1, 2, 3])}
+  variables = fakes.draw_variables(model, _preprocess(batch))
+  made = step.make_train_step(
+    model,
+    lambda batch, key: _preprocess(batch),
+    optax.sgd(0.1),
+    trained=('*',),
+    label_smoothing=0.1,
+    ema=0.0,
+    auxiliary=2.0,
+    seed=0,
+    # So even that every share is one half.
+    mixup_alpha=1e8,
+  )
+  state = step.restart(variables, optax.sgd(0.1), trained=('*',), ema=0.0)
+  _, metrics = jax.jit(made.whole)(state, batch, 1.0)
+  inputs = _preprocess(batch)
+  inputs['imu'] = (inputs['imu'] + np.roll(inputs['imu'], 1, 0)) / 2
+  logits, sown = model.apply(variables, inputs, mutable=['auxiliary'])
+  (own,) = jax.tree.leaves(sown)
+
+  def loss_of(labels):
+    return jnp.mean(
+      step.cross_entropy(logits, labels, 0.1) + 2 * step.cross_entropy(own, labels, 0.1)
+    )
+
+  expected = (loss_of(batch['label']) + loss_of(jnp.roll(batch['label'], 1))) / 2
+  assert float(metrics['loss']) == pytest.approx(float(expected), rel=1e-4)
+
+
 def test_frozen_parts_stay_and_trained_parts_move(fusion):
   model, batch, variables = fusion
   state, train_step = _make(model, variables, TRAINED)
