@@ -139,7 +139,7 @@ def test_frozen_parameters_are_split_too(variables):
   assert set(state.ema) == {'imu'}
 
 
-def train(model, variables, devices, fsdp, *, steps=20, trained=('*',), parts=1):
+def train(model, variables, devices, fsdp, *, steps=20, trained=('*',), parts=1, mixup_alpha=0.0):
   """Losses of so many steps, and the last state."""
   mesh, optimizer = mesh_lib.make_mesh(devices, fsdp), optax.adam(1e-2)
   state = make_state(variables, mesh, trained, optimizer=optimizer)
@@ -153,6 +153,7 @@ def train(model, variables, devices, fsdp, *, steps=20, trained=('*',), parts=1)
       ema=0.9,
       auxiliary=0.0,
       seed=3,
+      mixup_alpha=mixup_alpha,
     ),
     jax.eval_shape(lambda: state),
     trained=trained,
@@ -170,9 +171,10 @@ def train(model, variables, devices, fsdp, *, steps=20, trained=('*',), parts=1)
   return losses, state
 
 
-def test_split_parameters_train_as_whole_ones_do(model, variables):
-  one, _ = train(model, variables, 1, 1)
-  eight, state = train(model, variables, 8, 4)
+@pytest.mark.parametrize('mixup_alpha', [0.0, 0.3])
+def test_split_parameters_train_as_whole_ones_do(mixup_alpha, model, variables):
+  one, _ = train(model, variables, 1, 1, mixup_alpha=mixup_alpha)
+  eight, state = train(model, variables, 8, 4, mixup_alpha=mixup_alpha)
   assert one[-1] < 0.8 * one[0]
   np.testing.assert_allclose(eight, one, rtol=0, atol=1e-5)
   # Steps leave arrays where they were.
