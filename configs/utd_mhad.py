@@ -6,7 +6,7 @@
 The part after the colon: `modalities`, any of imu, rgb, depth and skeleton joined by + (imu+rgb if
 not given), and `recipe`, `tuned` (ours) or `paper` (Table 1 of Choi et al., arXiv 2211.04331; its
 epochs are not published and were not tuned here). The README has the accuracies. On 2 CPU cores IMU
-takes about a minute, IMU + skeleton one to two, IMU + depth took half an hour beside other work.
+takes about a minute, IMU + skeleton two, IMU + depth took half an hour beside other work.
 """
 
 from typing import Any
