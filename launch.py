@@ -42,6 +42,9 @@ _DISK_ERRORS = (
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'The experiment: a file in configs/.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything is written.')
 _MODE = flags.DEFINE_string('mode', 'train', f'One of {", ".join(_MODES)}.')
+_SPLIT = flags.DEFINE_enum(
+  'split', 'test', ('test', 'validation'), 'What --mode=train, evaluate and compress evaluate on.'
+)
 _STAGES = flags.DEFINE_list('stages', None, 'Of --mode=export and benchmark; all if not given.')
 _DATA_DIR = flags.DEFINE_string(
   'data_dir', None, "Where prepared datasets are kept; TFDS's own place if not given."
@@ -93,6 +96,8 @@ def _run() -> None:
     raise UserError('--workdir is missing')
   if _STAGES.value and _MODE.value not in ('export', 'benchmark'):
     raise UserError(f'--stages goes with --mode=export and benchmark, not {_MODE.value}')
+  if _SPLIT.value != 'test' and _MODE.value in ('export', 'benchmark'):
+    raise UserError(f'--split={_SPLIT.value}: --mode={_MODE.value} checks files on the test split')
   if _MODE.value not in _MODES:
     raise UserError(f'--mode={_MODE.value} is none of {", ".join(_MODES)}')
   if _MODE.value != 'train' and not pathlib.Path(workdir, 'config.json').exists():
@@ -123,6 +128,7 @@ def _dispatch(config: Any, workdir: pathlib.Path) -> None:
     data_dir=_DATA_DIR.value,
     raw_dir=_RAW_DIR.value,
     allow_corrupt=_ALLOW_CORRUPT.value,
+    split=_SPLIT.value,
   )
   command = ' '.join(['python', *sys.argv])
   if _MODE.value == 'export':

@@ -236,6 +236,20 @@ def test_user_errors_are_one_line_and_status_2(args, message, tmp_path):
   assert not (tmp_path / 'd').exists() or not any((tmp_path / 'd').rglob('*.array_record*'))
 
 
+@pytest.mark.parametrize(
+  ('args', 'message'),
+  [
+    (['--split=validation'], 'no trial is in it; set --config.dataset.validation_subjects'),
+    (['--split=validation', '--mode=export'], '--mode=export checks files on the test split'),
+  ],
+)
+def test_a_split_that_cannot_be_evaluated_is_refused(args, message, experiment, tmp_path, capfd):
+  code, _, err = run_here(capfd, *experiment, f'--workdir={tmp_path}/w', *args)
+  assert code == 2
+  assert err.startswith('error: --split=validation: ') and message in err
+  assert not (tmp_path / 'w' / 'config.json').exists()
+
+
 def test_a_workdir_of_another_config_is_refused(experiment, undisturbed, capfd):
   args = [*experiment, f'--workdir={undisturbed}', '--config.stages.rgb.epochs=11']
   code, _, err = run_here(capfd, *args)

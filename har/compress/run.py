@@ -109,7 +109,7 @@ def _claim(experiment: Experiment, place: str, name: str) -> None:
 
 
 def _evaluate(experiment: Experiment, variant: variants.Variant) -> evaluation.Other:
-  scores = evaluation.predict_test(
+  scores = evaluation.predict_split(
     experiment, variant.stage, variant.model, variant.preprocess, variant.variables
   )
   left = ', '.join(variant.float_layers) or 'none'

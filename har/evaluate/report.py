@@ -12,7 +12,7 @@ import numpy as np
 
 from har.evaluate import figures, metrics
 from har.evaluate.files import file_size, write_text
-from har.evaluate.results import Predictions, without
+from har.evaluate.results import OPTIONAL, Predictions, without
 
 FUSION, PRODUCT = 'fusion', 'product'
 MOST_CONFUSIONS, MOST_EXAMPLES = 8, 250
@@ -65,6 +65,7 @@ def write_report(
   )
   page = environment.get_template('report.html.jinja').render(
     results=results,
+    split=results.get('split', OPTIONAL['split']),
     modalities=[stage for stage in stages if stage != FUSION],
     facts={name: text for name, text in (facts or {}).items() if text},
     notes=notes,

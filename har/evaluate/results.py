@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,8 @@ from har.evaluate.baselines import log_softmax
 from har.evaluate.files import aligned, file_size, write_text
 
 KEYS = ('dataset', 'protocol', 'seed', 'stages', 'parameters', 'bytes', 'seconds')
-OPTIONAL_KEYS = ('baselines', 'missing', 'removed')
+OPTIONAL: dict[str, Any] = {'split': 'test', 'baselines': {}, 'missing': {}, 'removed': {}}
+"""Further keys, and what is written where they are not given."""
 
 
 def write_results(workdir: str | os.PathLike, results: Mapping) -> Path:
@@ -25,9 +27,9 @@ def write_results(workdir: str | os.PathLike, results: Mapping) -> Path:
   Args:
     workdir: the run's folder.
     results: `dataset`, `protocol`, `seed`; `stages` {stage: {variant: metrics}}; `parameters`
-      {stage: count}; `bytes` {stage: {variant: size}}; `seconds` {stage: training time}; and, if
-      there are any, `baselines` {'product': metrics}, `missing` {modality: [trial keys]} and
-      `removed` {stage: {modality: metrics without it}}, which are written as empty otherwise.
+      {stage: count}; `bytes` {stage: {variant: size}}; `seconds` {stage: training time}; and those
+      of `OPTIONAL` that there are: `split` that was evaluated on, `baselines` {'product': metrics},
+      `missing` {modality: [trial keys]} and `removed` {stage: {modality: metrics without it}}.
       `metrics` are what `metrics.compute` returns.
 
   Raises:
@@ -35,7 +37,7 @@ def write_results(workdir: str | os.PathLike, results: Mapping) -> Path:
     UserError: the file cannot be written.
   """
   _check(results)
-  ordered = {key: results.get(key, {}) for key in (*KEYS, *OPTIONAL_KEYS)}
+  ordered = {key: results.get(key, OPTIONAL.get(key)) for key in (*KEYS, *OPTIONAL)}
   text = json.dumps(ordered, indent=2, allow_nan=False, ensure_ascii=False, default=_plain)
   return write_text(Path(workdir) / 'results.json', text + '\n')
 
@@ -59,7 +61,7 @@ def read_results(workdir: str | os.PathLike) -> dict:
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-  """What one model said of every test example.
+  """What one model said of every example of a split.
 
   Attributes:
     keys: N trial keys.
@@ -104,7 +106,7 @@ def write_predictions(
 ) -> Path:
   """Writes WORKDIR/predictions/{stage}-{variant}.csv atomically; equal scores give equal bytes.
 
-  One row per test example, in the order given: key, label and prediction (classes from 0), then a
+  One row per example, in the order given: key, label and prediction (classes from 0), then a
   probability per class with 6 decimals, in a column of the class's name.
   """
   text = io.StringIO()
@@ -173,8 +175,8 @@ def _check(results: Mapping) -> None:
   if not isinstance(results, Mapping):
     raise ValueError('no mapping of keys to values')
   keys = set(results)
-  if not set(KEYS) <= keys <= {*KEYS, *OPTIONAL_KEYS}:
-    raise ValueError(f'keys {sorted(keys)} instead of {[*KEYS, *OPTIONAL_KEYS]}')
+  if not set(KEYS) <= keys <= {*KEYS, *OPTIONAL}:
+    raise ValueError(f'keys {sorted(keys)} instead of {[*KEYS, *OPTIONAL]}')
   stages = results['stages']
   removed = results.get('removed', {})
   blocks = {f'{s}-{v}': block for s, variants in stages.items() for v, block in variants.items()}

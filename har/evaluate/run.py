@@ -1,8 +1,9 @@
-"""Evaluates an experiment on its test split; writes results, predictions and the report."""
+"""Evaluates an experiment on a split; writes results, predictions and the report."""
 
 import dataclasses
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import flax
@@ -22,7 +23,7 @@ VARIANT = 'float32'
 
 @dataclasses.dataclass(frozen=True)
 class Other:
-  """Another form of a stage, such as a quantised one, evaluated on the test split.
+  """Another form of a stage, such as a quantised one, evaluated on the same split.
 
   Attributes:
     stage: name of the stage.
@@ -41,6 +42,8 @@ class Other:
 
 def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -> dict:
   """Writes `results.json`, `predictions/` and `report.html`, and prints the results table.
+
+  They are in the workdir, or in its folder `validation` if that split is evaluated on.
 
   Args:
     experiment: whose stages are finished.
@@ -72,6 +75,7 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
   table = {
     'dataset': context.dataset.name,
     'protocol': experiment.config.dataset.protocol,
+    'split': context.split,
     'seed': experiment.config.seed,
     'stages': {n: {VARIANT: _metrics(predictions[n])} for n in experiment.stages},
     'parameters': {n: int(size[0]) for n, size in sizes.items()},
@@ -91,17 +95,23 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
     table['bytes'][other.stage][other.variant] = other.bytes
   if jax.process_index() == 0:
     for (name, variant), predicted in extra.items():
-      results.write_predictions(experiment.context.workdir, name, variant, predicted)
+      results.write_predictions(folder(experiment), name, variant, predicted)
     notes = [_note(name, one.config, facts[name]) for name, one in experiment.stages.items()]
-    notes += _absences(tested)
+    notes += _choices(experiment) + _absences(context.split, tested)
     details = [other.note for other in others if other.note]
     _write(experiment, table, predictions, notes, details, command)
   return table
 
 
+def folder(experiment: Experiment) -> Path:
+  """Where results are written: those of validation never take the place of the test's."""
+  context = experiment.context
+  return context.workdir if context.split == 'test' else context.workdir / context.split
+
+
 @dataclasses.dataclass(frozen=True)
 class _Tested:
-  """A stage's model over the test split of N examples.
+  """A stage's model over a split of N examples.
 
   Attributes:
     scores: logits `[N, C]`.
@@ -116,7 +126,7 @@ class _Tested:
 
 
 def _test(experiment: Experiment, name: str, variables: dict) -> _Tested:
-  """Everything that is to be known of a float32 stage, in one pass over the test split."""
+  """Everything that is to be known of a float32 stage, in one pass over the split."""
   one = experiment.stages[name]
   scores = jax.jit(step.make_eval_step(one.model, one.preprocess))
   removed = jax.jit(step.make_removed_step(one.model, one.preprocess, one.modalities))
@@ -130,25 +140,25 @@ def _test(experiment: Experiment, name: str, variables: dict) -> _Tested:
       'removed': removed(variables, batch) if several else {},
     }
 
-  return _Tested(**_over_test(experiment, name, everything, variables))
+  return _Tested(**_over_split(experiment, name, everything, variables))
 
 
-def predict_test(
+def predict_split(
   experiment: Experiment, name: str, model: Any, preprocess: step.Preprocess, variables: dict
 ) -> np.ndarray:
-  """Logits `[N, C]` of a model for a stage's inputs of the test split, in the split's order."""
+  """Logits `[N, C]` of a model for a stage's inputs of the split, in its order."""
   eval_step = jax.jit(step.make_eval_step(model, preprocess))
-  return _over_test(experiment, name, eval_step, variables)
+  return _over_split(experiment, name, eval_step, variables)
 
 
-def _over_test(
+def _over_split(
   experiment: Experiment, name: str, eval_step: Callable[..., Any], variables: dict
 ) -> Any:
-  """What `har.train.predict.predict` returns for a stage's inputs of the test split."""
+  """What `har.train.predict.predict` returns for a stage's inputs of the split."""
   one, context = experiment.stages[name], experiment.context
   batches = loader.eval_batches(
     context.dataset.records(one.modalities),
-    context.splits.test,
+    context.evaluated,
     one.inputs,
     batch_size=mesh_lib.round_up(context.runtime['eval_batch_size'], context.mesh),
     process_index=jax.process_index(),
@@ -160,9 +170,9 @@ def _over_test(
 
 def _predictions(experiment: Experiment, scores: np.ndarray) -> Predictions:
   context = experiment.context
-  index, test = context.dataset.index, context.splits.test
+  index, positions = context.dataset.index, context.evaluated
   return Predictions.from_scores(
-    tuple(index.key[test]), index.label[test], scores, context.dataset.class_names
+    tuple(index.key[positions]), index.label[positions], scores, context.dataset.class_names
   )
 
 
@@ -174,17 +184,17 @@ def _metrics(predictions: Predictions) -> dict:
 
 
 def _write(experiment, table, predictions, notes, details, command) -> None:
-  workdir, dataset = experiment.context.workdir, experiment.context.dataset
+  context, place = experiment.context, folder(experiment)
   for name, one in predictions.items():
-    results.write_predictions(workdir, name, VARIANT, one)
-  results.write_results(workdir, table)
-  splits = experiment.context.splits
+    results.write_predictions(place, name, VARIANT, one)
+  results.write_results(place, table)
+  splits = context.splits
   page = report.write_report(
-    workdir,
+    place,
     table,
     predictions,
-    report.read_curves(workdir, list(experiment.stages)),
-    abnormal=dataset.metadata.get('abnormal', ()),
+    report.read_curves(context.workdir, list(experiment.stages)),
+    abnormal=context.dataset.metadata.get('abnormal', ()),
     facts={
       'Command': command,
       'Examples': f'{len(splits.train)} train, {len(splits.validation)} validation, '
@@ -211,11 +221,31 @@ def _note(name: str, config, facts: dict) -> str:
   return f'{text}; its parameters are the last ones.'
 
 
-def _absences(tested: Mapping[str, _Tested]) -> list[str]:
-  """A sentence for each modality that test examples lack."""
+def _choices(experiment: Experiment) -> list[str]:
+  """A warning where the examples that stages are evaluated on had a say in their training."""
+  if experiment.context.split != 'validation':
+    return []
+  said = [
+    name
+    for name, one in experiment.stages.items()
+    if one.config['keep'] == 'best'
+    or one.config['early_stopping']
+    or one.config['optimizer']['schedule'] == 'plateau'
+  ]
+  if not said:
+    return []
+  return [
+    f'The examples of this report had a say in the training of {", ".join(said)}, which flatters '
+    "the figures. They have none with keep='last', early_stopping=0 and a schedule that is not "
+    "'plateau'."
+  ]
+
+
+def _absences(split: str, tested: Mapping[str, _Tested]) -> list[str]:
+  """A sentence for each modality that examples lack."""
   present = {m: p for t in tested.values() for m, p in t.present.items()}
   return [
-    f'{(~p).sum()} of {len(p)} test examples lack {m}; they count like the others.'
+    f'{(~p).sum()} of {len(p)} {split} examples lack {m}; they count like the others.'
     for m, p in present.items()
     if not p.all()
   ]

@@ -48,6 +48,7 @@ def open_experiment(
   data_dir: str | None = None,
   raw_dir: str | None = None,
   allow_corrupt: int = 0,
+  split: str = 'test',
 ) -> Experiment:
   """Claims the workdir, prepares the data if need be, and builds every stage.
 
@@ -57,12 +58,17 @@ def open_experiment(
     data_dir: where prepared datasets are kept; TFDS's own place if None.
     raw_dir: the folder with the dataset's raw files.
     allow_corrupt: unreadable files to leave out while they are prepared, if the dataset can.
+    split: what is evaluated on, 'test' or 'validation'.
 
   Raises:
     UserError: a wrong config, data that cannot be prepared, or a workdir of another config.
   """
-  claim_workdir(config, workdir)
   c = config.dataset
+  if split == 'validation' and not c.validation_subjects:
+    raise UserError(
+      '--split=validation: no trial is in it; set --config.dataset.validation_subjects'
+    )
+  claim_workdir(config, workdir)
   options = dict(c.get('options', {})) | ({'allow_corrupt': allow_corrupt} if allow_corrupt else {})
   data = dataset_lib.load(
     c.name,
@@ -81,7 +87,7 @@ def open_experiment(
   )
   runtime = config.runtime
   mesh = mesh_lib.make_mesh(runtime.devices, runtime.fsdp)
-  context = loop.Context(data, splits, mesh, workdir, runtime)
+  context = loop.Context(data, splits, mesh, workdir, runtime, split)
   stages = {name: stage.build(config, name, data) for name in config.order}
   return Experiment(config, context, stages)
 

@@ -34,6 +34,12 @@ class Context:
   mesh: Mesh
   workdir: pathlib.Path
   runtime: Any  # config.runtime
+  split: str = 'test'  # what is evaluated on
+
+  @property
+  def evaluated(self) -> np.ndarray:
+    """Positions of the examples that are evaluated on, int64."""
+    return getattr(self.splits, self.split)
 
 
 def train_stage(

@@ -34,11 +34,12 @@ def test_results_are_written_with_the_fixed_keys(tmp_path):
   written = json.loads(path.read_text())
   assert list(written) == [
     *('dataset', 'protocol', 'seed', 'stages', 'parameters', 'bytes', 'seconds'),
-    *('baselines', 'missing', 'removed'),
+    *('split', 'baselines', 'missing', 'removed'),
   ]
   assert written['stages']['imu']['float32'] == block()
   assert written['baselines'] == {'product': block(0.25)}
   assert written['missing'] == written['removed'] == {}
+  assert written['split'] == 'test'
   assert results.read_results(tmp_path) == written
 
 

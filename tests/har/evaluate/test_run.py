@@ -79,3 +79,37 @@ def test_examples_without_a_modality_count_and_the_product_leaves_it_out(tmp_pat
   page = (tmp_path / 'report.html').read_text()
   assert '4 of 12 test examples lack imu' in page
   assert 'lack skeleton' not in page
+
+
+def test_validation_is_evaluated_beside_the_test_split(tmp_path, monkeypatch):
+  monkeypatch.setattr(dataset_lib, 'load', lambda *_, **__: fakes.FakeDataset())
+  c = test_loop.config(('imu', 'skeleton'), epochs=6.0)
+  c.dataset.validation_subjects = (3,)
+  c.stages.imu.keep = 'last'
+  tables = {}
+  for split in ('validation', 'test'):
+    opened = experiment.open_experiment(c, tmp_path, split=split)
+    experiment.train(opened)
+    tables[split] = evaluation.run(opened, command='test')
+  places = {'validation': tmp_path / 'validation', 'test': tmp_path}
+  subjects = {'validation': {3}, 'test': {2, 4}}
+  for split, place in places.items():
+    assert results.read_results(place) == tables[split]
+    assert tables[split]['split'] == split
+    for name in ('imu', 'skeleton', 'product'):
+      keys = results.read_predictions(place, name, 'float32').keys
+      assert {int(key.split('_')[1][1:]) for key in keys} == subjects[split]
+      assert len(keys) == 6 * len(subjects[split])
+  # What training found on the same examples: at the last step, and at the best one.
+  found = {}
+  for name in ('imu', 'skeleton'):
+    logged = [r for r in test_loop.rows(tmp_path, name) if r['split'] == 'validation']
+    found[name] = [r['top1'] for r in logged]
+  stages = tables['validation']['stages']
+  assert stages['imu']['float32']['top1'] == pytest.approx(found['imu'][-1])
+  assert stages['skeleton']['float32']['top1'] == pytest.approx(max(found['skeleton']))
+  pages = {split: (place / 'report.html').read_text() for split, place in places.items()}
+  assert 'had a say in the training of skeleton, which' in pages['validation']
+  assert 'had a say' not in pages['test']
+  assert '6 validation examples of 3 classes' in pages['validation']
+  assert '12 test examples of 3 classes' in pages['test']
