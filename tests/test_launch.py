@@ -246,7 +246,8 @@ def test_user_errors_are_one_line_and_status_2(args, message, tmp_path):
 def test_a_split_that_cannot_be_evaluated_is_refused(args, message, experiment, tmp_path, capfd):
   code, _, err = run_here(capfd, *experiment, f'--workdir={tmp_path}/w', *args)
   assert code == 2
-  assert err.startswith('error: --split=validation: ') and message in err
+  assert err.startswith('error: --split=validation: ')
+  assert message in err
   assert not (tmp_path / 'w' / 'config.json').exists()
 
 

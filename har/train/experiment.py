@@ -9,7 +9,7 @@ import os
 import pathlib
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -185,10 +185,12 @@ def claim_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
       theirs = json.loads(path.read_text())
     except ValueError as e:
       raise UserError(f'{path} is damaged ({e}): use another --workdir') from e
-    differences = list(_differences(theirs, mine))
-    if differences:
+    found = [
+      f'{key} is {a!r} there and {b!r} here' for key, a, b in differences(theirs, mine, _FREE)
+    ]
+    if found:
       raise UserError(
-        f'--workdir={workdir} belongs to another config: {"; ".join(differences[:3])}; '
+        f'--workdir={workdir} belongs to another config: {"; ".join(found[:3])}; '
         'use another --workdir'
       )
     return
@@ -203,15 +205,25 @@ def claim_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
     raise UserError(f'--workdir={workdir} cannot be written: {e.strerror}') from e
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any], at: str = '') -> Any:
-  for key in sorted({*old, *new}):
-    if not at and key in _FREE:
+def differences(
+  old: Mapping[str, Any], new: Mapping[str, Any], free: Sequence[str], at: str = ''
+) -> Iterator[tuple[str, Any, Any]]:
+  """Yields (key, old value, new value) wherever two configs differ.
+
+  Args:
+    old: as `config.json` holds it.
+    new: likewise.
+    free: keys that may differ, dotted; what is below them may, too.
+    at: what stands before every key, for what lies deeper.
+  """
+  for name in sorted({*old, *new}):
+    key, a, b = f'{at}{name}', old.get(name), new.get(name)
+    if key in free:
       continue
-    a, b = old.get(key), new.get(key)
     if isinstance(a, dict) and isinstance(b, dict):
-      yield from _differences(a, b, f'{at}{key}.')
+      yield from differences(a, b, free, f'{key}.')
     elif a != b:
-      yield f'{at}{key} is {a!r} there and {b!r} here'
+      yield key, a, b
 
 
 def _say(line: str) -> None:
