@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from har.data import options
+from har.data.motion import velocities
 from har.errors import UserError
 
 # Kinect v1 joints in the order of the recordings: left arm and leg against right arm and leg.
@@ -214,10 +215,11 @@ def _skeleton(name, batch, config, key, augment, flip_safe):
       x = jnp.where(_per_example(flip, 4), mirrored, x)
     # The camera stands level, so only a turn about the vertical (y) keeps gravity where it is.
     x = _augment_sequence(key, x, mask, augment, axis=(0.0, 1.0, 0.0))
-  return {
-    name: _finish_sequence(jitter_key, x, mask, config, augment['jitter']),
-    f'{name}_mask': mask,
-  }
+  x = _finish_sequence(jitter_key, x, mask, config, augment['jitter'])
+  if config['velocity'] == 'frame':
+    moved = velocities(x, mask) / _per_example(jnp.asarray(batch[f'{name}_step']), 4)
+    x = jnp.concatenate([x, moved], -1)
+  return {name: x, f'{name}_mask': mask}
 
 
 def _crop(x: jax.Array, offset: jax.Array, size: int) -> jax.Array:
@@ -345,9 +347,10 @@ def preprocess(
   Args:
     batch: any of `imu` float32 `[B, T, 6]` (g and deg/s) with `imu_mask` bool `[B, T]`, `rgb` and
       `depth` uint8 `[B, T, resize, resize, 3]`, `skeleton` float32 `[B, T, J, 3]` (m) with
-      `skeleton_mask`; `imu_streams` bool `[B, T, S]` if the IMU is S sensors with masks of their
-      own; `<modality>_present` bool `[B]` where examples may lack it; `label` int32 `[B]` where
-      `flip` is used. Other entries are ignored.
+      `skeleton_mask`, and `skeleton_step` float32 `[B]` where `velocity` is 'frame', the recorded
+      frames from one to the next; `imu_streams` bool `[B, T, S]` if the IMU is S sensors with
+      masks of their own; `<modality>_present` bool `[B]` where examples may lack it; `label` int32
+      `[B]` where `flip` is used. Other entries are ignored.
     inputs: for each modality its options, see `har.data.options.INPUTS`. Modalities not named here
       are left out.
     key: PRNG key of this step; None (evaluation) augments nothing and crops video at the centre.
@@ -355,8 +358,9 @@ def preprocess(
     flip_safe: bool `[num_classes]`, false where left and right matter.
 
   Returns:
-    The same modalities, normalised: float32 `imu` and `skeleton` (zero where a mask is false) with
-    their masks, video float32 `[B, T, size, size, 3]`, and what is present as it is given.
+    The same modalities, normalised: float32 `imu` and `skeleton` (zero where a mask is false; with
+    velocities `[B, T, J, 6]`) with their masks, video float32 `[B, T, size, size, 3]`, and what is
+    present as it is given.
 
   Raises:
     UserError: for an unknown modality or option, or one that the sensors rule out.

@@ -59,9 +59,7 @@ class ReadExample:
       elif name == 'imu':
         example |= self._imu(record, config)
       else:
-        example[name], example[f'{name}_mask'] = sensors.fit(
-          record[name], config['length'], config['fit']
-        )
+        example |= self._skeleton(record[name], config)
     if not self._video:
       self._ready[position] = example
     return example
@@ -93,6 +91,15 @@ class ReadExample:
     return {'imu': x, 'imu_mask': mask, 'imu_streams': heard, 'imu_present': heard.any()}
 
   @staticmethod
+  def _skeleton(x, config):
+    length, fit = config['length'], config['fit']
+    fitted, mask = sensors.fit(x, length, fit)
+    example = {'skeleton': fitted, 'skeleton_mask': mask}
+    if config['velocity'] == 'frame':
+      example['skeleton_step'] = np.float32(sensors.step(len(x), length, fit))
+    return example
+
+  @staticmethod
   def _clip(name, frames, config, rng):
     if not len(frames):
       if not config['optional']:
@@ -121,6 +128,8 @@ class ReadExample:
       shape = (config['channels'],) if name == 'imu' else (config['joints'], 3)
       example[name] = np.zeros((config['length'], *shape), np.float32)
       example[f'{name}_mask'] = np.zeros(config['length'], bool)
+      if config.get('velocity') == 'frame':
+        example[f'{name}_step'] = np.float32(1)
       if config.get('rates'):
         example[f'{name}_streams'] = np.zeros((config['length'], len(config['rates'])), bool)
     return example

@@ -41,7 +41,8 @@ INPUTS: dict[str, dict[str, Any]] = {
   # `range` is in metres, `encode` a name in har.data.video.ENCODINGS.
   'depth': _VIDEO_INPUT | {'resize': 128, 'encode': 'relative', 'range': 0.7},
   # `centre`: which frame's centre joint becomes the origin. `scale`: 'torso' divides by the trial's
-  # distance between centre joint and neck, 'none' keeps metres.
+  # distance between centre joint and neck, 'none' keeps metres. `velocity`: 'frame' puts velocities
+  # per recorded frame after the positions, which `fit` 'resample' takes the tempo from.
   'skeleton': {
     'length': 64,
     'fit': 'resample',
@@ -50,6 +51,7 @@ INPUTS: dict[str, dict[str, Any]] = {
     'centre_joint': 3,
     'neck_joint': 1,
     'scale': 'none',
+    'velocity': 'none',
     'mean': 0.0,
     'std': 0.5,
   },
@@ -81,6 +83,7 @@ _CHOICES = {
   'show': ('colour', 'motion'),
   'centre': ('first', 'frame', 'none'),
   'scale': ('torso', 'none'),
+  'velocity': ('frame', 'none'),
 }
 # At 1 a signal would vanish, time would stand still, or nothing would be left.
 _BELOW_ONE = ('scale', 'time_warp', 'crop', 'zoom')

@@ -52,6 +52,11 @@ def fit(x: np.ndarray, length: int, how: str) -> tuple[np.ndarray, np.ndarray]:
   return FITS[how](x, length)
 
 
+def step(count: int, length: int, how: str) -> float:
+  """Recorded samples from one sample to the next once `fit` has brought `count` to `length`."""
+  return max(count - 1, 1) / max(length - 1, 1) if how == 'resample' else 1.0
+
+
 def _read_at(x: np.ndarray, mask: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Linear interpolation at float rows, true where all that goes into it is."""
   at = np.minimum(at, len(x) - 1)

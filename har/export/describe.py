@@ -26,7 +26,8 @@ _STEPS = {
   'imu': 'fit to length, then (x - mean) / std',
   'rgb': 'choose frames, resize the short side, crop the centre to size, then (x - mean) / std',
   'depth': 'choose frames, crop to the person, encode, crop the centre, then (x - mean) / std',
-  'skeleton': 'fit to length, centre, scale, then (x - mean) / std',
+  'skeleton': 'fit to length, centre, scale, then (x - mean) / std; with velocity frame, the '
+  'central differences of that, per recorded frame, after the coordinates',
 }
 
 

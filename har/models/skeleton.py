@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from har.data.motion import velocities
 from har.errors import UserError
 from har.models.imu import Conv1dNet
 from har.models.layers import dropout
@@ -28,7 +29,8 @@ class SkeletonCNN(nn.Module):
     kernels: width of each block's convolution, in frames.
     strides: of each block, over time; one number stands for all blocks.
     root: index of the joint whose mean position is the origin.
-    velocity_gain: factor on velocities, in input units per frame, to bring them to about 1.
+    velocity_gain: factor on velocities, in input units per sample or frame, to bring them to about
+      1.
     momentum: of the batch norms' running statistics.
     dropout: rate after each block.
     joint_dropout: rate at which whole joints are hidden for a whole clip in training.
@@ -54,7 +56,8 @@ class SkeletonCNN(nn.Module):
     """Encodes a batch of skeleton sequences.
 
     Args:
-      x: float `[B, T, J, 3]`, normalised positions.
+      x: float `[B, T, J, 3]`, normalised positions, or `[B, T, J, 6]` with velocities after them.
+        Where velocities are not given, they are those from one sample to the next.
       mask: bool `[B, T]`, false for padding; None if there is none.
       mode: what runs in training mode.
 
@@ -65,12 +68,13 @@ class SkeletonCNN(nn.Module):
       UserError: the options do not fit each other or the input.
     """
     x = jnp.asarray(x)
-    if x.ndim != 4 or not 0 <= self.root < x.shape[2]:
+    if x.ndim != 4 or not 0 <= self.root < x.shape[2] or x.shape[3] not in (3, 6):
       raise UserError(
-        f'the skeleton encoder needs [B, T, J, 3] with more than root={self.root} joints, but got '
-        f'the shape {x.shape}'
+        'the skeleton encoder needs [B, T, J, 3] or [B, T, J, 6] with more than '
+        f'root={self.root} joints, but got the shape {x.shape}'
       )
-    position, velocity = motion_features(x, mask, self.root)
+    position = centred(x[..., :3], mask, self.root)
+    velocity = x[..., 3:] if x.shape[3] == 6 else velocities(position, mask)
     joints = jnp.concatenate([position, self.velocity_gain * velocity], -1)
     joints = dropout(joints, self.joint_dropout, mode, name='joint_dropout', broadcast=(1, 3))
     return Conv1dNet(
@@ -87,28 +91,19 @@ class SkeletonCNN(nn.Module):
     )(joints.reshape(*joints.shape[:2], -1), mask, mode)
 
 
-def motion_features(x: jax.Array, mask: jax.Array | None, root: int) -> tuple[jax.Array, jax.Array]:
-  """Positions around the root joint's mean over the clip, and velocities.
+def centred(x: jax.Array, mask: jax.Array | None, root: int) -> jax.Array:
+  """Positions around the root joint's mean over the clip.
 
   Args:
     x: `[B, T, J, 3]`.
-    mask: bool `[B, T]`, true for the first frames of each example and false for padding after them;
-      None if there is none.
+    mask: bool `[B, T]`, false for padding; None if there is none.
     root: index of the root joint.
 
   Returns:
-    Positions, and velocities per frame as central differences (one-sided at both ends); both
     `[B, T, J, 3]`, zero in padding.
   """
-  frames = jnp.arange(x.shape[1])
   seen = jnp.ones(x.shape[:2], bool) if mask is None else mask
   count = jnp.maximum(seen.sum(1), 1)
   weight = seen[..., None, None].astype(x.dtype)
   centre = (x[:, :, root, None] * weight).sum(1, keepdims=True) / count[:, None, None, None]
-  position = (x - centre) * weight
-  following = jnp.minimum(frames + 1, count[:, None] - 1)
-  before = jnp.broadcast_to(jnp.maximum(frames - 1, 0), following.shape)
-  apart = jnp.maximum(following - before, 1)[..., None, None]
-  take = jax.vmap(lambda p, at: p[at])
-  velocity = (take(position, following) - take(position, before)) / apart
-  return position, velocity * weight
+  return (x - centre) * weight

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from har.data import augment
+from har.data import augment, loader
 from har.errors import UserError
 
 KEY = jax.random.key(7)
@@ -356,6 +356,26 @@ class TestSkeleton:
   def test_mirroring_twice_changes_nothing(self):
     mirror = np.array(augment.KINECT_MIRROR)
     np.testing.assert_array_equal(mirror[mirror], np.arange(20))
+
+  @pytest.mark.parametrize('fit', ['resample', 'pad'])
+  def test_velocities_are_those_of_the_recorded_frames(self, fit):
+    # One joint rises by 0.02 m a frame, for 21 frames and for 9.
+    inputs = {'skeleton': {'length': 11, 'fit': fit, 'velocity': 'frame', 'std': 0.5}}
+    records = []
+    for count in (21, 9):
+      x = np.zeros((count, 20, 3), np.float32)
+      x[:, 5, 1] = 0.02 * np.arange(count)
+      records.append({'label': 0, 'skeleton': x})
+    (batch,) = loader.eval_batches(records, [0, 1], inputs, 3)
+    out, mask = (np.asarray(run(batch, inputs, None)[n]) for n in ('skeleton', 'skeleton_mask'))
+    assert out.shape == (3, 11, 20, 6)
+    expected = np.zeros((11, 20, 3))
+    expected[:, 5, 1] = 0.02 / 0.5
+    for i in (0, 1):
+      np.testing.assert_allclose(out[i, :, :, 3:], expected * mask[i, :, None, None], atol=1e-6)
+    positions = run(batch, {'skeleton': inputs['skeleton'] | {'velocity': 'none'}}, None)
+    np.testing.assert_array_equal(out[..., :3], positions['skeleton'])
+    assert np.isfinite(out).all()
 
   def test_padding_stays_zero_under_everything(self):
     config = {

@@ -39,6 +39,7 @@ def test_config_dicts_are_taken():
     ('rgb', {'mean': 'grey'}, "inputs.rgb.mean='grey': must be a number"),
     ('rgb', {'size': 200}, 'inputs.rgb.size=200: larger than resize'),
     ('skeleton', {'centre': 'last'}, "inputs.skeleton.centre='last': not one of first"),
+    ('skeleton', {'velocity': 'm/s'}, "inputs.skeleton.velocity='m/s': not one of frame"),
   ],
 )
 def test_wrong_inputs(modality, config, message):

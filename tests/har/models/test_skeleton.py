@@ -5,9 +5,10 @@ import jax
 import numpy as np
 import pytest
 
+from har.data.motion import velocities
 from har.errors import UserError
 from har.models.mode import Mode
-from har.models.skeleton import SkeletonCNN, motion_features
+from har.models.skeleton import SkeletonCNN, centred
 
 X = np.random.default_rng(0).standard_normal((2, 24, 20, 3)).astype(np.float32)
 SMALL = SkeletonCNN(
@@ -26,12 +27,22 @@ def test_motion_features_by_hand():
   x[0, :3, 1, 0] = [0, 1, 3]
   x[0, :3, 0] = x[0, :3, 1] + [0, 2, 0]
   mask = np.array([[True, True, True, False, False]])
-  position, velocity = (np.asarray(y)[0] for y in motion_features(x, mask, 1))
+  position = centred(x, mask, 1)
+  position, velocity = (np.asarray(y)[0] for y in (position, velocities(position, mask)))
   mean = 4 / 3
   np.testing.assert_allclose(position[:, 1, 0], [0 - mean, 1 - mean, 3 - mean, 0, 0], rtol=1e-6)
   np.testing.assert_allclose(position[:, 0, 1], [2, 2, 2, 0, 0])
   np.testing.assert_allclose(velocity[:, 1, 0], [1, 1.5, 2, 0, 0], rtol=1e-6)
   np.testing.assert_allclose(velocity[:, 0], velocity[:, 1], atol=1e-6)
+
+
+def test_velocities_may_be_given():
+  variables = SMALL.init(jax.random.key(0), X)
+  own = np.concatenate([X, velocities(X, None)], -1)
+  a, b = SMALL.apply(variables, X), SMALL.apply(variables, own)
+  np.testing.assert_allclose(a.pooled, b.pooled, atol=1e-4)
+  own[..., 3:] /= 2
+  assert np.abs(SMALL.apply(variables, own).pooled - a.pooled).max() > 1e-2
 
 
 def test_the_place_of_the_person_does_not_matter():
@@ -84,3 +95,8 @@ def test_joint_dropout_hides_whole_joints_for_whole_clips():
 def test_user_errors(options, match):
   with pytest.raises(UserError, match=match):
     SkeletonCNN(**options).init(jax.random.key(0), X)
+
+
+def test_what_is_neither_positions_nor_velocities_is_refused():
+  with pytest.raises(UserError, match=r'got the shape \(2, 24, 20, 2\)'):
+    SMALL.init(jax.random.key(0), X[..., :2])
