@@ -140,8 +140,9 @@ def _pairs(tables: Mapping[Path, Mapping], disjoint: bool) -> list[list[str]]:
         raise UserError(f'{folder}: predictions of {FUSION} and {name} are of different examples')
       fixed += int((fused.correct & ~other.correct).sum())
       broke += int((~fused.correct & other.correct).sum())
-    p = f'{metrics.sign_test(fixed, broke):.3f}' if disjoint else '-'
-    rows.append([name, str(fixed), str(broke), f'{fixed - broke:+d}', p])
+    p = metrics.sign_test(fixed, broke)
+    chance = '< 0.001' if p < 0.001 else f'{p:.3f}'
+    rows.append([name, str(fixed), str(broke), f'{fixed - broke:+d}', chance if disjoint else '-'])
   return rows
 
 
