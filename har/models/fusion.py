@@ -103,6 +103,7 @@ class Residual(nn.Module):
     hidden: units of the hidden layer.
     dropout: rate on the pooled features and on the hidden layer.
     layer_norm: normalise each modality's features before the perceptron.
+    trust: what some modalities' log-probabilities weigh at the start, others 1: (('imu', 0.7),).
     dtype: of the hidden layer; the logits are float32.
   """
 
@@ -110,13 +111,14 @@ class Residual(nn.Module):
   hidden: int = 256
   dropout: float = 0.5
   layer_norm: bool = True
+  trust: tuple[tuple[str, float], ...] = ()
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> jax.Array:
     """Returns log-probabilities up to a constant, float32 `[B, num_classes]`."""
     experts = classify(features, self.num_classes, self.dropout, mode)
-    product = _product(self, features, experts)
+    product = _product(self, features, experts, dict(self.trust))
     x = hidden_layer(features, self.hidden, self.dropout, self.layer_norm, self.dtype, mode)
     zero = nn.initializers.zeros
     return product + nn.Dense(self.num_classes, kernel_init=zero, name='logits')(
@@ -232,13 +234,20 @@ def _or_zero(x: jax.Array, present: jax.Array | None) -> jax.Array:
 
 
 def _product(
-  module: nn.Module, features: dict[str, Features], experts: dict[str, jax.Array]
+  module: nn.Module,
+  features: dict[str, Features],
+  experts: dict[str, jax.Array],
+  trust: Mapping[str, float] | None = None,
 ) -> jax.Array:
   """The weighted sum of log-probabilities; sows each modality's logits for a loss of its own."""
-  start = nn.initializers.constant(1 / len(experts))
+  trust = trust or {}
+  if unknown := sorted(set(trust) - set(experts)):
+    raise UserError(f'trust of the head names {unknown[0]!r}, which is no modality of the stage')
+  total = sum(trust.get(name, 1.0) for name in experts)
   weights, weighted = {}, {}
   for name, logits in experts.items():
     module.sow('auxiliary', f'logits_{name}', logits)
+    start = nn.initializers.constant(trust.get(name, 1.0) / total)
     weights[name] = module.param(f'weight_{name}', start, ())
     weighted[name] = weights[name] * nn.log_softmax(logits)
   return add_present(features, weighted, weights)

@@ -71,6 +71,15 @@ def test_stage_one_classifiers_make_the_geometric_mean_of_experts(head):
   np.testing.assert_allclose(jax.nn.softmax(logits), expected, atol=1e-6)
 
 
+def test_trust_weighs_log_probabilities_at_the_start():
+  variables = fusion.Residual(7, trust=(('imu', 0.5),)).init(jax.random.key(0), BOTH)['params']
+  other = next(name for name in BOTH if name != 'imu')
+  assert variables['weight_imu'] == pytest.approx(1 / 3)
+  assert variables[f'weight_{other}'] == pytest.approx(2 / 3)
+  with pytest.raises(UserError, match="trust of the head names 'sonar'"):
+    fusion.Residual(7, trust=(('sonar', 0.5),)).init(jax.random.key(0), BOTH)
+
+
 @pytest.mark.parametrize('head', [fusion.Decision(7), fusion.Residual(7)])
 def test_products_of_experts_sow_each_experts_logits(head):
   variables = head.init(jax.random.key(0), BOTH)
