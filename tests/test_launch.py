@@ -54,6 +54,8 @@ def get_config(arg=None):
 def launch(*args, devices=1, optimise=False, **environment):
   """Starts launch.py; its output is text."""
   level = '--xla_backend_optimization_level=2 --xla_llvm_disable_expensive_passes=false'
+  if '--xla_cpu_use_fusion_emitters' in os.environ['XLA_FLAGS']:
+    level += ' --xla_cpu_use_fusion_emitters=true'
   environment = os.environ | {
     **environment,
     'PYTHONPATH': str(ROOT),
@@ -323,7 +325,7 @@ def alone(experiment, tmp_path_factory):
   config, *rest = experiment
   changes = [f'--config.{key}={value}' for key, value in TOGETHER.items()]
   flags = [f'{config}:modalities=imu', *rest, *changes]
-  code, _, err = finish(launch(*flags, f'--workdir={workdir}'))
+  code, _, err = finish(launch(*flags, f'--workdir={workdir}', optimise=True))
   assert code == 0, err
   assert re.search(r'imu: 20 steps in \d+ s, \d+\.\d% of it waiting for data', err)
   return flags, workdir
@@ -384,7 +386,7 @@ def test_two_processes_train_and_evaluate_as_one(joined, fsdp, experiment, alone
     args += ['--config.runtime.devices=0', f'--config.runtime.fsdp={fsdp}']
     args += ['--config.runtime.fsdp_min_size=1000', f'--workdir={two}']
     # Without optimisation, some of XLA's gradients are less exact on CPU than is asked for below.
-    both.append(launch(*flags, *args, devices=4, optimise=fsdp > 1, **environment))
+    both.append(launch(*flags, *args, devices=4, optimise=True, **environment))
   for code, _, err in map(finish, both):
     assert code == 0, err
   results = [json.loads((workdir / 'results.json').read_text())['stages'] for workdir in (one, two)]
