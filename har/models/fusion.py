@@ -10,7 +10,7 @@ logits into the collection `auxiliary`.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -118,7 +118,7 @@ class Residual(nn.Module):
   def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> jax.Array:
     """Returns log-probabilities up to a constant, float32 `[B, num_classes]`."""
     experts = classify(features, self.num_classes, self.dropout, mode)
-    product = _product(self, features, experts, dict(self.trust))
+    product = _product(self, features, experts, self.trust)
     x = hidden_layer(features, self.hidden, self.dropout, self.layer_norm, self.dtype, mode)
     zero = nn.initializers.zeros
     return product + nn.Dense(self.num_classes, kernel_init=zero, name='logits')(
@@ -237,17 +237,17 @@ def _product(
   module: nn.Module,
   features: dict[str, Features],
   experts: dict[str, jax.Array],
-  trust: Mapping[str, float] | None = None,
+  trust: Sequence[tuple[str, float]] = (),
 ) -> jax.Array:
   """The weighted sum of log-probabilities; sows each modality's logits for a loss of its own."""
-  trust = trust or {}
-  if unknown := sorted(set(trust) - set(experts)):
+  shares = dict.fromkeys(experts, 1.0) | dict(trust)
+  if unknown := sorted(set(shares) - set(experts)):
     raise UserError(f'trust of the head names {unknown[0]!r}, which is no modality of the stage')
-  total = sum(trust.get(name, 1.0) for name in experts)
+  total = sum(shares.values())
   weights, weighted = {}, {}
   for name, logits in experts.items():
     module.sow('auxiliary', f'logits_{name}', logits)
-    start = nn.initializers.constant(trust.get(name, 1.0) / total)
+    start = nn.initializers.constant(shares[name] / total)
     weights[name] = module.param(f'weight_{name}', start, ())
     weighted[name] = weights[name] * nn.log_softmax(logits)
   return add_present(features, weighted, weights)

@@ -302,8 +302,9 @@ def test_modality_dropout_leaves_batch_statistics_alone():
     model, variables, batch = _lacking(rate)
     run = functools.partial(model.apply, mode=Mode(True), mutable=['batch_stats'])
     rngs = {'dropout': jax.random.key(0)}
-    logits[rate], stats[rate] = jax.jit(run)(variables, _preprocess(batch), rngs=rngs)
-  chex.assert_trees_all_close(stats[0.0], stats[0.5], rtol=1e-6)
+    # Not compiled as a whole: in two programs XLA may round the same sums differently.
+    logits[rate], stats[rate] = run(variables, _preprocess(batch), rngs=rngs)
+  chex.assert_trees_all_equal(stats[0.0], stats[0.5])
   assert not np.allclose(logits[0.0], logits[0.5])
 
 
