@@ -110,9 +110,8 @@ def stage(modalities: Sequence[str], *, learning_rate: float, **changes) -> Conf
       'epochs': 1.0,
       'batch_size': 16,
       'accumulate': 1,  # microbatches that a batch is processed in, to need less memory
-      'label_smoothing': 0.0,
-      'mixup': 0.0,  # alpha of the blends of training examples (see `har.train.mixup`); 0: none
-      'auxiliary': 0.0,  # weight of each modality's own loss, for heads that have them
+      # What is learnt: a kind of `har.objectives.registry` and its options.
+      'objective': {'kind': 'classify'},
       'modality_dropout': 0.0,  # rate at which the head has to do without a modality of an example
       'ema': 0.0,  # decay of the parameters' moving average; 0: none
       'validate_every': 5,  # epochs

@@ -56,7 +56,7 @@ def tuned(name: str) -> tuple[ConfigDict, ConfigDict, ConfigDict]:
   signals: dict[str, Any] = {
     'learning_rate': 2e-3,
     'batch_size': 64,
-    'label_smoothing': 0.1,
+    'objective': {'kind': 'classify', 'label_smoothing': 0.1},
     'head': {'kind': 'linear', 'dropout': 0.3},
     'optimizer': {'weight_decay': 0.02, 'warmup': 0.3},
   }
@@ -98,7 +98,7 @@ def tuned(name: str) -> tuple[ConfigDict, ConfigDict, ConfigDict]:
 def _tuned_video(name: str) -> tuple[ConfigDict, ConfigDict, ConfigDict]:
   settings: dict[str, Any] = {
     'batch_size': 16,
-    'label_smoothing': 0.1,
+    'objective': {'kind': 'classify', 'label_smoothing': 0.1},
     'augment': {name: {'crop': True, 'zoom': 0.1, 'brightness': 0.15, 'contrast': 0.15}},
     'head': {'kind': 'linear', 'dropout': 0.4},
     'optimizer': {'weight_decay': 0.05, 'warmup': 0.2, 'clip_norm': 1.0},
@@ -130,8 +130,7 @@ def tuned_fusion(modalities: tuple[str, ...]) -> ConfigDict:
     learning_rate=5e-4,
     epochs=15.0,
     batch_size=32,
-    label_smoothing=0.1,
-    auxiliary=1.0,
+    objective={'kind': 'classify', 'label_smoothing': 0.1, 'auxiliary': 1.0},
     ema=0.98,
     augment={m: tuned(m)[2].augment[m] for m in modalities},
     head={'kind': 'residual', 'hidden': 256, 'dropout': 0.3, **trust},

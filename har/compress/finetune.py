@@ -25,8 +25,10 @@ Variables = dict[str, Any]
 _TRAINING = {'epochs': 1.0, 'learning_rate': 1.0, 'trained': ('*',), 'changes': {}}
 
 
-def pruned_stage(stage: Stage, variables: Variables, settings: Mapping[str, Any]) -> Stage:
-  """`{stage.name}-pruned`, which starts from these variables and zeroes weights as it trains.
+def pruned_stage(
+  stage: Stage, variables: Variables, settings: Mapping[str, Any]
+) -> tuple[Stage, Variables]:
+  """`{stage.name}-pruned`, which zeroes weights as it trains, and the variables it starts from.
 
   Args:
     stage: finished.
@@ -42,10 +44,9 @@ def pruned_stage(stage: Stage, variables: Variables, settings: Mapping[str, Any]
   name = f'{stage.name}-pruned'
   # The best step on validation would be an early one, not yet pruned.
   config = _training(stage, settings, keep='last', early_stopping=0)
-  restrict = prune.gradually(variables['params'], pruning, config.trained)
-  return dataclasses.replace(
-    stage, name=name, config=config, seed=_seed(stage, name), restrict=restrict
-  )
+  params, wrap = prune.gradually(variables['params'], pruning, config.trained)
+  pruned = dataclasses.replace(stage, name=name, config=config, seed=_seed(stage, name), wrap=wrap)
+  return pruned, {**variables, 'params': params}
 
 
 def slim_stage(

@@ -71,7 +71,7 @@ class Graph:
 
   def __init__(
     self,
-    fn: Callable[[Any, Any], jax.Array],
+    fn: Callable[[Any, Any], Any],
     variables: Any,
     inputs: Mapping[str, Any],
     keep_float: Sequence[str] = (),
@@ -79,7 +79,7 @@ class Graph:
     """Traces `fn(variables, inputs)`.
 
     Args:
-      fn: returns one array.
+      fn: returns a tree of arrays.
       variables: nested dicts of arrays or `jax.ShapeDtypeStruct`.
       inputs: flat dict of the same.
       keep_float: path patterns (see `har.models.mode.matches`) of layers that are not quantised.
@@ -87,7 +87,7 @@ class Graph:
     self._leaves: list[Value] = []
     self._inputs: dict[str, Value] = {}
     self._operations: list[Operation] = []
-    self._output = self._trace(fn, variables, inputs)
+    self._outputs, self._structure = self._trace(fn, variables, inputs)
     self._users: dict[Value, list[Operation]] = {}
     for operation in self._operations:
       for value in operation.inputs:
@@ -97,8 +97,8 @@ class Graph:
     self._absorbed = {op: value for one in self.layers for op, value in self._find_following(one)}
     self.points, self._point_of = self._find_points()
 
-  def _trace(self, fn, variables, inputs) -> Value:
-    closed = jax.make_jaxpr(fn)(variables, inputs)
+  def _trace(self, fn, variables, inputs) -> tuple[list[Value], Any]:
+    closed, shapes = jax.make_jaxpr(fn, return_shape=True)(variables, inputs)
     flat, _ = jax.tree_util.tree_flatten_with_path((variables, inputs))
     env: dict[core.Var, Value] = {}
     for (path, _), var in zip(flat, closed.jaxpr.invars, strict=True):
@@ -109,8 +109,7 @@ class Graph:
         self._inputs[leaf[0]] = env[var]
       else:
         self._leaves.append(env[var])
-    (output,) = self._inline(closed.jaxpr, closed.consts, env)
-    return output
+    return self._inline(closed.jaxpr, closed.consts, env), jax.tree.structure(shapes)
 
   def _inline(self, jaxpr, consts, env) -> list[Value]:
     env.update(zip(jaxpr.constvars, map(constant, consts), strict=True))
@@ -155,7 +154,7 @@ class Graph:
     """What can be folded into the layer: each operation with the value that passes through it."""
     following: list[tuple[Operation, Value]] = []
     value, channels = layer.operation.outputs[0], layer.kernel.shape[-1]
-    while not layer.shared and value is not self._output and len(self._users.get(value, ())) == 1:
+    while not layer.shared and value not in self._outputs and len(self._users.get(value, ())) == 1:
       (user,) = self._users[value]
       other = next((v for v in user.inputs if v is not value), None)
       if other is not None and user.outputs[0].shape == value.shape:
@@ -264,8 +263,8 @@ class Graph:
 
   def run(
     self, folded: Leaves, inputs: Mapping[str, Any], hook: Hook, *, fixed: bool = False
-  ) -> jax.Array:
-    """Computes the output.
+  ) -> Any:
+    """Computes the outputs.
 
     Args:
       folded: the result of `fold`.
@@ -290,7 +289,7 @@ class Graph:
       else:
         results = self._run_other(operation, get, hook)
       env.update(zip(operation.outputs, results, strict=True))
-    return get(self._output)
+    return jax.tree.unflatten(self._structure, map(get, self._outputs))
 
   def _run_layer(self, layer: Layer, folded: Leaves, get, hook: Hook) -> jax.Array:
     x, kernel = get(layer.x), get(layer.kernel)

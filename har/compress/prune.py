@@ -10,17 +10,18 @@ need no further state. Only kernels are pruned, never biases, norms or embedding
 import dataclasses
 import gzip
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from har.errors import UserError
 from har.models.mode import matches
-from har.train.step import Restrict
+from har.train.stage import Optimizer, Wrap
 
 Tree = dict[str, Any]
 Path = tuple[str, ...]
@@ -109,7 +110,7 @@ def kernels(params: Tree, pruning: Pruning, trained: Sequence[str] = ('*',)) -> 
   return tuple(found)
 
 
-def prune(params: Tree, pruning: Pruning) -> Tree:
+def prune(params: Tree, pruning: Pruning, trained: Sequence[str] = ('*',)) -> Tree:
   """Zeroes the smallest magnitudes at once, whatever the schedule.
 
   Exactly `round(sparsity x n)` of n weights are zero then (groups for 2:4), or as many as were
@@ -118,7 +119,7 @@ def prune(params: Tree, pruning: Pruning) -> Tree:
   Raises:
     UserError: as `kernels`.
   """
-  paths = kernels(params, pruning)
+  paths = kernels(params, pruning, trained)
   flat = dict(flax.traverse_util.flatten_dict(params))
   found = {path: jnp.asarray(flat[path]) for path in paths}
   counts = _counts([found[path].shape for path in paths], pruning.scope, pruning.sparsity)
@@ -126,15 +127,16 @@ def prune(params: Tree, pruning: Pruning) -> Tree:
   return flax.traverse_util.unflatten_dict(flat)
 
 
-def gradually(
-  params: Tree, pruning: Pruning, trained: Sequence[str] = ('*',)
-) -> Callable[[int], Restrict]:
-  """What `har.train.stage.Stage.restrict` takes to prune while the stage trains.
+def gradually(params: Tree, pruning: Pruning, trained: Sequence[str] = ('*',)) -> tuple[Tree, Wrap]:
+  """Prunes while a stage trains.
 
   Args:
     params: where the stage starts, at each of its runs.
     pruning: how much and when.
     trained: path patterns of the stage's trained parameters; the others are left alone.
+
+  Returns:
+    Where the stage starts instead, and its `har.train.stage.Stage.wrap`.
 
   Raises:
     UserError: as `kernels`.
@@ -142,34 +144,60 @@ def gradually(
   paths = kernels(params, pruning, trained)
   flat = flax.traverse_util.flatten_dict(params)
   shapes = [flat[path].shape for path in paths]
+  begins = pruning.schedule == 'one_shot' and not pruning.begin
+  start = prune(params, pruning, trained) if begins else params
 
-  def restrict_for(total_steps: int) -> Restrict:
-    events = pruning.events(total_steps)
+  def wrap(optimizer: Optimizer, total_steps: int) -> Optimizer:
+    # What is to be pruned before a step is pruned after the one before it.
+    given = sorted(pruning.events(total_steps).items()) if pruning.sparsity else []
+    events = {max(step - 1, 0): share for step, share in given}
     steps = np.array(sorted(events), np.int32)
     table = np.array([_counts(shapes, pruning.scope, events[s]) for s in sorted(events)], np.int32)
 
-    def restrict(params: Tree, step: jax.Array) -> tuple[Tree, Tree]:
+    def init(params):
+      return _Pruned(optimizer.init(params), jnp.zeros((), jnp.int32))
+
+    def update(grads, state, params, **more):
+      held = free(params, paths)
+      grads = _where_free(held, grads)
+      changes, inner = optimizer.update(grads, state.inner, params, **more)
+      changes = _where_free(held, changes)
+      if events:
+        changes = _pruning_changes(params, changes, state.step)
+      return changes, _Pruned(inner, state.step + 1)
+
+    def _pruning_changes(params, changes, step):
       leaves = flax.traverse_util.flatten_dict(params)
-      found = {path: leaves[path] for path in paths}
+      moved = dict(flax.traverse_util.flatten_dict(changes))
       now = jnp.asarray(steps) == step
       counts = jnp.where(now[:, None], table, 0).sum(0)
-      found = jax.lax.cond(
-        now.any(), lambda x: _zero_smallest(x, counts, pruning.scope), lambda x: x, found
+      after = {path: leaves[path] + moved[path] for path in paths}
+      pruned = jax.lax.cond(
+        now.any(), lambda x: _zero_smallest(x, counts, pruning.scope), lambda x: x, after
       )
-      pruned = flax.traverse_util.unflatten_dict({**leaves, **found})
-      return pruned, free(pruned, paths)
+      for path in paths:
+        drop = (pruned[path] == 0) & (after[path] != 0)
+        moved[path] = jnp.where(drop, -leaves[path], moved[path])
+      return flax.traverse_util.unflatten_dict(moved)
 
-    return restrict
+    return optax.GradientTransformationExtraArgs(init, update)
 
-  return restrict_for
+  return start, wrap
 
 
-def hold(
-  params: Tree, pruning: Pruning, trained: Sequence[str] = ('*',)
-) -> Callable[[int], Restrict]:
+def hold(params: Tree, pruning: Pruning, trained: Sequence[str] = ('*',)) -> Wrap:
   """As `gradually`, for a stage that starts from pruned parameters and keeps them as sparse."""
   kept = dataclasses.replace(pruning, sparsity=0.0, schedule='one_shot')
-  return gradually(params, kept, trained)
+  return gradually(params, kept, trained)[1]
+
+
+class _Pruned(NamedTuple):
+  inner: Any
+  step: jax.Array
+
+
+def _where_free(held: Tree, tree: Tree) -> Tree:
+  return jax.tree.map(lambda free, x: jnp.where(free, x, 0), held, tree)
 
 
 def free(params: Tree, paths: Sequence[Path]) -> Tree:

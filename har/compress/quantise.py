@@ -14,6 +14,7 @@ from har.compress import fake_quant
 from har.compress.graph import Graph, Hook, Layer
 from har.errors import UserError
 from har.models.mode import INFERENCE, Mode
+from har.models.types import Outputs
 
 Variables = dict[str, Any]
 _BINS = 2048
@@ -89,7 +90,8 @@ class FoldedModel:
     keep = self.scheme.keep_float if self.scheme else ('*',)
 
     def infer(variables: Variables, x: Mapping[str, Any]) -> Any:
-      return self.model.apply(variables, x, INFERENCE)
+      outputs = self.model.apply(variables, x, INFERENCE)
+      return outputs.deployed() if isinstance(outputs, Outputs) else outputs
 
     if key not in self._graphs:
       self._graphs[key] = Graph(infer, self._like, shapes, keep)
@@ -116,7 +118,7 @@ class FoldedModel:
     mutable: Any = False,
     mark: bool = False,
   ) -> Any:
-    """Logits; the model has no dropout and no statistics that change.
+    """What is deployed of the model's outputs; it has no dropout and no statistics that change.
 
     Args:
       variables: see above.
@@ -129,8 +131,8 @@ class FoldedModel:
     del mode, rngs
     graph = self.graph(inputs)
     flat = flax.traverse_util.flatten_dict({'params': variables['params']})
-    logits = graph.run(flat, inputs, self._hook(graph, variables, mark), fixed=mark)
-    return (logits, {}) if mutable else logits
+    outputs = graph.run(flat, inputs, self._hook(graph, variables, mark), fixed=mark)
+    return (outputs, {}) if mutable else outputs
 
   @property
   def has_ranges(self) -> bool:

@@ -13,7 +13,7 @@ from har.compress.quantise import FoldedModel, Scheme
 from har.data import loader, options
 from har.errors import UserError
 from har.evaluate import files
-from har.models.mode import INFERENCE
+from har.objectives.distil import Distil
 from har.train import checkpoints
 from har.train import experiment as experiment_lib
 from har.train import mesh as mesh_lib
@@ -100,7 +100,7 @@ def load(experiment: Experiment, stage: str, variant: str) -> Exportable:
   variables = jax.tree.map(np.asarray, jax.device_get(made.variables))
 
   def call(inputs: Mapping[str, jax.Array], *, mark: bool = False) -> jax.Array:
-    return made.model.apply(variables, inputs, mark=mark and made.quantised)
+    return made.model.apply(variables, inputs, mark=mark and made.quantised).logits
 
   example = one_example(experiment, made)
   inputs = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in example.items()}
@@ -147,7 +147,8 @@ def float_stage(experiment: Experiment, stage: str) -> Stage:
   """The stage with a model that computes in float32, whatever it was trained in."""
   config = experiment.config.copy_and_resolve_references()
   config.dtype = 'float32'
-  return stage_lib.build(config, stage, experiment.context.dataset)
+  context = experiment.context
+  return stage_lib.build(config, stage, context.dataset, context.splits.train)
 
 
 def trained_stage(experiment: Experiment, stage: str, variant: str) -> tuple[Stage, dict[str, Any]]:
@@ -171,7 +172,7 @@ def trained_stage(experiment: Experiment, stage: str, variant: str) -> tuple[Sta
   chosen = _settings(settings[variant], plain)
   if variant == SLIM:
     return finetune.slim_stage(plain, variables, chosen)
-  return finetune.pruned_stage(plain, variables, chosen), variables
+  return finetune.pruned_stage(plain, variables, chosen)
 
 
 def _fusion_of(experiment: Experiment, plain: Stage, variant: str) -> tuple[Stage, dict[str, Any]]:
@@ -199,8 +200,8 @@ def _fusion_of(experiment: Experiment, plain: Stage, variant: str) -> tuple[Stag
   variables = stage_lib.initial_variables(fused, parts, context.workdir, everywhere)
   if variant == PRUNED:
     held = Pruning(exclude=('head',))
-    restrict = prune.hold(variables['params'], held, tuple(plain.config['trained']))
-    fused = dataclasses.replace(fused, restrict=restrict)
+    wrap = prune.hold(variables['params'], held, tuple(plain.config['trained']))
+    fused = dataclasses.replace(fused, wrap=wrap)
   return fused, variables
 
 
@@ -213,25 +214,25 @@ def _qat_stage(experiment: Experiment, plain: Stage, settings: Mapping[str, Any]
   start = make(experiment, plain.name, INT8)
   if not start.model.has_ranges:
     raise UserError("config.compress.int8.ranges must be 'static' to train a quantised model")
-  exact = jax.device_get(experiment_lib.load(experiment, plain.name)[0])
   trained = dataclasses.replace(
     plain,
     name=folder(plain.name, QAT),
     # Labels would have it forget what dropout taught; the float model is what it is to be.
-    teacher=lambda inputs: plain.model.apply(exact, inputs, INFERENCE),
+    objective=Distil(plain.objective.facts, f'stage:{plain.name}', plain.model),
+    teacher=plain,
     config=fine_tuning(plain.config, settings),
     model=start.model,
     preprocess=start.preprocess,
+    train_inputs=plain.inputs,
+    train_preprocess=start.preprocess,
   )
   return trained, jax.device_get(start.variables)
 
 
 def fine_tuning(config: Any, settings: Mapping[str, Any]) -> Any:
-  """A stage's config for training it on: fewer epochs, a lower rate, no other loss, no mixup."""
+  """A stage's config for training it on: fewer epochs, a lower rate."""
   changed = config.copy_and_resolve_references()
   changed.epochs = config.epochs * settings['epochs']
-  changed.auxiliary = 0.0
-  changed.mixup = 0.0
   changed.early_stopping = 0
   changed.optimizer.learning_rate = config.optimizer.learning_rate * settings['learning_rate']
   # Folded kernels have other sizes than those that the decay was chosen for.

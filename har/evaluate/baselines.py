@@ -4,12 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-
-def log_softmax(scores) -> np.ndarray:
-  """Log-probabilities in float64 over the last axis of finite logits."""
-  scores = np.asarray(scores, np.float64)
-  scores = scores - scores.max(axis=-1, keepdims=True)
-  return scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))
+from har.metrics.classification import log_softmax
 
 
 def product(

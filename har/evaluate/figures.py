@@ -19,6 +19,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from har.evaluate.files import file_size
+from har.metrics.detection import Detections
+from har.objectives.objective import Selection
 
 INK, MUTED, GRID, ALARM = '#010101', '#020202', '#030303', '#040404'
 VARIABLES = {INK: '--ink', MUTED: '--muted', GRID: '--grid', ALARM: '--alarm'}
@@ -61,19 +63,20 @@ def colour(stage: str) -> str:
   return COLOURS.get(stage, '#12909a')
 
 
-def learning_curves(stage: str, rows: Sequence[Mapping]) -> str:
-  """Loss and Top-1 against the epoch, training and validation.
+def learning_curves(stage: str, rows: Sequence[Mapping], selection: Selection) -> str:
+  """Loss and the objective's figure against the epoch, training and validation.
 
   Args:
     stage: names the colour.
-    rows: dicts with `step`, `epoch`, `split` ('train' or 'validation'), `loss` and `top1` (in
-      [0, 1]), either of which may be absent or None. Of rows with one step and split the last
-      counts.
+    rows: dicts with `step`, `epoch`, `split` ('train' or 'validation'), `loss` and the figure,
+      either of which may be absent or None. Of rows with one step and split the last counts.
+    selection: the figure; one to be maximised is a fraction.
   """
   with _style():
     figure = Figure(dpi=72)
     axes = _axes(figure, [(60, 470), (640, 430)], top=30, height=210, bottom=46, right=10)
-    panels = (('loss', 'Loss', 'upper right'), ('top1', 'Top-1 accuracy', 'lower right'))
+    corner = 'lower right' if selection.maximise else 'upper right'
+    panels = (('loss', 'Loss', 'upper right'), (selection.name, selection.title, corner))
     for ax, (field, title, corner) in zip(axes, panels, strict=True):
       lines = {split: _series(rows, split, field) for split in ('train', 'validation')}
       for split, look in (('train', {'alpha': 0.45}), ('validation', {'linewidth': 2})):
@@ -86,8 +89,52 @@ def learning_curves(stage: str, rows: Sequence[Mapping]) -> str:
       ax.grid(color=GRID, linewidth=0.7)
       ax.margins(x=0.02)
       _bare(ax)
-    axes[1].set_ylim(-0.02, 1.02)
-    axes[1].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    if selection.maximise:
+      axes[1].set_ylim(-0.02, 1.02)
+      axes[1].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    return _svg(figure)
+
+
+def scores_by_class(stage: str, detections: Detections) -> str:
+  """A detector's score of each example, a row of points per class, the highest medians on top."""
+  scores, labels = detections.scores, detections.labels
+  seen = sorted(set(labels.tolist()), key=lambda c: -np.median(scores[labels == c]))
+  shown = [detections.class_names[c] for c in seen]
+  names = _labels(shown, detections.abnormal)
+  left = _text_width(names) + 14
+  with _style():
+    figure = Figure(dpi=72)
+    height = 22.0 * len(seen)
+    (ax,) = _axes(figure, [(left, 1060 - left)], top=12, height=height, bottom=46, right=20)
+    for row, label in enumerate(seen):
+      own = scores[labels == label]
+      ink = ALARM if shown[row] in detections.abnormal else colour(stage)
+      ax.plot(own, np.full(len(own), row), 'o', color=ink, markersize=5, alpha=0.45)
+      ax.plot([np.median(own)], [row], '|', color=INK, markersize=14, markeredgewidth=2)
+    if (scores > 0).all():
+      ax.set_xscale('log')
+    ax.set_ylim(len(seen) - 0.5, -0.5)
+    ax.set_yticks(range(len(seen)), names, fontsize=10.5)
+    ax.set_xlabel('score of an example; the bar is the class median')
+    ax.grid(axis='x', color=GRID, linewidth=0.7)
+    _bare(ax)
+    _flag(ax.get_yticklabels(), shown, detections.abnormal)
+    return _svg(figure)
+
+
+def signal(x: np.ndarray) -> str:
+  """A recorded signal [T, C] against its samples, each run of three channels in a panel."""
+  groups = [x[:, i : i + 3] for i in range(0, x.shape[1], 3)]
+  with _style():
+    figure = Figure(dpi=72)
+    width = (1060 - 50 * len(groups)) / len(groups)
+    spans = [(50 + i * (width + 50), width) for i in range(len(groups))]
+    axes = _axes(figure, spans, top=8, height=90, bottom=24, right=10)
+    for ax, group in zip(axes, groups, strict=True):
+      ax.plot(group, linewidth=1)
+      ax.grid(color=GRID, linewidth=0.7)
+      ax.margins(x=0.01)
+      _bare(ax)
     return _svg(figure)
 
 

@@ -1,24 +1,32 @@
 """The results that a run leaves behind for programs: `results.json` and `predictions/*.csv`."""
 
 import csv
-import dataclasses
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from har.errors import UserError
-from har.evaluate import metrics
-from har.evaluate.baselines import log_softmax
 from har.evaluate.files import aligned, file_size, write_text
+from har.metrics.classification import METRICS, Predictions
+from har.metrics.detection import Detections
 
 KEYS = ('dataset', 'protocol', 'seed', 'stages', 'parameters', 'bytes', 'seconds')
-OPTIONAL: dict[str, Any] = {'split': 'test', 'baselines': {}, 'missing': {}, 'removed': {}}
+OPTIONAL: dict[str, Any] = {
+  'split': 'test',
+  'modalities': {},
+  'baselines': {},
+  'missing': {},
+  'removed': {},
+  'alarms': {},
+}
 """Further keys, and what is written where they are not given."""
+_TITLES = {'top1': 'Top-1', 'top5': 'Top-5', 'auroc': 'AUROC'}
+_NO_FRACTIONS = ('error',)
 
 
 def write_results(workdir: str | os.PathLike, results: Mapping) -> Path:
@@ -28,9 +36,10 @@ def write_results(workdir: str | os.PathLike, results: Mapping) -> Path:
     workdir: the run's folder.
     results: `dataset`, `protocol`, `seed`; `stages` {stage: {variant: metrics}}; `parameters`
       {stage: count}; `bytes` {stage: {variant: size}}; `seconds` {stage: training time}; and those
-      of `OPTIONAL` that there are: `split` that was evaluated on, `baselines` {'product': metrics},
-      `missing` {modality: [trial keys]} and `removed` {stage: {modality: metrics without it}}.
-      `metrics` are what `metrics.compute` returns.
+      of `OPTIONAL` that there are: `split` that was evaluated on, `modalities` {stage: [names]},
+      `baselines` {'product': metrics}, `missing` {modality: [trial keys]}, `removed` {stage:
+      {modality: metrics without it}} and `alarms` {stage: counts of `sections.alarms`}.
+      `metrics` are what the `metrics` of predictions and detections return.
 
   Raises:
     ValueError: keys that the contract does not know or lacks, or a value that is not finite.
@@ -59,116 +68,128 @@ def read_results(workdir: str | os.PathLike) -> dict:
   return results
 
 
-@dataclasses.dataclass(frozen=True)
-class Predictions:
-  """What one model said of every example of a split.
-
-  Attributes:
-    keys: N trial keys.
-    labels: [N] true classes from 0.
-    classes: [N] predicted classes from 0.
-    probabilities: [N, C] class probabilities.
-    class_names: C names in label order.
-  """
-
-  keys: tuple[str, ...]
-  labels: np.ndarray
-  classes: np.ndarray
-  probabilities: np.ndarray
-  class_names: tuple[str, ...]
-
-  @classmethod
-  def from_scores(cls, keys: Sequence[str], labels, scores, class_names: Sequence[str]):
-    """From logits [N, C]; equal logits give the lower class. Raises as `metrics.compute` does."""
-    scores, labels = metrics.check(scores, labels, len(class_names))
-    if len(keys) != len(labels) or len(set(keys)) != len(keys):
-      raise ValueError(f'{len(labels)} examples need as many different keys')
-    if len(set(class_names)) != len(class_names):
-      raise ValueError(f'a class name occurs twice: {list(class_names)}')
-    probabilities = np.exp(log_softmax(scores))
-    return cls(tuple(keys), labels, scores.argmax(axis=1), probabilities, tuple(class_names))
-
-  @property
-  def correct(self) -> np.ndarray:
-    return self.classes == self.labels
-
-  def confusion(self) -> np.ndarray:
-    """[true, predicted] counts."""
-    return metrics.confusion(self.classes, self.labels, len(self.class_names))
-
-
 def predictions_path(workdir: str | os.PathLike, stage: str, variant: str) -> Path:
   return Path(workdir) / 'predictions' / f'{stage}-{variant}.csv'
 
 
 def write_predictions(
-  workdir: str | os.PathLike, stage: str, variant: str, predictions: Predictions
+  workdir: str | os.PathLike, stage: str, variant: str, predictions: Predictions | Detections
 ) -> Path:
   """Writes WORKDIR/predictions/{stage}-{variant}.csv atomically; equal scores give equal bytes.
 
-  One row per example, in the order given: key, label and prediction (classes from 0), then a
-  probability per class with 6 decimals, in a column of the class's name.
+  One row per example, in the order given: what its `rows` yields.
   """
   text = io.StringIO()
-  rows = csv.writer(text, lineterminator='\n')
-  rows.writerow(['key', 'label', 'prediction', *predictions.class_names])
-  columns = (predictions.keys, predictions.labels, predictions.classes, predictions.probabilities)
-  for key, label, predicted, probabilities in zip(*columns, strict=True):
-    rows.writerow([key, int(label), int(predicted), *(f'{p:.6f}' for p in probabilities)])
+  csv.writer(text, lineterminator='\n').writerows(predictions.rows())
   return write_text(predictions_path(workdir, stage, variant), text.getvalue())
 
 
 def read_predictions(workdir: str | os.PathLike, stage: str, variant: str) -> Predictions:
-  """What `write_predictions` wrote, probabilities to 6 decimals.
+  """What `write_predictions` wrote of a classifier, probabilities to 6 decimals.
 
   Raises:
     UserError: there is no such file, or its rows do not fit its header.
   """
-  path = predictions_path(workdir, stage, variant)
+  path, (header, *rows) = _read_rows(workdir, stage, variant)
   try:
-    with open(path, encoding='utf-8', newline='') as file:
-      header, *rows = csv.reader(file)
     keys, true, predicted = zip(*(row[:3] for row in rows), strict=True)
     probabilities = np.array([row[3:] for row in rows], np.float64)
     if probabilities.shape != (len(rows), len(header) - 3):
       raise ValueError(f'{len(header)} columns expected')
     labels, classes = np.array(true, np.int64), np.array(predicted, np.int64)
-  except OSError as error:
-    raise UserError(f'cannot read {path}: {error.strerror}: evaluate the stage first') from error
   except ValueError as error:
     raise UserError(f'{path} is not a predictions file: {error}') from error
   return Predictions(keys, labels, classes, probabilities, tuple(header[3:]))
 
 
+def read_keys(workdir: str | os.PathLike, stage: str, variant: str) -> tuple[str, ...]:
+  """The examples of a file of `write_predictions`; UserError if there is none."""
+  path, (_, *rows) = _read_rows(workdir, stage, variant)
+  if not all(rows):
+    raise UserError(f'{path} is not a predictions file: a line is empty')
+  return tuple(row[0] for row in rows)
+
+
+def _read_rows(workdir: str | os.PathLike, stage: str, variant: str) -> tuple[Path, list[list]]:
+  path = predictions_path(workdir, stage, variant)
+  try:
+    with open(path, encoding='utf-8', newline='') as file:
+      rows = list(csv.reader(file))
+  except OSError as error:
+    raise UserError(f'cannot read {path}: {error.strerror}: evaluate the stage first') from error
+  if not rows:
+    raise UserError(f'{path} is not a predictions file: it is empty')
+  return path, rows
+
+
 def text_table(results: Mapping) -> str:
-  """The results as an aligned table for the terminal, metrics in per cent.
+  """The results as an aligned table for the terminal, fractions in per cent.
 
   A row per stage and variant and per modality taken away, then the baselines. Size is that of the
   parameters.
   """
-  heads = ['Stage', 'Variant', 'Top-1', 'Top-5', 'F1', 'Precision', 'Recall', 'Examples']
-  lines = [heads + ['Parameters', 'Size']]
+  rows = table_rows(results)
+  names = metric_names(row['metrics'] for row in rows)
+  lines = [['Stage', 'Variant', *map(metric_title, names), 'Parameters', 'Size']]
+  for row in rows:
+    cells = [metric_text(name, row['metrics'].get(name)) for name in names]
+    count = '-' if row['parameters'] is None else f'{row["parameters"]:,}'
+    size = '-' if row['bytes'] is None else file_size(row['bytes'])
+    lines.append([row['stage'], row['variant'], *cells, count, size])
+  return aligned(lines, left=2)
+
+
+def table_rows(results: Mapping) -> list[dict]:
+  """The results table: every stage and variant, also without a modality, then the baselines."""
+  rows = []
   for stage, variants in results['stages'].items():
     for variant, values in variants.items():
-      count = results['parameters'].get(stage) if variant == 'float32' else None
+      first = variant == 'float32'
+      parameters = results['parameters'].get(stage) if first else None
       size = results['bytes'].get(stage, {}).get(variant)
-      line = [stage, variant, *_cells(values), '-' if count is None else f'{count:,}']
-      lines.append([*line, '-' if size is None else file_size(size)])
+      seconds = results['seconds'].get(stage) if first else None
+      rows.append(_row(stage, variant, values, parameters, size, seconds))
     for modality, values in results.get('removed', {}).get(stage, {}).items():
-      lines.append([stage, without(modality), *_cells(values), '-', '-'])
-  for name, values in results.get('baselines', {}).items():
-    lines.append([name, 'untrained', *_cells(values), '-', '-'])
-  return aligned(lines, left=2)
+      rows.append(_row(stage, without(modality), values))
+  return rows + [_row(n, 'untrained', v) for n, v in results.get('baselines', {}).items()]
+
+
+def _row(stage, variant, values, parameters=None, size=None, seconds=None) -> dict:
+  return {
+    'stage': stage,
+    'variant': variant,
+    'metrics': values,
+    'parameters': parameters,
+    'bytes': size,
+    'seconds': seconds,
+  }
+
+
+def metric_names(blocks: Iterable[Mapping]) -> list[str]:
+  """The metrics that any of the blocks has, those of classifiers first, `examples` last."""
+  found = {name: None for block in blocks for name in block}
+  known = [name for name in METRICS if name in found]
+  others = [name for name in found if name not in METRICS]
+  return [*(name for name in known if name != 'examples'), *others, 'examples']
+
+
+def metric_title(name: str) -> str:
+  """A metric's name as tables write it."""
+  return _TITLES.get(name, name.replace('_', ' ').capitalize())
+
+
+def metric_text(name: str, value: float | None) -> str:
+  """A metric's value: counts whole, errors with four digits, fractions in per cent."""
+  if value is None:
+    return '-'
+  if name == 'examples':
+    return str(value)
+  return f'{value:.4g}' if name in _NO_FRACTIONS else f'{100 * value:.1f}'
 
 
 def without(modality: str) -> str:
   """The name of the row for a stage that has to do without a modality."""
   return f'without {modality}'
-
-
-def _cells(values: Mapping) -> list[str]:
-  percents = (f'{100 * values[name]:.1f}' for name in metrics.METRICS[:-1])
-  return [*percents, str(values['examples'])]
 
 
 def _check(results: Mapping) -> None:
@@ -182,9 +203,10 @@ def _check(results: Mapping) -> None:
   blocks = {f'{s}-{v}': block for s, variants in stages.items() for v, block in variants.items()}
   blocks |= {f'{s} {without(m)}': b for s, rows in removed.items() for m, b in rows.items()}
   for name, block in {**blocks, **results.get('baselines', {})}.items():
-    if set(block) != set(metrics.METRICS):
-      raise ValueError(f'{name} has the metrics {sorted(block)} instead of {metrics.METRICS}')
-  for key in ('parameters', 'bytes', 'seconds', 'removed'):
+    numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in block.values())
+    if not numbers or 'examples' not in block:
+      raise ValueError(f'{name} has {block} instead of metrics and the number of examples')
+  for key in ('parameters', 'bytes', 'seconds', 'modalities', 'removed', 'alarms'):
     if unknown := set(results.get(key, {})) - set(stages):
       raise ValueError(f'{key} names {sorted(unknown)}, which is no stage of {list(stages)}')
 

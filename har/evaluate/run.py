@@ -11,12 +11,14 @@ import jax
 import numpy as np
 
 from har.data import loader
-from har.evaluate import baselines, metrics, report, results
-from har.evaluate.results import Predictions
+from har.evaluate import baselines, report, results, sections
+from har.metrics.classification import Predictions
+from har.metrics.detection import Detections
 from har.train import experiment as experiment_lib
 from har.train import mesh as mesh_lib
 from har.train import predict, step
 from har.train.experiment import Experiment
+from har.train.stage import Stage
 
 VARIANT = 'float32'
 
@@ -28,14 +30,14 @@ class Other:
   Attributes:
     stage: name of the stage.
     variant: name of the form.
-    scores: logits `[N, C]` in the split's order.
+    scores: of the split's examples, see `har.objectives.objective.Objective.scores`.
     bytes: size of its parameters.
     note: a sentence for the report; may be empty.
   """
 
   stage: str
   variant: str
-  scores: np.ndarray
+  scores: dict[str, np.ndarray]
   bytes: int
   note: str
 
@@ -66,41 +68,61 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
       sum(leaf.nbytes for leaf in jax.tree.leaves(variables)),
     )
     tested[name] = _test(experiment, name, variables)
-  predictions = {name: _predictions(experiment, t.scores) for name, t in tested.items()}
-  singles = [n for n, one in experiment.stages.items() if len(one.modalities) == 1]
-  if len(singles) > 1:
-    present = {n: p for n in singles for p in tested[n].present.values()}
-    product = baselines.product({n: tested[n].scores for n in singles}, present)
-    predictions[report.PRODUCT] = _predictions(experiment, product)
+  predictions = {name: _evaluated(experiment, name, t.scores) for name, t in tested.items()}
+  product = _product(experiment, tested)
+  if product is not None:
+    predictions[sections.PRODUCT] = product
+  abnormal = tuple(context.dataset.metadata.get('abnormal', ()))
   table = {
     'dataset': context.dataset.name,
     'protocol': experiment.config.dataset.protocol,
     'split': context.split,
     'seed': experiment.config.seed,
-    'stages': {n: {VARIANT: _metrics(predictions[n])} for n in experiment.stages},
+    'modalities': {n: list(one.modalities) for n, one in experiment.stages.items()},
+    'stages': {n: {VARIANT: predictions[n].metrics()} for n in experiment.stages},
     'parameters': {n: int(size[0]) for n, size in sizes.items()},
     'bytes': {n: {VARIANT: int(size[1])} for n, size in sizes.items()},
     'seconds': {n: round(facts[n]['seconds'], 1) for n in experiment.stages},
-    'baselines': {n: _metrics(p) for n, p in predictions.items() if n == report.PRODUCT},
+    'baselines': {} if product is None else {sections.PRODUCT: product.metrics()},
     'missing': context.dataset.missing,
     'removed': {
-      n: {m: _metrics(_predictions(experiment, scores)) for m, scores in t.removed.items()}
+      n: {m: _evaluated(experiment, n, scores).metrics() for m, scores in t.removed.items()}
       for n, t in tested.items()
       if t.removed
     },
+    'alarms': {
+      n: sections.alarms(p, abnormal)
+      for n, p in predictions.items()
+      if abnormal and isinstance(p, Predictions) and n in experiment.stages
+    },
   }
-  extra = {(o.stage, o.variant): _predictions(experiment, o.scores) for o in others}
+  extra = {(o.stage, o.variant): _evaluated(experiment, o.stage, o.scores) for o in others}
   for other in others:
-    table['stages'][other.stage][other.variant] = _metrics(extra[other.stage, other.variant])
+    table['stages'][other.stage][other.variant] = extra[other.stage, other.variant].metrics()
     table['bytes'][other.stage][other.variant] = other.bytes
   if jax.process_index() == 0:
     for (name, variant), predicted in extra.items():
       results.write_predictions(folder(experiment), name, variant, predicted)
-    notes = [_note(name, one.config, facts[name]) for name, one in experiment.stages.items()]
+    notes = [_note(one, facts[name]) for name, one in experiment.stages.items()]
     notes += _choices(experiment) + _absences(context.split, tested)
     details = [other.note for other in others if other.note]
     _write(experiment, table, predictions, notes, details, command)
   return table
+
+
+def _product(experiment: Experiment, tested: Mapping[str, '_Tested']) -> Predictions | None:
+  """The untrained fusion of the stages of one modality that classify, if there are several."""
+  singles = [
+    name
+    for name, one in experiment.stages.items()
+    if len(one.modalities) == 1 and 'logits' in tested[name].scores
+  ]
+  if len(singles) < 2:
+    return None
+  present = {n: p for n in singles for p in tested[n].present.values()}
+  scores = baselines.product({n: tested[n].scores['logits'] for n in singles}, present)
+  keys, labels = _examples(experiment)
+  return Predictions.from_scores(keys, labels, scores, experiment.context.dataset.class_names)
 
 
 def folder(experiment: Experiment) -> Path:
@@ -114,22 +136,23 @@ class _Tested:
   """A stage's model over a split of N examples.
 
   Attributes:
-    scores: logits `[N, C]`.
+    scores: of its examples, see `har.objectives.objective.Objective.scores`.
     present: bool `[N]` by modality, of those that examples may lack.
-    removed: by modality, logits `[N, C]` of the same model where no example has it; empty for a
-      stage of one modality.
+    removed: by modality, scores of the same model where no example has it; empty for a stage of one
+      modality.
   """
 
-  scores: np.ndarray
+  scores: dict[str, np.ndarray]
   present: dict[str, np.ndarray]
-  removed: dict[str, np.ndarray]
+  removed: dict[str, dict[str, np.ndarray]]
 
 
 def _test(experiment: Experiment, name: str, variables: dict) -> _Tested:
   """Everything that is to be known of a float32 stage, in one pass over the split."""
   one = experiment.stages[name]
-  scores = jax.jit(step.make_eval_step(one.model, one.preprocess))
-  removed = jax.jit(step.make_removed_step(one.model, one.preprocess, one.modalities))
+  parts = one.model, one.preprocess, one.objective
+  scores = jax.jit(step.make_eval_step(*parts))
+  removed = jax.jit(step.make_removed_step(*parts, one.modalities))
 
   def everything(variables, batch):
     present = {m: batch[f'{m}_present'] for m in one.modalities if f'{m}_present' in batch}
@@ -145,9 +168,10 @@ def _test(experiment: Experiment, name: str, variables: dict) -> _Tested:
 
 def predict_split(
   experiment: Experiment, name: str, model: Any, preprocess: step.Preprocess, variables: dict
-) -> np.ndarray:
-  """Logits `[N, C]` of a model for a stage's inputs of the split, in its order."""
-  eval_step = jax.jit(step.make_eval_step(model, preprocess))
+) -> dict[str, np.ndarray]:
+  """Scores of a model for a stage's inputs of the split, in its order."""
+  objective = experiment.stages[name].objective
+  eval_step = jax.jit(step.make_eval_step(model, preprocess, objective))
   return _over_split(experiment, name, eval_step, variables)
 
 
@@ -165,22 +189,19 @@ def _over_split(
     process_count=jax.process_count(),
     workers=context.runtime['workers'],
   )
-  return predict.predict(eval_step, variables, batches, context.mesh)[0]
+  return predict.predict(eval_step, variables, batches, context.mesh)
 
 
-def _predictions(experiment: Experiment, scores: np.ndarray) -> Predictions:
-  context = experiment.context
-  index, positions = context.dataset.index, context.evaluated
-  return Predictions.from_scores(
-    tuple(index.key[positions]), index.label[positions], scores, context.dataset.class_names
-  )
+def _evaluated(
+  experiment: Experiment, name: str, scores: dict[str, np.ndarray]
+) -> Predictions | Detections:
+  return experiment.stages[name].objective.evaluate(scores, *_examples(experiment))
 
 
-def _metrics(predictions: Predictions) -> dict:
-  # Probabilities rank as the logits do, and are what the CSV holds.
-  return metrics.compute(
-    predictions.probabilities, predictions.labels, len(predictions.class_names)
-  )
+def _examples(experiment: Experiment) -> tuple[tuple[str, ...], np.ndarray]:
+  """Keys and labels of the split."""
+  index, positions = experiment.context.dataset.index, experiment.context.evaluated
+  return tuple(index.key[positions]), index.label[positions]
 
 
 def _write(experiment, table, predictions, notes, details, command) -> None:
@@ -188,37 +209,52 @@ def _write(experiment, table, predictions, notes, details, command) -> None:
   for name, one in predictions.items():
     results.write_predictions(place, name, VARIANT, one)
   results.write_results(place, table)
-  splits = context.splits
-  page = report.write_report(
-    place,
-    table,
-    predictions,
-    report.read_curves(context.workdir, list(experiment.stages)),
+  splits, index = context.splits, context.dataset.index
+  about = report.About(
     abnormal=context.dataset.metadata.get('abnormal', ()),
+    curves=report.read_curves(context.workdir, list(experiment.stages)),
+    selections={n: one.objective.selection for n, one in experiment.stages.items()},
     facts={
-      'Command': command,
-      'Examples': f'{len(splits.train)} train, {len(splits.validation)} validation, '
+      'command': command,
+      'examples': f'{len(splits.train)} train, {len(splits.validation)} validation, '
       f'{len(splits.test)} test',
-      'Software': f'jax {jax.__version__}, flax {flax.__version__}, '
+      'software': f'jax {jax.__version__}, flax {flax.__version__}, '
       f'Python {platform.python_version()}, {jax.default_backend()}',
     },
     notes=notes,
     details=details,
+    subjects=index.subject[context.evaluated],
+    signals=_signals(experiment),
   )
+  page = report.write_report(place, table, predictions, about)
   print(results.text_table(table))
   print(f'report: {page}')
 
 
-def _note(name: str, config, facts: dict) -> str:
-  start = config['init_from'].replace('stage:', 'stage ').replace(',', ', ')
+def _signals(experiment: Experiment) -> Callable[[str], dict[str, np.ndarray]] | None:
+  """Reads the recorded signals of an example, if the experiment uses any."""
+  dataset = experiment.context.dataset
+  names = [m for m in dataset.modalities if m == 'imu']
+  if not names:
+    return None
+  records = dataset.records(tuple(names))
+  place = {key: i for i, key in enumerate(dataset.index.key)}
+  return lambda key: {name: records[place[key]][name] for name in names}
+
+
+def _note(one: Stage, facts: dict) -> str:
+  start = one.config['init_from'].replace('stage:', 'stage ').replace(',', ', ')
   start = start.replace('random', 'random values')
-  text = f'Stage {name} started from {start} and took {facts["steps"]} steps'
-  if facts['top1_validation'] is not None:
-    return (
-      f'{text}; its parameters are those of step {facts["best_step"]}, the best on validation '
-      f'(Top-1 {100 * facts["top1_validation"]:.1f}%).'
-    )
-  return f'{text}; its parameters are the last ones.'
+  text = f'Stage {one.name} started from {start} and took {facts["steps"]} steps'
+  if 'validation' not in facts:
+    return f'{text}; its parameters are the last ones.'
+  selection = one.objective.selection
+  value = results.metric_text(selection.name, facts['validation'][selection.name])
+  unit = '%' if selection.maximise else ''
+  return (
+    f'{text}; its parameters are those of step {facts["best_step"]}, the best on validation '
+    f'({selection.title} {value}{unit}).'
+  )
 
 
 def _choices(experiment: Experiment) -> list[str]:

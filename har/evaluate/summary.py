@@ -16,19 +16,21 @@ from pathlib import Path
 from absl import app
 
 from har.errors import UserError
-from har.evaluate import metrics, results
+from har.evaluate import results, sections
 from har.evaluate.files import aligned
-from har.evaluate.report import FUSION
+from har.metrics import classification
 from har.train import experiment
 
 FREE = ('seed', 'dataset.test_subject', 'dataset.validation_subjects', 'runtime')
 """Keys of the config in which runs may differ."""
 
 _FLOAT = 'float32'
-_HEADS = (
-  *('Stage', 'Variant', 'Runs', 'Top-1', 'Std', 'Lowest', 'Highest', 'Top-5', 'F1'),
-  *('Wrong', 'Examples'),
-)
+# By the figure that a stage is judged by: what else its row gives.
+_TABLES = {
+  'top1': ('top5', 'f1'),
+  'auroc': ('average_precision', 'error'),
+  'error': (),
+}
 
 
 def summarise(folders: Sequence[Path]) -> str:
@@ -43,7 +45,7 @@ def summarise(folders: Sequence[Path]) -> str:
   tables = _read(folders)
   first = next(iter(tables.values()))
   keys = [
-    results.read_predictions(folder, next(iter(table['stages'])), _FLOAT).keys
+    results.read_keys(folder, next(iter(table['stages'])), _FLOAT)
     for folder, table in tables.items()
   ]
   disjoint = len(set().union(*keys)) == sum(map(len, keys))
@@ -51,11 +53,12 @@ def summarise(folders: Sequence[Path]) -> str:
   lines = [
     f'{first["dataset"]}, {first["protocol"]}, {first.get("split", "test")} split: {len(tables)} '
     f'runs, {len(set().union(*keys))} examples, seeds {", ".join(map(str, seeds))}',
-    '',
-    aligned(_rows(tables.values()), left=2),
   ]
+  for figure, others in _TABLES.items():
+    if rows := _rows(tables.values(), figure, others):
+      lines += ['', aligned(rows, left=2)]
   if pairs := _pairs(tables, disjoint):
-    lines += ['', aligned(pairs, left=1)]
+    lines += ['', aligned(pairs, left=2)]
     if not disjoint:
       lines.append('No p: runs share examples, so their errors are not independent.')
   return '\n'.join(lines)
@@ -97,52 +100,54 @@ def _config(folder: Path, split: str) -> dict:
     raise UserError(f'cannot read {path}: {error}') from error
 
 
-def _rows(tables: Collection[Mapping]) -> list[list[str]]:
-  """The head, and a row for each stage and variant; baselines last."""
+def _rows(tables: Collection[Mapping], figure: str, others: Sequence[str]) -> list[list[str]]:
+  """The head, and a row for each stage and variant judged by this figure; baselines last."""
   blocks: dict[tuple[str, str], list[Mapping]] = {}
   for table in tables:
-    for stage, variants in table['stages'].items():
-      for variant, block in variants.items():
-        blocks.setdefault((stage, variant), []).append(block)
-  for table in tables:
-    for name, block in table.get('baselines', {}).items():
-      blocks.setdefault((name, 'untrained'), []).append(block)
-  rows = [list(_HEADS)]
-  for (stage, variant), found in blocks.items():
-    top1 = [100 * block['top1'] for block in found]
-    wrong = sum(round((1 - block['top1']) * block['examples']) for block in found)
-    figures = (
-      statistics.mean(top1),
-      statistics.stdev(top1) if len(top1) > 1 else None,
-      min(top1),
-      max(top1),
-      *(100 * statistics.mean(block[name] for block in found) for name in ('top5', 'f1')),
-    )
-    cells = ['-' if value is None else f'{value:.1f}' for value in figures]
+    for row in results.table_rows({**table, 'removed': {}}):
+      if figure == next(name for name in _TABLES if name in row['metrics']):
+        blocks.setdefault((row['stage'], row['variant']), []).append(row['metrics'])
+  if not blocks:
+    return []
+  titles = [results.metric_title(name) for name in (figure, *others)]
+  rows = [['Stage', 'Variant', 'Runs', titles[0], 'Std', 'Lowest', 'Highest', *titles[1:]]]
+  rows[0] += ['Wrong', 'Examples'] if figure == 'top1' else ['Examples']
+  for (stage, variant), found in sorted(blocks.items(), key=lambda one: one[0][1] == 'untrained'):
+    values = [block[figure] for block in found]
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    cells = [statistics.mean(values), deviation, min(values), max(values)]
+    texts = [results.metric_text(figure, value) for value in cells]
+    means = {name: statistics.mean(block[name] for block in found) for name in others}
+    texts += [results.metric_text(name, value) for name, value in means.items()]
+    if figure == 'top1':
+      texts.append(str(sum(round((1 - b['top1']) * b['examples']) for b in found)))
     total = sum(block['examples'] for block in found)
-    rows.append([stage, variant, str(len(found)), *cells, str(wrong), str(total)])
+    rows.append([stage, variant, str(len(found)), *texts, str(total)])
   return rows
 
 
 def _pairs(tables: Mapping[Path, Mapping], disjoint: bool) -> list[list[str]]:
-  """The head, and a row for what the fusion is compared with; empty without a fusion."""
-  first = next(iter(tables.values()))
-  if FUSION not in first['stages']:
-    return []
-  others = [stage for stage in first['stages'] if stage != FUSION] + list(first['baselines'])
-  rows = [['Fusion against', 'Fixed', 'Broke', 'Net', 'p']]
-  for name in others:
-    fixed = broke = 0
-    for folder in tables:
-      fused = results.read_predictions(folder, FUSION, _FLOAT)
-      other = results.read_predictions(folder, name, _FLOAT)
-      if fused.keys != other.keys:
-        raise UserError(f'{folder}: predictions of {FUSION} and {name} are of different examples')
-      fixed += int((fused.correct & ~other.correct).sum())
-      broke += int((~fused.correct & other.correct).sum())
-    p = metrics.sign_test(fixed, broke)
+  """The head, and a row for what each fusion is compared with; empty without a fusion."""
+  counts: dict[tuple[str, str], list[int]] = {}
+  for folder, table in tables.items():
+    names = sections.singles(table) + list(table['baselines'])
+    fused = sections.fusions(table)
+    if not fused:
+      return []
+    predicted = {n: results.read_predictions(folder, n, _FLOAT) for n in (*fused, *names)}
+    for name in (*fused, *names):
+      if predicted[name].keys != predicted[fused[0]].keys:
+        raise UserError(f'{folder}: predictions of {fused[0]} and {name} are of different examples')
+    for pair in sections.pairs(table, predicted):
+      total = counts.setdefault((pair['fusion'], pair['name']), [0, 0])
+      total[0] += pair['fixed']
+      total[1] += pair['broke']
+  rows = [['Fusion', 'Against', 'Fixed', 'Broke', 'Net', 'p']]
+  for (fusion, name), (fixed, broke) in counts.items():
+    p = classification.sign_test(fixed, broke)
     chance = '< 0.001' if p < 0.001 else f'{p:.3f}'
-    rows.append([name, str(fixed), str(broke), f'{fixed - broke:+d}', chance if disjoint else '-'])
+    net = f'{fixed - broke:+d}'
+    rows.append([fusion, name, str(fixed), str(broke), net, chance if disjoint else '-'])
   return rows
 
 

@@ -1,12 +1,12 @@
 """Heads: from the features of one or many modalities to logits.
 
-All heads have one interface, `head(features, mode)` with a dict of `Features` by modality, and go
-through the modalities in alphabetical order. What an example lacks (`Features.present`) has no
-influence on its logits; where it lacks everything, they are zero or what biases make of zeros. A
-classifier of one modality's pooled features is always the dense layer
+All heads have one interface, `head(features, mode)` with a dict of `Features` by modality, which
+gives `Outputs`, and go through the modalities in alphabetical order. What an example lacks
+(`Features.present`) has no influence on its logits; where it lacks everything, they are zero or
+what biases make of zeros. A classifier of one modality's pooled features is always the dense layer
 `head/<modality>/{kernel,bias}`, in 'linear' as in 'decision' and 'residual': stage-1 classifiers
-are carried into such a fusion by copying equal paths. The latter two also sow each modality's own
-logits into the collection `auxiliary`.
+are carried into such a fusion by copying equal paths. The latter two also give each modality's own
+logits.
 """
 
 import functools
@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from har.errors import UserError
 from har.models.layers import dropout
 from har.models.mode import INFERENCE, Mode
-from har.models.types import Features
+from har.models.types import Features, Outputs
 
 
 class Linear(nn.Module):
@@ -39,10 +39,10 @@ class Linear(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> jax.Array:
+  def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> Outputs:
     """Returns logits, float32 `[B, num_classes]`."""
     logits = classify(features, self.num_classes, self.dropout, mode)
-    return add_present(features, logits, dict.fromkeys(logits, 1.0))
+    return Outputs(add_present(features, logits, dict.fromkeys(logits, 1.0)))
 
 
 class ConcatMLP(nn.Module):
@@ -65,10 +65,10 @@ class ConcatMLP(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> jax.Array:
+  def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> Outputs:
     """Returns logits, float32 `[B, num_classes]`."""
     x = hidden_layer(features, self.hidden, self.dropout, self.layer_norm, self.dtype, mode)
-    return nn.Dense(self.num_classes, name='logits')(x.astype(jnp.float32))
+    return Outputs(nn.Dense(self.num_classes, name='logits')(x.astype(jnp.float32)))
 
 
 class Decision(nn.Module):
@@ -89,10 +89,10 @@ class Decision(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> jax.Array:
-    """Returns log-probabilities up to a constant, float32 `[B, num_classes]`."""
+  def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> Outputs:
+    """Returns log-probabilities up to a constant as logits, and those of each modality alone."""
     logits = classify(features, self.num_classes, self.dropout, mode)
-    return _product(self, features, logits)
+    return Outputs(_product(self, features, logits), own_logits=logits)
 
 
 class Residual(nn.Module):
@@ -115,15 +115,14 @@ class Residual(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> jax.Array:
-    """Returns log-probabilities up to a constant, float32 `[B, num_classes]`."""
+  def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> Outputs:
+    """Returns log-probabilities up to a constant as logits, and those of each modality alone."""
     experts = classify(features, self.num_classes, self.dropout, mode)
     product = _product(self, features, experts, self.trust)
     x = hidden_layer(features, self.hidden, self.dropout, self.layer_norm, self.dtype, mode)
     zero = nn.initializers.zeros
-    return product + nn.Dense(self.num_classes, kernel_init=zero, name='logits')(
-      x.astype(jnp.float32)
-    )
+    correction = nn.Dense(self.num_classes, kernel_init=zero, name='logits')(x.astype(jnp.float32))
+    return Outputs(product + correction, own_logits=experts)
 
 
 class Attention(nn.Module):
@@ -148,7 +147,7 @@ class Attention(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> jax.Array:
+  def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> Outputs:
     """Returns logits, float32 `[B, num_classes]`."""
     if self.hidden % self.heads:
       raise UserError(f'hidden={self.hidden} of the head is not a multiple of heads={self.heads}')
@@ -170,7 +169,7 @@ class Attention(nn.Module):
     for i in range(self.layers):
       x = self._block(x, mask, mode, i)
     x = nn.LayerNorm(name='norm')(x[:, 0].astype(jnp.float32))
-    return nn.Dense(self.num_classes, name='logits')(x)
+    return Outputs(nn.Dense(self.num_classes, name='logits')(x))
 
   def _block(self, x, mask, mode, i):
     y = nn.LayerNorm(dtype=self.dtype, name=f'block_{i}_norm_0')(x)
@@ -239,14 +238,13 @@ def _product(
   experts: dict[str, jax.Array],
   trust: Sequence[tuple[str, float]] = (),
 ) -> jax.Array:
-  """The weighted sum of log-probabilities; sows each modality's logits for a loss of its own."""
+  """The weighted sum of log-probabilities."""
   shares = dict.fromkeys(experts, 1.0) | dict(trust)
   if unknown := sorted(set(shares) - set(experts)):
     raise UserError(f'trust of the head names {unknown[0]!r}, which is no modality of the stage')
   total = sum(shares.values())
   weights, weighted = {}, {}
   for name, logits in experts.items():
-    module.sow('auxiliary', f'logits_{name}', logits)
     start = nn.initializers.constant(shares[name] / total)
     weights[name] = module.param(f'weight_{name}', start, ())
     weighted[name] = weights[name] * nn.log_softmax(logits)

@@ -1,4 +1,4 @@
-"""The one model class: encoders by modality, and a head."""
+"""The one model class: encoders by input, and a head."""
 
 import dataclasses
 
@@ -7,15 +7,15 @@ import jax
 import jax.numpy as jnp
 
 from har.models.mode import INFERENCE, Mode
-from har.models.types import Features
+from har.models.types import Features, Outputs
 
 
 class Recogniser(nn.Module):
-  """Maps a batch of any set of modalities to logits.
+  """Maps a batch of any set of inputs to what its head gives.
 
   Attributes:
-    encoders: by modality, after which the parameters of each are named.
-    head: maps a dict of `Features` to logits; its parameters are named `head`.
+    encoders: by input, after which the parameters of each are named.
+    head: maps a dict of `Features` to `Outputs`; its parameters are named `head`.
     modality_dropout: rate at which the head, where it trains, takes a modality of an example for
       absent (see `drop_modalities`). The encoders see every example as it is.
   """
@@ -24,19 +24,31 @@ class Recogniser(nn.Module):
   head: nn.Module
   modality_dropout: float = 0.0
 
-  @nn.compact
-  def __call__(self, inputs: dict[str, jax.Array], mode: Mode = INFERENCE) -> jax.Array:
-    """Classifies a batch.
+  def __call__(self, inputs: dict[str, jax.Array], mode: Mode = INFERENCE) -> Outputs:
+    """Encodes a batch and applies the head.
 
     Args:
-      inputs: preprocessed arrays by modality, `[B, T, ...]`, and optionally `<modality>_mask`,
-        bool `[B, T]`, false for padding in time, and `<modality>_present`, bool `[B]`, false where
-        an example lacks the modality: whatever stands there then has no influence on its logits.
-        Other entries are ignored.
+      inputs: as for `encode`.
       mode: what runs in training mode.
 
     Returns:
-      Logits, float32 `[B, num_classes]`.
+      What the head gives, and the features that it was given.
+    """
+    features = self.encode(inputs, mode)
+    if self.modality_dropout and mode.active((*self.path, 'head')):
+      features = drop_modalities(self.make_rng('dropout'), features, self.modality_dropout)
+    return self.head(features, mode).replace(features=features)
+
+  @nn.compact
+  def encode(self, inputs: dict[str, jax.Array], mode: Mode = INFERENCE) -> dict[str, Features]:
+    """Features by input; alone, `model.apply(variables, inputs, method='encode')`.
+
+    Args:
+      inputs: preprocessed arrays by name, `[B, T, ...]`, and optionally `<name>_mask`, bool
+        `[B, T]`, false for padding in time, and `<name>_present`, bool `[B]`, false where an
+        example lacks the input: whatever stands there then has no influence on what the head gives.
+        Other entries are ignored.
+      mode: what runs in training mode.
     """
     features = {}
     for name in sorted(self.encoders):
@@ -48,9 +60,7 @@ class Recogniser(nn.Module):
       features[name] = encoder(inputs[name], mask, mode)
       if present is not None:
         features[name] = dataclasses.replace(features[name], present=present)
-    if self.modality_dropout and mode.active((*self.path, 'head')):
-      features = drop_modalities(self.make_rng('dropout'), features, self.modality_dropout)
-    return self.head(features, mode)
+    return features
 
 
 def drop_modalities(

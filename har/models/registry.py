@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from har.errors import UserError
-from har.models import fusion, imu, s3d, skeleton
+from har.models import decoders, fusion, imu, s3d, skeleton
 from har.models.recogniser import Recogniser
 
 ENCODERS: dict[str, type[nn.Module]] = {
@@ -25,6 +25,7 @@ HEADS: dict[str, type[nn.Module]] = {
   'decision': fusion.Decision,
   'residual': fusion.Residual,
   'attention': fusion.Attention,
+  'decoder': decoders.ConvDecoder,
 }
 
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
@@ -37,6 +38,7 @@ def build(
   num_classes: int,
   dtype: str = 'float32',
   modality_dropout: float = 0.0,
+  shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Recogniser:
   """Builds the model of a stage.
 
@@ -48,6 +50,7 @@ def build(
     num_classes: number of logits.
     dtype: 'float32' or 'bfloat16', of the computation; parameters are float32.
     modality_dropout: in [0, 1), see `Recogniser`.
+    shapes: of one example of each modality as it enters the model, for heads that reconstruct it.
 
   Returns:
     A `Recogniser` whose parameters are grouped by modality and `head`.
@@ -65,32 +68,52 @@ def build(
     if name not in encoders_config:
       known = ', '.join(sorted(encoders_config)) or 'none'
       raise UserError(f'modality {name!r} has no encoder in the config, which has {known}')
-    encoders[name] = _make(
+    encoders[name] = make(
       ENCODERS, f'encoders.{name}', encoders_config[name], dtype=DTYPES[dtype], name=name
     )
   if not encoders:
     raise UserError('a model needs at least one modality')
-  head = _make(
-    HEADS, 'head', head_config, num_classes=num_classes, dtype=DTYPES[dtype], name='head'
+  head = make(
+    HEADS,
+    'head',
+    head_config,
+    num_classes=num_classes,
+    shapes=tuple(sorted((shapes or {}).items())),
+    dtype=DTYPES[dtype],
+    name='head',
   )
   return Recogniser(encoders, head, modality_dropout)
 
 
-def _make(
-  kinds: Mapping[str, type[nn.Module]], where: str, config: Mapping[str, Any], **given: Any
-) -> nn.Module:
+def make(
+  kinds: Mapping[str, type[Any]], where: str, config: Mapping[str, Any], **given: Any
+) -> Any:
+  """An object of the class that a config names by its `kind`.
+
+  Args:
+    kinds: dataclasses by name.
+    where: the config's section, for messages.
+    config: `kind`, and the class's attributes.
+    **given: attributes that are not for the config to set; a class takes those that it has.
+
+  Raises:
+    UserError: an unknown kind or option, or one that is missing.
+  """
   options = {key: _frozen(value) for key, value in dict(config).items()}
   kind = options.pop('kind', None)
   if kind not in kinds:
     raise UserError(f'unknown {where}.kind {kind!r}: use one of {", ".join(kinds)}')
-  fields = {field.name for field in dataclasses.fields(kinds[kind])}
-  known = sorted(fields - {'parent', 'name'} - set(given))
-  unknown = sorted(set(options) - set(known))
-  if unknown:
+  fields = {field.name: field for field in dataclasses.fields(kinds[kind])}
+  known = sorted(set(fields) - {'parent', 'name'} - set(given))
+  if unknown := sorted(set(options) - set(known)):
     raise UserError(
       f'{where}.{unknown[0]} is no option of kind {kind!r}: use one of {", ".join(known)}'
     )
-  return kinds[kind](**options, **given)
+  none = dataclasses.MISSING
+  for name in known:
+    if name not in options and fields[name].default is fields[name].default_factory is none:
+      raise UserError(f'{where}.{name} is missing: kind {kind!r} needs it')
+  return kinds[kind](**options, **{name: x for name, x in given.items() if name in fields})
 
 
 def _frozen(value: Any) -> Any:

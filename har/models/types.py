@@ -1,4 +1,7 @@
-"""What encoders hand to fusions."""
+"""What encoders hand to heads, and what a model gives."""
+
+import dataclasses
+from typing import Any
 
 import flax.struct
 import jax
@@ -20,3 +23,24 @@ class Features:
   pooled: jax.Array
   mask: jax.Array | None = None
   present: jax.Array | None = None
+
+
+@flax.struct.dataclass
+class Outputs:
+  """What a model gives for a batch of B examples; heads fill in what they have.
+
+  Attributes:
+    logits: float32 `[B, C]`; None of heads that do not classify.
+    own_logits: of each input alone, float32 `[B, C]` by input.
+    reconstruction: of each input as it entered the model, float32 `[B, T, ...]` by input.
+    features: of each input.
+  """
+
+  logits: Any = None
+  own_logits: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
+  reconstruction: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
+  features: dict[str, Features] = flax.struct.field(default_factory=dict)
+
+  def deployed(self) -> 'Outputs':
+    """Without what only training needs."""
+    return dataclasses.replace(self, own_logits={}, features={})

@@ -6,7 +6,6 @@ slow on CPU, and an unrolled one takes as many times as long to compile and is f
 activations of several parts at once.
 """
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,10 +14,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from har.train import mesh as mesh_lib
-from har.train.state import TrainState
-from har.train.step import Batch, TrainStep, no_sums
+from har.train.state import TrainState, partition
+from har.train.step import Batch, Sums, TrainStep
 
-CompiledStep = Callable[[TrainState, Sequence[Batch], jax.Array], tuple[TrainState, dict]]
+CompiledStep = Callable[[TrainState, Sequence[Batch], jax.Array, Any], tuple[TrainState, dict]]
 
 
 def split(batch: Mapping[str, np.ndarray], count: int) -> list[dict[str, np.ndarray]]:
@@ -39,7 +38,9 @@ def compile_step(
   mesh: Mesh,
   runtime: Mapping[str, Any],
 ) -> CompiledStep:
-  """Compiles `step(state, microbatches, rate_scale) -> (state, metrics)`, which consumes its state.
+  """Compiles `step(state, microbatches, rate_scale, teacher) -> (state, metrics)`.
+
+  It consumes its state.
 
   Args:
     train_step: of `har.train.step.make_train_step`.
@@ -53,18 +54,18 @@ def compile_step(
   everywhere = mesh_lib.replicated(mesh)
   if accumulate == 1:
     whole = jax.jit(train_step.whole, donate_argnums=0, out_shardings=(where, everywhere))
-    return lambda state, batches, rate_scale: whole(state, batches[0], rate_scale)
+    return lambda state, batches, rate_scale, teacher: whole(state, *batches, rate_scale, teacher)
 
-  nothing = functools.partial(no_sums, trained=trained)
-  sums_where = mesh_lib.shardings(jax.eval_shape(nothing, state), mesh, runtime)
-  start = jax.jit(nothing, out_shardings=sums_where)
-  add = jax.jit(train_step.add, donate_argnums=(0, 1), out_shardings=(where, sums_where))
+  grads = mesh_lib.shardings(partition(state.params, trained)[0], mesh, runtime)
+  sums: Any = Sums(everywhere, everywhere, grads)  # type: ignore[arg-type]
+  first = jax.jit(train_step.first, donate_argnums=0, out_shardings=(where, sums))
+  add = jax.jit(train_step.add, donate_argnums=(0, 1), out_shardings=(where, sums))
   apply = jax.jit(train_step.apply, donate_argnums=0, out_shardings=(where, everywhere))
 
-  def step(state, batches, rate_scale):
-    sums = start(state)
-    for batch in batches:
-      state, sums = add(state, sums, batch)
-    return apply(state, sums, rate_scale)
+  def step(state, batches, rate_scale, teacher):
+    state, total = first(state, batches[0], teacher)
+    for batch in batches[1:]:
+      state, total = add(state, total, batch, teacher)
+    return apply(state, total, rate_scale)
 
   return step

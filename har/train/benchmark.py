@@ -21,7 +21,10 @@ import optax
 from absl import app, flags, logging
 
 from har.models.registry import build
+from har.objectives.classify import Classify
+from har.objectives.objective import Facts
 from har.train import pages
+from har.train.optimizers import with_rate_scale
 from har.train.step import make_eval_step, make_train_step, restart
 
 TRAINED = ('Mixed_4c', 'Mixed_5c', 'head')
@@ -56,7 +59,9 @@ def make_steps(
   """
   model = build(['rgb'], {'rgb': encoder}, {'kind': 'linear'}, CLASSES, dtype)
   batch = {'rgb': jnp.asarray(clips), 'label': jnp.asarray(labels)}
-  optimizer = optax.sgd(0.01, 0.9)
+  optimizer = with_rate_scale(optax.sgd(0.01, 0.9))
+  names = tuple(map(str, range(CLASSES)))
+  objective = Classify(Facts(names, (), np.ones(CLASSES, np.int64)))
 
   def preprocess(batch, key=None):
     del key
@@ -66,9 +71,7 @@ def make_steps(
   patterns = {'train step': ('*',), 'stage-2 step': ('rgb/Mixed_4c', 'rgb/Mixed_5c', 'head')}
 
   def training(trained):
-    step = make_train_step(
-      model, preprocess, optimizer, trained=trained, label_smoothing=0, ema=0, auxiliary=0, seed=0
-    )
+    step = make_train_step(model, preprocess, objective, optimizer, trained=trained, ema=0, seed=0)
     step = jax.jit(step.whole, donate_argnums=0)
     # The step takes its state's memory over, so each has a copy.
     own = jax.tree.map(jnp.copy, variables)
@@ -81,7 +84,7 @@ def make_steps(
     return run
 
   steps = {name: training(trained) for name, trained in patterns.items()}
-  forward = jax.jit(make_eval_step(model, preprocess))
+  forward = jax.jit(make_eval_step(model, preprocess, objective))
   return {'forward': lambda: jax.block_until_ready(forward(variables, batch))} | steps
 
 

@@ -88,7 +88,7 @@ def open_experiment(
   runtime = config.runtime
   mesh = mesh_lib.make_mesh(runtime.devices, runtime.fsdp)
   context = loop.Context(data, splits, mesh, workdir, runtime, split)
-  stages = {name: stage.build(config, name, data) for name in config.order}
+  stages = {name: stage.build(config, name, data, splits.train) for name in config.order}
   return Experiment(config, context, stages)
 
 
@@ -107,12 +107,18 @@ def train(experiment: Experiment) -> None:
         continue
       variables = stage.initial_variables(one, experiment.stages, context.workdir, everywhere)
       meta = loop.train_stage(one, context, variables, stop)
-      validation = meta['top1_validation']
       _say(
         f'{name}: {meta["steps"]} steps in {meta["seconds"]:.0f} s, '
-        f'{100 * meta["data_wait"]:.1f}% of it waiting for data'
-        + (f', validation Top-1 {validation:.4f}' if validation is not None else '')
+        f'{100 * meta["data_wait"]:.1f}% of it waiting for data' + _chosen(one, meta)
       )
+
+
+def _chosen(one: stage.Stage, meta: checkpoints.Meta) -> str:
+  """The figure by which the best step was chosen."""
+  if 'validation' not in meta:
+    return ''
+  selection = one.objective.selection
+  return f', validation {selection.title} {meta["validation"][selection.name]:.4f}'
 
 
 def load(

@@ -8,7 +8,6 @@ import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -55,7 +54,8 @@ def train_stage(
 
   Returns:
     Facts of the finished stage: `seconds`, `data_wait` (of them, the share in which data was waited
-    for, see `har.train.log.DataWait`), `steps`, `top1_validation` and, if validated, `best_step`.
+    for, see `har.train.log.DataWait`), `steps` and, if validation chose, `best_step` and
+    `validation`, its figures there.
 
   Raises:
     Interrupted: `stop` was requested; the state is saved.
@@ -84,23 +84,21 @@ class _Run:
   ):
     self.stage, self.context, self.saved, self.variables = stage, context, saved, variables
     c = stage.config
-    self.records = context.dataset.records(stage.modalities)
-    self.positions = loader.recorded(self.records, context.splits.train, stage.inputs)
+    self.records = context.dataset.records(tuple(stage.train_inputs))
+    self.positions = self._positions()
     self.steps_per_epoch = len(self.positions) / c['batch_size']
     self.total_steps = max(1, round(c['epochs'] * self.steps_per_epoch))
     self.optimizer = optimizers.make_optimizer(c['optimizer'], self.total_steps)
+    if stage.wrap:
+      self.optimizer = stage.wrap(self.optimizer, self.total_steps)
     train_step = step.make_train_step(
       stage.model,
-      stage.preprocess,
+      stage.train_preprocess,
+      stage.objective,
       self.optimizer,
       trained=tuple(c['trained']),
-      label_smoothing=c['label_smoothing'],
       ema=c['ema'],
-      auxiliary=c['auxiliary'],
-      mixup_alpha=c['mixup'],
       seed=stage.seed,
-      restrict=stage.restrict(self.total_steps) if stage.restrict else None,
-      teacher=stage.teacher,
     )
     self.restart = functools.partial(
       step.restart, optimizer=self.optimizer, trained=tuple(c['trained']), ema=c['ema']
@@ -115,7 +113,21 @@ class _Run:
       mesh=context.mesh,
       runtime=context.runtime,
     )
-    self.eval_step = jax.jit(step.make_eval_step(stage.model, stage.preprocess))
+    self.eval_step = jax.jit(step.make_eval_step(stage.model, stage.preprocess, stage.objective))
+    self.teacher = self._load_teacher()
+
+  def _positions(self) -> np.ndarray:
+    """Training examples that have something to be learnt from."""
+    index, train = self.context.dataset.index, self.context.splits.train
+    train = train[self.stage.objective.trains_on(index.label[train])]
+    return loader.recorded(self.records, train, self.stage.train_inputs)
+
+  def _load_teacher(self) -> Any:
+    if self.stage.teacher is None:
+      return None
+    mesh, runtime, one = self.context.mesh, self.context.runtime, self.stage.teacher
+    where = mesh_lib.shardings(one.variables, mesh, runtime)
+    return checkpoints.load_final(self.context.workdir, one.name, one.variables, where)[0]
 
   def start(self) -> tuple[TrainState, Progress]:
     """The saved state if there is one, else step 0."""
@@ -137,7 +149,7 @@ class _Run:
     batches = loader.train_batches(
       self.records,
       self.positions,
-      self.stage.inputs,
+      self.stage.train_inputs,
       batch_size=c['batch_size'],
       seed=self.stage.seed,
       start_step=first,
@@ -162,7 +174,7 @@ class _Run:
           parts = accumulate.split(next(batches), c['accumulate'])
           placed = [mesh_lib.put_batch(part, mesh) for part in parts]
         with jax.transfer_guard('disallow'):
-          state, metrics = self.train_step(state, placed, rate_scale)
+          state, metrics = self.train_step(state, placed, rate_scale, self.teacher)
         window.append(metrics)
         log.advance()
         due = self._due(i)
@@ -195,7 +207,6 @@ class _Run:
       'seconds': progress.seconds,
       'data_wait': progress.waited / max(progress.seconds, 1e-9),
       'steps': int(state.step),
-      'top1_validation': None,
     }
     if self._validating and self.stage.config['keep'] == 'best':
       variables, best_meta = self.saved.restore_best(variables)
@@ -242,26 +253,27 @@ class _Run:
     log.write('train', i, i / self.steps_per_epoch, **means)
 
   def _validate(self, log: StageLog, i: int, state: TrainState, progress: Progress) -> Progress:
-    context, c = self.context, self.stage.config
+    context, c, objective = self.context, self.stage.config, self.stage.objective
     variables = inference_variables(state)
+    positions = context.splits.validation
     batches = loader.eval_batches(
       self.records,
-      context.splits.validation,
+      positions,
       self.stage.inputs,
       batch_size=mesh_lib.round_up(context.runtime['eval_batch_size'], context.mesh),
       process_index=jax.process_index(),
       process_count=jax.process_count(),
       workers=context.runtime['workers'],
     )
-    logits, labels = predict.predict(self.eval_step, variables, batches, context.mesh)
-    top1 = float((logits.argmax(-1) == labels).mean())
-    loss = float(np.mean(step.cross_entropy(jnp.asarray(logits), jnp.asarray(labels))))
-    log.write('validation', i, i / self.steps_per_epoch, loss=loss, top1=top1)
+    scores = predict.predict(self.eval_step, variables, batches, context.mesh)
+    figures = objective.validate(scores, context.dataset.index.label[positions])
+    log.write('validation', i, i / self.steps_per_epoch, **figures)
+    value = objective.selection.better(figures[objective.selection.name])
     optimizer = c['optimizer']
     patience = optimizer['patience'] if optimizer['schedule'] == 'plateau' else 0
-    new = progress.validated(top1, patience=patience, factor=optimizer['factor'])
-    if new.best > progress.best:
-      self.saved.save_best(i, variables, {'top1_validation': top1, 'best_step': i})
+    new = progress.validated(value, patience=patience, factor=optimizer['factor'])
+    if new.best != progress.best:
+      self.saved.save_best(i, variables, {'validation': figures, 'best_step': i})
     return new
 
   def _scalar(self, value: float) -> jax.Array:

@@ -37,7 +37,9 @@ def make_schedule(config: Mapping[str, Any], total_steps: int) -> optax.Schedule
   return optax.join_schedules([rise, main], [warmup])
 
 
-def make_optimizer(config: Mapping[str, Any], total_steps: int) -> optax.GradientTransformation:
+def make_optimizer(
+  config: Mapping[str, Any], total_steps: int
+) -> optax.GradientTransformationExtraArgs:
   """The optimiser of one stage, to be applied to its trained parameters only.
 
   Args:
@@ -62,7 +64,19 @@ def make_optimizer(config: Mapping[str, Any], total_steps: int) -> optax.Gradien
   clip = [optax.clip_by_global_norm(config['clip_norm'])] if config['clip_norm'] else []
   scale = [_multiply(tuple(config['multipliers']))] if config['multipliers'] else []
   rate = optax.scale_by_learning_rate(make_schedule(config, total_steps))
-  return optax.chain(*clip, *core, *scale, rate)
+  return with_rate_scale(optax.chain(*clip, *core, *scale, rate))
+
+
+def with_rate_scale(
+  optimizer: optax.GradientTransformation,
+) -> optax.GradientTransformationExtraArgs:
+  """The optimiser with a further argument of `update`: `rate_scale`, a factor on its updates."""
+
+  def update(grads: Any, state: Any, params: Any = None, *, rate_scale: Any) -> tuple[Any, Any]:
+    updates, state = optimizer.update(grads, state, params)
+    return jax.tree.map(lambda u: u * rate_scale, updates), state
+
+  return optax.GradientTransformationExtraArgs(optimizer.init, update)
 
 
 def _decayed(params: Any) -> Any:

@@ -9,7 +9,7 @@ class Progress:
   """Pure state, saved with each checkpoint as JSON.
 
   Attributes:
-    best: highest validation Top-1 so far; -1 before the first.
+    best: the best validation figure so far, signed so that more is better; None before the first.
     stale: validations since the best one.
     since_reduction: validations since the best one or the last reduction of the rate.
     rate_scale: factor on the learning rate.
@@ -17,23 +17,23 @@ class Progress:
     waited: of those, seconds in which the step's data was waited for.
   """
 
-  best: float = -1.0
+  best: float | None = None
   stale: int = 0
   since_reduction: int = 0
   rate_scale: float = 1.0
   seconds: float = 0.0
   waited: float = 0.0
 
-  def validated(self, top1: float, *, patience: int, factor: float) -> 'Progress':
+  def validated(self, value: float, *, patience: int, factor: float) -> 'Progress':
     """After one more validation.
 
     Args:
-      top1: its accuracy.
+      value: its figure, signed so that more is better.
       patience: reduce the rate after so many validations without a new best; 0 for never.
       factor: by which to reduce.
     """
-    if top1 > self.best:
-      return dataclasses.replace(self, best=top1, stale=0, since_reduction=0)
+    if self.best is None or value > self.best:
+      return dataclasses.replace(self, best=value, stale=0, since_reduction=0)
     worse = dataclasses.replace(
       self, stale=self.stale + 1, since_reduction=self.since_reduction + 1
     )

@@ -1,4 +1,4 @@
-"""Logits of a whole split."""
+"""Scores of a whole split."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,7 +16,7 @@ def predict(
   variables: Any,
   batches: Iterable[dict[str, np.ndarray]],
   mesh: Mesh,
-) -> tuple[Any, np.ndarray]:
+) -> Any:
   """Runs the model over every example once.
 
   Args:
@@ -27,17 +27,17 @@ def predict(
     mesh: the devices.
 
   Returns:
-    What the step returns, on the host with N examples in place of B (logits float32 `[N, C]`), and
-    labels int32 `[N]`: without padding, in the split's order.
+    What the step returns, on the host with N examples in place of B: without padding, in the
+    split's order.
   """
   parts = []
   for batch in batches:
     placed = mesh_lib.put_batch(batch, mesh)
-    out = (eval_step(variables, placed), placed['label'], placed['mask'])
+    out = (eval_step(variables, placed), placed['mask'])
     if jax.process_count() > 1:
       host = multihost_utils.process_allgather(out, tiled=True)
     else:
       host = jax.device_get(out)
-    found, label, real = host
-    parts.append(jax.tree.map(lambda x, real=real: x[real], (found, label)))
+    found, real = host
+    parts.append(jax.tree.map(lambda x, real=real: x[real], found))
   return jax.tree.map(lambda *x: np.concatenate(x), *parts)

@@ -5,12 +5,13 @@ import functools
 import pathlib
 import zlib
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from har.data import augment, loader, options
 from har.data.dataset import Dataset
@@ -18,11 +19,14 @@ from har.errors import UserError
 from har.models import registry
 from har.models.mode import INFERENCE
 from har.models.s3d import S3D
+from har.objectives import registry as objectives
+from har.objectives.objective import Facts, Objective
 from har.pretrained import s3d as pretrained_s3d
 from har.train import checkpoints
-from har.train.step import Restrict, Teacher
 
 Variables = dict[str, Any]
+Optimizer: TypeAlias = optax.GradientTransformationExtraArgs
+Wrap = Callable[[Optimizer, int], Optimizer]
 
 # Initialisation runs once; optimising S3D's would take longer than its first epoch.
 _QUICKLY_COMPILED = {
@@ -39,13 +43,15 @@ class Stage:
     name: of the stage, e.g. `imu` or `fusion`.
     config: `config.stages[name]`.
     inputs: `config.inputs` of the stage's modalities.
-    model: maps preprocessed inputs to logits; called as a Linen module is.
-    preprocess: `preprocess(batch, key=None)`; augments if there is a key.
+    model: maps preprocessed inputs to `har.models.types.Outputs`; called as a Linen module is.
+    preprocess: `preprocess(batch, key=None)` of those inputs; augments if there is a key.
+    objective: what is learnt.
     seed: of the stage: the same stage of another experiment with the same seed starts alike.
     example: shapes and types of `preprocess`'s output for one example.
-    restrict: given the number of the stage's steps, what holds its parameters (see
-      `har.train.step.Restrict`); None if nothing does.
-    teacher: a model whose probabilities are learnt in place of labels; None for labels.
+    train_inputs: `inputs`, and what the teacher sees besides.
+    train_preprocess: of those.
+    teacher: the stage that the objective learns from; None if it has none.
+    wrap: `wrap(optimizer, total_steps)` gives the optimiser that is used in its place.
   """
 
   name: str
@@ -53,10 +59,13 @@ class Stage:
   inputs: Mapping[str, Any]
   model: Any
   preprocess: Any
+  objective: Objective
   seed: int
   example: Mapping[str, jax.ShapeDtypeStruct]
-  restrict: Callable[[int], Restrict] | None = None
-  teacher: Teacher | None = None
+  train_inputs: Mapping[str, Any]
+  train_preprocess: Any
+  teacher: 'Stage | None' = None
+  wrap: Wrap | None = None
 
   @property
   def modalities(self) -> tuple[str, ...]:
@@ -84,33 +93,83 @@ class Stage:
     return {'params': variables['params'], 'batch_stats': variables.get('batch_stats', {})}
 
 
-def build(config: Mapping[str, Any], name: str, dataset: Dataset) -> Stage:
+def build(config: Mapping[str, Any], name: str, dataset: Dataset, train: np.ndarray) -> Stage:
   """Makes the stage `name` of an experiment's config.
 
+  Args:
+    config: see `configs/base.py`.
+    name: of the stage.
+    dataset: that it learns from.
+    train: positions of the training examples.
+
   Raises:
-    UserError: the stage, an encoder, a head or a modality's input is not configured.
+    UserError: the stage, an encoder, a head, an objective or a modality's input is not configured.
   """
   stage = _section(config, 'stages', name)
   modalities = tuple(stage['modalities'])
   inputs = {m: _section(config, 'inputs', m) for m in modalities}
+  teacher = _teacher(config, name, dataset, train)
+  read = {**(teacher.inputs if teacher else {}), **inputs}
+  preprocess, train_preprocess = (
+    functools.partial(
+      augment.preprocess,
+      inputs=given,
+      augment={m: x for m, x in stage['augment'].items() if m in given},
+      flip_safe=dataset.flip_safe,
+    )
+    for given in (inputs, read)
+  )
+  batches = loader.eval_batches(dataset.records(modalities), np.array([0]), inputs, batch_size=1)
+  example = jax.eval_shape(preprocess, next(iter(batches)))
+  classes = len(dataset.class_names)
   model = registry.build(
     modalities,
     {m: _section(config, 'encoders', m) for m in modalities},
     stage['head'],
-    len(dataset.class_names),
+    classes,
     config['dtype'],
     stage['modality_dropout'],
+    {m: example[m].shape[1:] for m in modalities},
   )
-  preprocess = functools.partial(
-    augment.preprocess,
-    inputs=inputs,
-    augment={m: stage['augment'][m] for m in modalities if m in stage['augment']},
-    flip_safe=dataset.flip_safe,
+  facts = Facts(
+    class_names=tuple(dataset.class_names),
+    abnormal=tuple(dataset.metadata.get('abnormal', ())),
+    counts=np.bincount(dataset.index.label[train], minlength=classes),
   )
+  objective = objectives.build(stage['objective'], facts, teacher and teacher.model)
   seed = zlib.crc32(f'{config["seed"]}/{name}'.encode())
-  batches = loader.eval_batches(dataset.records(modalities), np.array([0]), inputs, batch_size=1)
-  example = jax.eval_shape(preprocess, next(iter(batches)))
-  return Stage(name, stage, inputs, model, preprocess, seed, example)
+  return Stage(
+    name=name,
+    config=stage,
+    inputs=inputs,
+    model=model,
+    preprocess=preprocess,
+    objective=objective,
+    seed=seed,
+    example=example,
+    train_inputs=read,
+    train_preprocess=train_preprocess,
+    teacher=teacher,
+  )
+
+
+def _teacher(
+  config: Mapping[str, Any], name: str, dataset: Dataset, train: np.ndarray
+) -> Stage | None:
+  """The stage that an objective names."""
+  source = stage_source(config['stages'][name]['objective'].get('teacher', ''))
+  if source is None:
+    return None
+  order = list(config['order'])
+  if source not in order[: order.index(name)]:
+    raise UserError(f'stages.{name}.objective.teacher names {source!r}, which is no earlier stage')
+  return build(config, source, dataset, train)
+
+
+def stage_source(source: str) -> str | None:
+  """NAME of 'stage:NAME'; None for anything else."""
+  kind, _, name = source.strip().partition(':')
+  return name if kind == 'stage' else None
 
 
 def initial_variables(
@@ -143,8 +202,7 @@ def initial_variables(
     source = source.strip()
     if source == 'random':
       continue
-    elif source.startswith('stage:'):
-      other = source.removeprefix('stage:')
+    if (other := stage_source(source)) is not None:
       if other not in stages:
         raise UserError(f'stages.{stage.name}.init_from names {other!r}, which is no stage')
       found, _ = checkpoints.load_final(workdir, other, stages[other].variables, sharding)

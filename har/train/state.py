@@ -6,6 +6,7 @@ from typing import Any
 import flax.struct
 import flax.traverse_util
 import jax
+import jax.numpy as jnp
 
 from har.errors import UserError
 from har.models.mode import matches
@@ -58,6 +59,17 @@ def merge(first: Tree, second: Tree) -> Tree:
 
 
 def inference_variables(state: TrainState) -> Tree:
-  """The variables that a stage is evaluated with: averaged parameters if there are any."""
-  params = state.params if state.ema is None else merge(state.params, state.ema)
+  """The variables that a stage is evaluated with: averaged parameters if there are any.
+
+  A weight that is exactly zero has been pruned, and is so in the average too.
+  """
+  params = state.params if state.ema is None else _averaged(state.params, state.ema)
   return {'params': params, 'batch_stats': state.batch_stats}
+
+
+@jax.jit
+def _averaged(params: Tree, average: Tree) -> Tree:
+  flat = flax.traverse_util.flatten_dict(params)
+  own = flax.traverse_util.flatten_dict(average)
+  kept = {path: jnp.where(flat[path] == 0, 0, x) for path, x in own.items()}
+  return flax.traverse_util.unflatten_dict(flat | kept)

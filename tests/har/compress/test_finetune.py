@@ -39,8 +39,8 @@ def opened(tmp_path):
   c.encoders = ConfigDict(ENCODERS)
   shared = {'learning_rate': 1e-2, 'batch_size': 8, 'epochs': 2.0}
   c.stages.imu = base.stage(['imu'], **shared, ema=0.9)
-  head = {'kind': 'residual', 'hidden': 8}
-  c.stages.fusion = base.stage(c.modalities, **shared, head=head, auxiliary=1.0)
+  head, objective = {'kind': 'residual', 'hidden': 8}, {'kind': 'classify', 'auxiliary': 1.0}
+  c.stages.fusion = base.stage(c.modalities, **shared, head=head, objective=objective)
   c.order = ('imu', 'fusion')
   return experiment.open_experiment(c, tmp_path)
 
@@ -83,7 +83,7 @@ def clear(opened, stage):
 
 def test_a_pruned_stage_is_as_sparse_as_said_and_continues_bit_equal(opened):
   variables = variables_of(opened, 'imu')
-  stage = finetune.pruned_stage(opened.stages['imu'], variables, PRUNING)
+  stage, variables = finetune.pruned_stage(opened.stages['imu'], variables, PRUNING)
   assert stage.name == 'imu-pruned'
   assert stage.config.epochs == 4.0
   assert stage.config.optimizer.learning_rate == pytest.approx(5e-3)
@@ -95,7 +95,7 @@ def test_a_pruned_stage_is_as_sparse_as_said_and_continues_bit_equal(opened):
   # Between the second and third time it prunes, of 6 steps.
   with pytest.raises(Interrupted, match='stage imu-pruned is saved at step 4 of 6'):
     train(opened, stage, variables, StopAtFour)
-  again = finetune.pruned_stage(opened.stages['imu'], variables, PRUNING)
+  again, _ = finetune.pruned_stage(opened.stages['imu'], variables, PRUNING)
   assert_equal(train(opened, again, variables), whole)
 
 
@@ -126,7 +126,7 @@ def test_a_slim_stage_can_be_pruned_as_well(opened):
   variables = variables_of(opened, 'imu')
   slim, start = finetune.slim_stage(opened.stages['imu'], variables, {'flops': 0.6, 'multiple': 4})
   small = train(opened, slim, start)
-  both = finetune.pruned_stage(slim, small, {'sparsity': 0.5, 'scope': 'layer'})
+  both, small = finetune.pruned_stage(slim, small, {'sparsity': 0.5, 'scope': 'layer'})
   assert both.name == 'imu-slim-pruned'
   found = prune.zeros(train(opened, both, small)['params'])
   assert {path: zero for path, (zero, _) in found.items()} == {

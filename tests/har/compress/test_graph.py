@@ -26,7 +26,6 @@ def made(modalities, head):
   drawn = {m: jax.random.normal(k, s) for (m, s), k in zip(SHAPES.items(), keys, strict=True)}
   inputs = {m: drawn[m] for m in modalities}
   variables = dict(jax.jit(model.init, static_argnums=2)(jax.random.key(1), inputs, INFERENCE))
-  variables.pop('auxiliary', None)
   rng = np.random.default_rng(0)
 
   def vary(x):
@@ -36,7 +35,7 @@ def made(modalities, head):
 
 
 def infer(model):
-  return lambda variables, inputs: model.apply(variables, inputs, INFERENCE)
+  return lambda variables, inputs: model.apply(variables, inputs, INFERENCE).logits
 
 
 def traced(fn, variables, inputs, keep_float=()):
@@ -178,7 +177,6 @@ def test_masked_signals_go_through():
   x = {'imu': jax.random.normal(jax.random.key(0), SHAPES['imu'])}
   x['imu_mask'] = jnp.arange(40)[None] < jnp.array([[40], [23]])
   variables = dict(model.init(jax.random.key(1), x, INFERENCE))
-  variables.pop('auxiliary', None)
   graph, folded = traced(infer(model), variables, x)
   np.testing.assert_allclose(
     graph.run(folded, x, Hook()), infer(model)(variables, x), rtol=1e-5, atol=1e-6

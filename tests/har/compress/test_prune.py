@@ -14,7 +14,9 @@ from har.compress.prune import Pruning
 from har.errors import UserError
 from har.models import registry
 from har.train import step
+from har.train.optimizers import with_rate_scale
 from har.train.state import inference_variables
+from tests import fakes
 
 
 def params(seed=0):
@@ -89,9 +91,13 @@ def test_excluded_zero_and_frozen_kernels_stay_dense():
   tree['head']['logits'] = {'kernel': np.zeros((8, 5), np.float32)}
   pruning = Pruning(0.5, exclude=('imu/conv_0',))
   assert prune.kernels(tree, pruning) == (('imu', 'conv_1', 'kernel'), ('head', 'imu', 'kernel'))
-  restrict = prune.gradually(tree, dataclasses.replace(pruning, schedule='one_shot'), ('head',))(9)
-  after, free = restrict({'head': tree['head']}, jnp.int32(0))
-  assert prune.zeros(after) == {'head/imu/kernel': (20, 40), 'head/logits/kernel': (40, 40)}
+  once = dataclasses.replace(pruning, schedule='one_shot')
+  after, _ = prune.gradually(tree, once, ('head',))
+  zeros = prune.zeros(after)
+  assert zeros['head/imu/kernel'] == (20, 40)
+  assert zeros['head/logits/kernel'] == (40, 40)
+  assert zeros['imu/conv_1/kernel'] == (0, 240)
+  free = prune.free(after, [('head', 'imu', 'kernel')])
   assert bool(free['head']['logits']['kernel'].all())
   assert bool(free['head']['imu']['bias'].all())
   np.testing.assert_array_equal(free['head']['imu']['kernel'], after['head']['imu']['kernel'] != 0)
@@ -106,15 +112,27 @@ def test_the_cubic_schedule():
   assert Pruning(0.8, end=1.0, times=20).events(3)[2] == 0.8
 
 
-def test_the_restriction_prunes_at_its_steps_only():
+def test_weights_are_pruned_at_their_steps_only():
   tree = params()
-  restrict = jax.jit(prune.gradually(tree, Pruning(0.5, 'layer', end=0.5, times=2))(8))
-  zeros = []
-  for i in range(8):
-    tree, _ = restrict(tree, i)
-    zeros.append(prune.zeros(tree)['imu/conv_0/kernel'][0])
+  start, wrap = prune.gradually(tree, Pruning(0.5, 'layer', end=0.5, times=2))
+  optimizer = wrap(with_rate_scale(optax.sgd(0.0)), 8)
+  state, zeros = optimizer.init(start), []
+  update = jax.jit(optimizer.update)
+  for _ in range(8):
+    zeros.append(prune.zeros(start)['imu/conv_0/kernel'][0])
+    changes, state = update(start, state, start, rate_scale=1.0)
+    start = optax.apply_updates(start, changes)
   # 0.5 (1 - 1/8) of 240 before step 2, a half before step 4.
   assert zeros == [0, 0, 105, 105, 120, 120, 120, 120]
+
+
+def test_a_stage_of_one_step_is_pruned_too():
+  tree = params()
+  start, wrap = prune.gradually(tree, Pruning(0.5, 'layer'))
+  optimizer = wrap(with_rate_scale(optax.sgd(0.0)), 1)
+  changes, _ = optimizer.update(start, optimizer.init(start), start, rate_scale=1.0)
+  after = optax.apply_updates(start, changes)
+  assert prune.zeros(after)['imu/conv_0/kernel'][0] == 120
 
 
 class _Preprocess:
@@ -136,18 +154,17 @@ def test_zeros_survive_training_steps_and_the_average_has_them(scope):
     'label': np.arange(8, dtype=np.int32) % 3,
   }
   variables = jax.jit(model.init)(jax.random.key(0), {'imu': batch['imu']})
-  optimizer = optax.adamw(1e-2, weight_decay=0.1)
   pruning = Pruning(0.5, scope, end=0.5, times=2)
+  _, wrap = prune.gradually(variables['params'], pruning)
+  optimizer = wrap(with_rate_scale(optax.adamw(1e-2, weight_decay=0.1)), 10)
   train_step = step.make_train_step(
     model,
     _Preprocess(),
+    fakes.classify(3),
     optimizer,
     trained=('*',),
-    label_smoothing=0.0,
     ema=0.9,
-    auxiliary=0.0,
     seed=0,
-    restrict=prune.gradually(variables['params'], pruning)(10),
   )
   state = step.restart(variables, optimizer, trained=('*',), ema=0.9)
   train_step = jax.jit(train_step.whole)
@@ -172,10 +189,13 @@ def test_zeros_survive_training_steps_and_the_average_has_them(scope):
 
 def test_held_weights_stay_as_sparse_as_they_are():
   tree = prune.prune(params(), Pruning(0.9, 'layer'))
-  restrict = prune.hold(tree, Pruning(0.9, 'layer'))(4)
-  after, free = restrict(tree, jnp.int32(0))
+  optimizer = prune.hold(tree, Pruning(0.9, 'layer'))(with_rate_scale(optax.sgd(0.1)), 4)
+  grads = jax.tree.map(jnp.ones_like, tree)
+  changes, _ = optimizer.update(grads, optimizer.init(tree), tree, rate_scale=1.0)
+  after = optax.apply_updates(tree, changes)
   assert prune.zeros(after) == prune.zeros(tree)
-  assert int((~free['imu']['conv_0']['kernel']).sum()) == 216
+  moved = np.asarray(after['imu']['conv_0']['kernel'] != tree['imu']['conv_0']['kernel'])
+  assert moved.sum() == 240 - 216
 
 
 def test_sizes_in_bytes():

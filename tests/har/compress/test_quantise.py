@@ -15,7 +15,7 @@ from tests.har.compress import test_graph
 
 def made(modalities=('imu',), head=None, scheme=None):
   model, variables, inputs = test_graph.made(list(modalities), head or {'kind': 'linear'})
-  expected = model.apply(variables, inputs)
+  expected = model.apply(variables, inputs).logits
   folded = FoldedModel(model, variables, scheme)
   return folded, folded.fold(variables, inputs), inputs, expected
 
@@ -37,7 +37,7 @@ def error(got, expected):
 def test_error_of_quantisation(scheme, limit):
   model, variables, inputs, expected = made(scheme=scheme)
   variables = quantise.calibrate(model, variables, [inputs])
-  assert 1e-5 < error(model.apply(variables, inputs), expected) < limit
+  assert 1e-5 < error(model.apply(variables, inputs).logits, expected) < limit
 
 
 def test_more_bits_give_smaller_errors():
@@ -45,7 +45,7 @@ def test_more_bits_give_smaller_errors():
   for scheme in (Scheme(weights=4), Scheme(), Scheme(weights=16, activations=16)):
     model, variables, inputs, expected = made(scheme=scheme)
     variables = quantise.calibrate(model, variables, [inputs])
-    errors.append(error(model.apply(variables, inputs), expected))
+    errors.append(error(model.apply(variables, inputs).logits, expected))
   assert errors[0] > 2 * errors[1] > 20 * errors[2]
 
 
@@ -78,8 +78,8 @@ def test_convolutional_video_network():
     assert by_name[name] == by_name[group]
   assert len({tuple(r) for r in by_name.values()}) > 40
   # With the marks that exporters recognise the numbers are the same.
-  marked = jax.jit(lambda x: model.apply(variables, x, mark=True))(inputs)
-  plain = jax.jit(lambda x: model.apply(variables, x))(inputs)
+  marked = jax.jit(lambda x: model.apply(variables, x, mark=True).logits)(inputs)
+  plain = jax.jit(lambda x: model.apply(variables, x).logits)(inputs)
   assert error(marked, plain) < 1e-5
 
 
@@ -150,7 +150,8 @@ def test_straight_through_gradients_are_close_to_those_in_float(net, shape):
     start = quantise.calibrate(model, model.fold(variables, inputs), [inputs])
 
     def loss(params):
-      logits = model.apply({**start, 'params': params}, inputs)
+      outputs = model.apply({**start, 'params': params}, inputs)
+      logits = getattr(outputs, 'logits', outputs)
       return jax.nn.logsumexp(logits, -1).sum() - logits[:, 0].sum()
 
     return flax.traverse_util.flatten_dict(jax.grad(loss)(start['params']))
@@ -180,4 +181,4 @@ def test_float_layers_are_listed_and_untouched():
   model, variables, inputs, expected = made(scheme=Scheme(keep_float=('*',)))
   assert quantise.float_layers(model, inputs) == ['imu/conv_0', 'imu/conv_1', 'head/imu']
   variables = quantise.calibrate(model, variables, [inputs])
-  np.testing.assert_allclose(model.apply(variables, inputs), expected, rtol=1e-5, atol=1e-5)
+  np.testing.assert_allclose(model.apply(variables, inputs).logits, expected, rtol=1e-5, atol=1e-5)

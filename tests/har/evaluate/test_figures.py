@@ -8,6 +8,11 @@ import pytest
 from matplotlib.figure import Figure
 
 from har.evaluate import figures
+from har.metrics.detection import Detections
+from har.objectives.classify import Classify
+from har.objectives.reconstruct import Reconstruct
+
+TOP1 = Classify.selection
 
 
 def texts(svg):
@@ -55,7 +60,7 @@ def test_class_bars_have_a_column_per_stage():
 
 
 def test_identifiers_differ_between_figures_and_references_resolve():
-  both = [figures.learning_curves(stage, rows()) for stage in ('imu', 'rgb')]
+  both = [figures.learning_curves(stage, rows(), TOP1) for stage in ('imu', 'rgb')]
   names = [set(re.findall(r'\bid="([^"]+)"', svg)) for svg in both]
   assert not names[0] & names[1]
   for svg, known in zip(both, names, strict=True):
@@ -63,12 +68,14 @@ def test_identifiers_differ_between_figures_and_references_resolve():
 
 
 def test_equal_input_gives_equal_figures():
-  assert figures.learning_curves('imu', rows()) == figures.learning_curves('imu', rows())
+  assert figures.learning_curves('imu', rows(), TOP1) == figures.learning_curves(
+    'imu', rows(), TOP1
+  )
 
 
 @pytest.mark.parametrize('kept', [[], rows()[:1], [{**r, 'top1': None} for r in rows()]])
 def test_learning_curves_of_little(kept):
-  assert 'Loss' in texts(figures.learning_curves('imu', kept))
+  assert 'Loss' in texts(figures.learning_curves('imu', kept, TOP1))
 
 
 def test_series_keeps_the_last_row_of_a_step_and_thins_long_ones():
@@ -112,3 +119,23 @@ def test_accuracy_against_size_names_every_point():
   points = [('imu', 'float32', 4e5, 0.9), ('imu', 'int8', 1e5, 0.9), ('rgb', 'float32', 4e5, 0.9)]
   shown = texts(figures.accuracy_against_size(points))
   assert {'imu float32', 'imu int8', 'rgb float32', '200 kB'} <= set(shown)
+
+
+def test_figures_of_detectors():
+  curve = [{**row, 'error': row['loss']} for row in rows()]
+  drawn = texts(figures.learning_curves('imu', curve, Reconstruct.selection))
+  assert 'error' in drawn
+  assert not any('%' in text for text in drawn)
+  labels, scores = np.array([0, 0, 1, 1, 2]), np.array([0.1, 0.3, 2.0, 4.0, 1.0])
+  found = Detections(tuple('abcde'), labels, scores, ('walk', 'fall', 'run'), ('fall',))
+  drawn = texts(figures.scores_by_class('imu', found))
+  # The highest median first; what is abnormal is flagged.
+  names = [text for text in drawn if any(name in text for name in found.class_names)]
+  assert [name.split()[-1] for name in names] == ['fall', 'run', 'walk']
+  assert names[0].startswith('▲')
+
+
+def test_signals_have_a_panel_for_three_channels():
+  svg = figures.signal(np.random.default_rng(0).normal(size=(30, 6)))
+  assert svg.count('id="f') > 2
+  assert len(re.findall(r'id="f\w+-axes_\d+"', svg)) == 2

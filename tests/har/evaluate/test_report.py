@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from har.errors import UserError
-from har.evaluate import baselines, files, metrics, report
-from har.evaluate.results import Predictions
+from har.evaluate import baselines, files, report, sections
+from har.metrics.classification import Predictions
+from har.objectives.classify import Classify
 
 NAMES = ('walking', 'falling', 'punching', 'pushing', 'running', 'nodding_off')
 LABELS = np.repeat(np.arange(6), 4)
@@ -29,7 +30,8 @@ def run(names=NAMES, **scores):
   """(results, predictions) of a run whose stages gave these scores."""
   singles = {stage: values for stage, values in scores.items() if stage != 'fusion'}
   every = {**scores, 'product': baselines.product(singles)} if 'fusion' in scores else scores
-  measured = {stage: metrics.compute(values, LABELS, len(names)) for stage, values in every.items()}
+  predictions = {s: Predictions.from_scores(KEYS, LABELS, v, names) for s, v in every.items()}
+  measured = {stage: one.metrics() for stage, one in predictions.items()}
   product = measured.pop('product', None)
   results = {
     'dataset': 'toy',
@@ -41,8 +43,8 @@ def run(names=NAMES, **scores):
     'seconds': {stage: 90.0 for stage in measured},
     'baselines': {'product': product} if product else {},
     'missing': {},
+    'modalities': {s: list(singles) if s == 'fusion' else [s] for s in scores},
   }
-  predictions = {s: Predictions.from_scores(KEYS, LABELS, v, names) for s, v in every.items()}
   return results, predictions
 
 
@@ -55,7 +57,9 @@ CURVE = [
 
 
 def page(tmp_path, results, predictions, curves=None, **more):
-  path = report.write_report(tmp_path, results, predictions, curves or {}, **more)
+  selections = dict.fromkeys(curves or {}, Classify.selection)
+  about = report.About(curves=curves or {}, selections=selections, **more)
+  path = report.write_report(tmp_path, results, predictions, about)
   assert path == tmp_path / 'report.html'
   return path.read_text(encoding='utf-8')
 
@@ -117,50 +121,97 @@ def test_the_headline_compares_the_fusion(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ('mistakes', 'said'),
+  ('mistakes', 'words'),
   [(((9, 3),) * 1, 'equal to'), (((9, 3), (0, 1)), '4.2 points below'), ((), '4.2 points above')],
 )
-def test_the_headline_says_how_the_fusion_stands_to_the_product(tmp_path, mistakes, said):
+def test_the_headline_says_how_the_fusion_stands_to_the_product(tmp_path, mistakes, words):
   one = logits((9, 3))
   text = Outline(page(tmp_path, *run(imu=one, rgb=one, fusion=logits(*mistakes)))).text
-  assert f'{said} the untrained product of the single models' in text
+  assert f'{words} the untrained product of the single models' in text
 
 
 def test_what_the_fusion_fixed_and_broke():
-  stages = ['imu', 'rgb', 'fusion']
-  imu, rgb, other = report._pairs(stages, run(**TWO)[1])
-  assert imu == {'name': 'imu', 'fixed': 2, 'broke': 1, 'both': 21, 'neither': 0, 'p': 1.0}
-  assert rgb == {'name': 'rgb', 'fixed': 1, 'broke': 0, 'both': 22, 'neither': 1, 'p': 1.0}
+  imu, rgb, other = sections.pairs(*run(**TWO))
+  shared = {'fusion': 'fusion', 'p': 1.0}
+  assert imu == {'name': 'imu', 'fixed': 2, 'broke': 1, 'both': 21, 'neither': 0, **shared}
+  assert rgb == {'name': 'rgb', 'fixed': 1, 'broke': 0, 'both': 22, 'neither': 1, **shared}
   assert other['name'] == 'product'
 
 
 def test_examples_worst_first():
-  examples = report._examples(['imu', 'rgb', 'fusion'], run(**TWO)[1])
+  examples = sections.examples(*run(**TWO))
   assert [line['key'] for line in examples['wrong']] == [KEYS[9]]
   assert examples['broken'] == 1  # imu had it right
   assert [line['key'] for line in examples['fixed']] == [KEYS[5], KEYS[0]]  # nobody, then rgb alone
-  assert [said for said, _ in examples['wrong'][0]['said']] == [2, 3, 3]
+  assert [c for c, _ in examples['wrong'][0]['predicted']] == [2, 3, 3]
 
 
 def test_alarms_count_any_abnormal_class():
   # Example 0 (walking) as falling is a false alarm; 9 (punching) as pushing is still an alarm.
   predicted = run(imu=logits((0, 1), (9, 3), (4, 0)))[1]['imu']
-  alarms = report._alarms(predicted, ['falling', 'punching', 'pushing', 'nodding_off'])
+  alarms = sections.alarms(predicted, ['falling', 'punching', 'pushing', 'nodding_off'])
   assert alarms == {'abnormal': 16, 'found': 15, 'normal': 8, 'false': 1}
+
+
+def test_a_fusion_is_what_has_several_modalities(tmp_path):
+  """Whatever its name, alone or beside others."""
+  results, predictions = run(imu=logits((0, 1)), both=logits(), again=logits((9, 3)))
+  results['modalities'] = {'imu': ['imu'], 'both': ['imu', 'rgb'], 'again': ['imu', 'rgb']}
+  assert sections.fusions(results) == ['both', 'again']
+  found = sections.pairs(results, predictions)
+  assert [(p['fusion'], p['fixed'], p['broke']) for p in found] == [('both', 1, 0), ('again', 1, 1)]
+  assert 'in again' in Outline(page(tmp_path, results, predictions)).text
+  only, predictions = run(whole=logits((0, 1), (5, 2)))
+  only['modalities'] = {'whole': ['imu', 'rgb']}
+  text = Outline(page(tmp_path, only, predictions)).text
+  assert 'The trained fusion recognises 91.7 % of the test examples.' in text
+  assert 'toy: imu + rgb' in text
+
+
+def test_two_stages_of_one_modality_are_no_fusion(tmp_path):
+  results, predictions = run(first=logits((0, 1)), second=logits())
+  results['modalities'] = {'first': ['imu'], 'second': ['imu']}
+  text = Outline(page(tmp_path, results, predictions)).text
+  assert 'second alone recognises 100.0 %' in text
+  assert 'toy: imu results' in text or 'toy: imu ' in text
+  assert '0 wrong' in text
+
+
+def test_people_and_the_signals_of_the_surest_errors(tmp_path):
+  results, predictions = run(**TWO)
+  subjects = np.repeat([2, 4], 12)
+  rows = sections.by_subject(predictions, subjects)
+  assert [(r['subject'], r['examples']) for r in rows] == [(2, 12), (4, 12)]
+  # imu is wrong on examples 0 and 5, both of subject 2; the fusion on 9.
+  assert [round(r['top1']['imu'], 3) for r in rows] == [0.833, 1.0]
+  assert sections.worst(predictions['fusion']) == [9]
+  asked = []
+
+  def signals(key):
+    asked.append(key)
+    return {'imu': np.sin(np.arange(60.0)).reshape(20, 3)}
+
+  html = page(tmp_path, results, predictions, subjects=subjects, signals=signals)
+  outline = Outline(html)
+  assert asked == [KEYS[9]]
+  assert 'By person' in outline.text
+  assert f'{KEYS[9]} : punching taken for pushing' in outline.text
+  assert html.count('aria-label="imu of') == 1
 
 
 def test_abnormal_classes_are_flagged(tmp_path):
   results, predictions = run(**TWO)
   assert '▲' not in page(tmp_path, results, predictions)
+  results['alarms'] = {'imu': sections.alarms(predictions['imu'], ['falling'])}
   text = Outline(page(tmp_path, results, predictions, abnormal=['falling', 'unknown'])).text
   assert '▲ falling' in text
   assert 'Abnormal activities' in text
 
 
 def test_confusions_are_ranked_with_their_support():
-  confusion = report._confusion('imu', run(imu=logits((0, 1), (4, 0), (5, 0)))[1]['imu'], [])
-  assert confusion['wrong'] == 3
-  assert confusion['pairs'] == [('falling', 'walking', 2, 4), ('walking', 'falling', 1, 4)]
+  wrong, pairs = sections.confusions(run(imu=logits((0, 1), (4, 0), (5, 0)))[1]['imu'])
+  assert wrong == 3
+  assert pairs == [('falling', 'walking', 2, 4), ('walking', 'falling', 1, 4)]
 
 
 def test_one_modality_alone(tmp_path):
@@ -233,10 +284,10 @@ def test_predictions_of_other_examples_are_refused(tmp_path):
   results, predictions = run(**TWO)
   turned = Predictions.from_scores(KEYS[::-1], LABELS, TWO['rgb'], NAMES)
   with pytest.raises(ValueError, match='of rgb and imu are of different examples'):
-    report.write_report(tmp_path, results, {**predictions, 'rgb': turned}, {})
+    report.write_report(tmp_path, results, {**predictions, 'rgb': turned}, report.About())
   del predictions['fusion']
   with pytest.raises(ValueError, match=r"no predictions of \['fusion'\]"):
-    report.write_report(tmp_path, results, predictions, {})
+    report.write_report(tmp_path, results, predictions, report.About())
   assert os.listdir(tmp_path) == []
 
 
@@ -248,7 +299,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatc
 
   monkeypatch.setattr(files.os, 'fsync', full)
   with pytest.raises(UserError, match=r'report\.html: No space left'):
-    report.write_report(tmp_path, *run(imu=logits((0, 1))), {})
+    report.write_report(tmp_path, *run(imu=logits((0, 1))), report.About())
   assert (tmp_path / 'report.html').read_text(encoding='utf-8') == old
   assert os.listdir(tmp_path) == ['report.html']
 

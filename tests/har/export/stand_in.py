@@ -85,7 +85,7 @@ def without_batch_norm(model, inputs, seed=0):
 
   def call(inputs):
     with nn.intercept_methods(intercept):
-      return model.apply(variables, inputs)
+      return model.apply(variables, inputs).logits
 
   return call
 

@@ -35,12 +35,12 @@ HEADS = [
 def test_any_modalities_in_any_order(head, names):
   features = {name: BOTH[name] for name in names}
   variables = jax.jit(head.init)(jax.random.key(0), features)
-  logits = jax.jit(head.apply)(variables, features)
+  logits = jax.jit(head.apply)(variables, features).logits
   assert logits.shape == (2, 7)
   assert logits.dtype == jnp.float32
   assert not np.allclose(logits[0], logits[1])
   backwards = dict(reversed(features.items()))
-  np.testing.assert_allclose(head.apply(variables, backwards), logits, atol=1e-6)
+  np.testing.assert_allclose(head.apply(variables, backwards).logits, logits, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,9 @@ def test_any_modalities_in_any_order(head, names):
 def test_dropout_only_where_the_head_trains(kind):
   head = kind(7, dropout=0.5)
   variables = jax.jit(head.init)(jax.random.key(0), BOTH)
-  still = head.apply(variables, BOTH)
-  np.testing.assert_array_equal(head.apply(variables, BOTH, Mode(True, ('imu',))), still)
-  moved = head.apply(variables, BOTH, Mode(True), rngs={'dropout': jax.random.key(1)})
+  still = head.apply(variables, BOTH).logits
+  np.testing.assert_array_equal(head.apply(variables, BOTH, Mode(True, ('imu',))).logits, still)
+  moved = head.apply(variables, BOTH, Mode(True), rngs={'dropout': jax.random.key(1)}).logits
   assert not np.allclose(moved, still)
 
 
@@ -62,10 +62,10 @@ def test_stage_one_classifiers_make_the_geometric_mean_of_experts(head):
     for i, name in enumerate(BOTH)
   }
   variables = head.init(jax.random.key(9), BOTH)
-  logits = head.apply({'params': variables['params'] | experts}, BOTH)
+  logits = head.apply({'params': variables['params'] | experts}, BOTH).logits
   product = 1
   for name, expert in experts.items():
-    scores = fusion.Linear(7).apply({'params': {name: expert}}, {name: BOTH[name]})
+    scores = fusion.Linear(7).apply({'params': {name: expert}}, {name: BOTH[name]}).logits
     product *= jnp.sqrt(jax.nn.softmax(scores))
   expected = product / product.sum(-1, keepdims=True)
   np.testing.assert_allclose(jax.nn.softmax(logits), expected, atol=1e-6)
@@ -81,14 +81,14 @@ def test_trust_weighs_log_probabilities_at_the_start():
 
 
 @pytest.mark.parametrize('head', [fusion.Decision(7), fusion.Residual(7)])
-def test_products_of_experts_sow_each_experts_logits(head):
+def test_products_of_experts_give_each_experts_logits(head):
   variables = head.init(jax.random.key(0), BOTH)
-  _, sown = head.apply({'params': variables['params']}, BOTH, mutable=['auxiliary'])
-  assert set(sown['auxiliary']) == {f'logits_{name}' for name in BOTH}
+  own = head.apply({'params': variables['params']}, BOTH).own_logits
+  assert set(own) == set(BOTH)
   for name, features in BOTH.items():
     expert = {'params': {name: variables['params'][name]}}
-    expected = fusion.Linear(7).apply(expert, {name: features})
-    np.testing.assert_allclose(sown['auxiliary'][f'logits_{name}'][0], expected, rtol=1e-6)
+    expected = fusion.Linear(7).apply(expert, {name: features}).logits
+    np.testing.assert_allclose(own[name], expected, rtol=1e-6)
 
 
 def test_attention_does_not_see_padding():
@@ -96,11 +96,11 @@ def test_attention_does_not_see_padding():
   mask = np.array([[True] * 3 + [False] * 2, [True] * 5])
   padded = BOTH['imu'].replace(mask=mask)
   variables = head.init(jax.random.key(0), {'imu': padded})
-  logits = head.apply(variables, {'imu': padded})
+  logits = head.apply(variables, {'imu': padded}).logits
   garbage = np.where(mask[..., None], padded.sequence, 9.0)
-  changed = head.apply(variables, {'imu': padded.replace(sequence=garbage)})
+  changed = head.apply(variables, {'imu': padded.replace(sequence=garbage)}).logits
   np.testing.assert_allclose(logits, changed, atol=1e-6)
-  unmasked = head.apply(variables, {'imu': padded.replace(mask=None)})
+  unmasked = head.apply(variables, {'imu': padded.replace(mask=None)}).logits
   assert not np.allclose(logits[0], unmasked[0])
   np.testing.assert_allclose(logits[1], unmasked[1], atol=1e-6)
 
@@ -119,7 +119,7 @@ SOME = np.array([True, False])
 def test_what_is_absent_has_no_influence(head):
   lacking = BOTH | {'imu': BOTH['imu'].replace(present=SOME)}
   variables = varied(head, BOTH)
-  run = jax.jit(head.apply)
+  run = jax.jit(lambda variables, features: head.apply(variables, features).logits)
   logits = run(variables, lacking)
   noise = RNG.normal(0, 1e4, (2, 5, 4)).astype(np.float32)
   garbage = Features(
@@ -139,7 +139,7 @@ def test_an_example_without_anything_gets_finite_logits(head):
   variables = varied(head, BOTH)
 
   def run(variables):
-    logits = head.apply(variables, nothing)
+    logits = head.apply(variables, nothing).logits
     return logits.sum(), logits
 
   (_, logits), gradients = jax.jit(jax.value_and_grad(run, has_aux=True))(variables)
@@ -153,11 +153,11 @@ def test_weights_of_what_is_present_add_up_to_those_of_all():
   lacking = BOTH | {'imu': BOTH['imu'].replace(present=SOME)}
   rgb = {'rgb': BOTH['rgb']}
   params = varied(fusion.Linear(7), BOTH)['params']
-  alone = fusion.Linear(7).apply({'params': {'rgb': params['rgb']}}, rgb)
-  summed = fusion.Linear(7).apply({'params': params}, lacking)
+  alone = fusion.Linear(7).apply({'params': {'rgb': params['rgb']}}, rgb).logits
+  summed = fusion.Linear(7).apply({'params': params}, lacking).logits
   np.testing.assert_allclose(summed[1], 2 * alone[1], rtol=1e-6)
   weights = {'weight_imu': jnp.float32(-0.75), 'weight_rgb': jnp.float32(0.25)}
-  product = fusion.Decision(7).apply({'params': params | weights}, lacking)
+  product = fusion.Decision(7).apply({'params': params | weights}, lacking).logits
   # The other's 0.25 becomes 1, the sum of both magnitudes.
   np.testing.assert_allclose(product[1], jax.nn.log_softmax(alone[1]), rtol=1e-6)
 
@@ -170,7 +170,7 @@ def test_zeros_stand_for_absent_features_behind_the_layer_norm():
   x = jnp.concatenate([jnp.zeros((2, 4)), rgb], -1)
   x = nn.relu(x @ params['hidden']['kernel'] + params['hidden']['bias'])
   expected = x @ params['logits']['kernel'] + params['logits']['bias']
-  found = head.apply({'params': params}, lacking)
+  found = head.apply({'params': params}, lacking).logits
   np.testing.assert_allclose(found[1], expected[1], rtol=1e-4, atol=1e-5)
 
 

@@ -28,24 +28,35 @@ def made(modalities=('imu', 'skeleton'), rate=0.0, head='decision'):
   return registry.build(modalities, ENCODERS, {'kind': head}, 5, modality_dropout=rate)
 
 
+def test_features_alone():
+  model = made()
+  variables = model.init(jax.random.key(0), INPUTS)
+  features = model.apply(variables, INPUTS, method='encode')
+  outputs = model.apply(variables, INPUTS)
+  assert set(features) == {'imu', 'skeleton'}
+  assert features['imu'].pooled.shape == (3, 16)
+  jax.tree.map(np.testing.assert_array_equal, features, outputs.features)
+
+
 def test_what_is_absent_moves_neither_logits_nor_batch_statistics():
   model = made()
   variables = dict(model.init(jax.random.key(0), INPUTS))
-  variables.pop('auxiliary')
   garbage = INPUTS | {'imu': np.where(INPUTS['imu_present'][:, None, None], INPUTS['imu'], 1e3)}
   rngs = {'dropout': jax.random.key(1)}
 
   @jax.jit
   def run(inputs):
-    return model.apply(variables, inputs), model.apply(
+    trained, updates = model.apply(
       variables, inputs, Mode(True), rngs=rngs, mutable=['batch_stats']
     )
+    # Features of what is absent mean nothing.
+    return model.apply(variables, inputs).deployed(), (trained.deployed(), updates)
 
   jax.tree.map(np.testing.assert_array_equal, run(INPUTS), run(garbage))
   # Where it is present it counts, and so do both tests.
   everywhere = garbage | {'imu_present': np.ones(3, bool)}
   still, (_, moved) = run(everywhere)
-  assert not np.allclose(still[1], run(INPUTS)[0][1])
+  assert not np.allclose(still.logits[1], run(INPUTS)[0].logits[1])
   before = run(INPUTS)[1][1]['batch_stats']['imu']['bn_0']['mean']
   assert not np.allclose(before, moved['batch_stats']['imu']['bn_0']['mean'])
 
@@ -80,7 +91,7 @@ def test_modality_dropout_only_where_the_head_trains():
   rngs = {'dropout': jax.random.key(1)}
 
   def run(model, mode):
-    return np.asarray(model.apply(variables, INPUTS, mode, rngs=rngs))
+    return np.asarray(model.apply(variables, INPUTS, mode, rngs=rngs).logits)
 
   for mode in (Mode(), Mode(True, ('elsewhere',))):
     np.testing.assert_array_equal(run(model, mode), run(made(), mode))
@@ -97,7 +108,8 @@ def test_one_modality_is_never_dropped_and_other_dropout_stays_the_same():
     made(('imu',), rate).apply(variables, inputs, Mode(True), rngs=rngs, mutable=['batch_stats'])
     for rate in (0.0, 0.9)
   )
-  jax.tree.map(np.testing.assert_array_equal, a, b)
+  np.testing.assert_array_equal(a[0].logits, b[0].logits)
+  jax.tree.map(np.testing.assert_array_equal, a[1], b[1])
 
 
 @pytest.mark.parametrize('rate', [-0.1, 1.0])

@@ -36,11 +36,11 @@ def test_parameters_are_grouped_by_modality():
 def test_masks_reach_their_encoder():
   model = build(['skeleton', 'imu'], ENCODERS, {'kind': 'concat_mlp'}, 5)
   variables = jax.jit(model.init)(jax.random.key(0), INPUTS)
-  logits = jax.jit(model.apply)(variables, INPUTS)
+  logits = jax.jit(model.apply)(variables, INPUTS).logits
   assert logits.shape == (2, 5)
   # It changes the example that has padding, and only that.
   full = INPUTS | {'imu_mask': np.ones((2, 20), bool)}
-  other = jax.jit(model.apply)(variables, full)
+  other = jax.jit(model.apply)(variables, full).logits
   np.testing.assert_allclose(other[0], logits[0], atol=1e-5)
   assert not np.allclose(other[1], logits[1], atol=1e-5)
 
@@ -60,7 +60,7 @@ def test_bfloat16_keeps_parameters_and_logits_in_float32():
   model = build(['imu'], ENCODERS, {'kind': 'linear'}, 5, 'bfloat16')
   variables = jax.jit(model.init)(jax.random.key(0), INPUTS)
   assert {x.dtype for x in jax.tree.leaves(variables)} == {jnp.dtype('float32')}
-  assert model.apply(variables, INPUTS).dtype == jnp.float32
+  assert model.apply(variables, INPUTS).logits.dtype == jnp.float32
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from har.models import registry
 from har.models.mode import Mode
 from har.train import accumulate, step
 from har.train import mesh as mesh_lib
+from har.train.optimizers import with_rate_scale
 from tests import fakes
 from tests.har.train import test_mesh, test_step
 
@@ -29,15 +30,14 @@ def build(encoder, head=None):
 
 
 def make(model, preprocess=test_mesh.preprocess):
-  optimizer = optax.sgd(1e-2, 0.9)
+  optimizer = with_rate_scale(optax.sgd(1e-2, 0.9))
   made = step.make_train_step(
     model,
     preprocess,
+    fakes.classify(label_smoothing=0.1),
     optimizer,
     trained=('*',),
-    label_smoothing=0.1,
     ema=0.9,
-    auxiliary=0.0,
     seed=3,
   )
   return made, optimizer
@@ -60,7 +60,7 @@ def run(model, variables, count, devices=1, fsdp=1, steps=5):
   metrics = []
   for _ in range(steps):
     with jax.transfer_guard('disallow'):
-      state, one = compiled(state, parts, scale)
+      state, one = compiled(state, parts, scale, None)
     metrics.append(one)
   return jax.device_get((metrics, state))
 
@@ -113,10 +113,11 @@ def test_microbatches_have_random_keys_of_their_own(random):
   train_step, optimizer = make(model, preprocess)
   state = step.restart(variables, optimizer, trained=('*',), ema=0.0)
   add, batch = jax.jit(train_step.add), test_mesh.make_batch()
-  losses, sums = [0.0], step.no_sums(state, trained=('*',))
-  for _ in range(3):
+  state, sums = jax.jit(train_step.first)(state, batch)
+  losses = [0.0, float(sums.metrics['loss'])]
+  for _ in range(2):
     state, sums = add(state, sums, batch)
-    losses.append(float(sums.loss))
+    losses.append(float(sums.metrics['loss']))
   assert int(sums.count) == 3
   different = len(set(np.diff(losses).round(4)))
   assert different == (1 if random == 'nothing' else 3)
@@ -126,8 +127,8 @@ def test_the_mean_is_over_microbatches():
   model, variables = build(PLAIN)
   train_step, optimizer = make(model)
   state = step.restart(variables, optimizer, trained=('*',), ema=0.9)
-  sums = step.no_sums(state, trained=('*',))
-  sums = sums.replace(count=jnp.int32(4), loss=jnp.float32(6), top1=jnp.float32(3))
+  metrics = {'loss': jnp.float32(6), 'top1': jnp.float32(3)}
+  sums = step.Sums(jnp.int32(4), metrics, jax.tree.map(jnp.zeros_like, state.params))
   _, metrics = jax.jit(train_step.apply)(state, sums, jnp.float32(1))
   assert {k: float(v) for k, v in metrics.items()} == {
     'loss': 1.5,

@@ -101,7 +101,7 @@ def test_a_stopped_run_continues_bit_equal(at, tmp_path, monkeypatch):
   monkeypatch.setattr(StopAt, 'at', 0)
   _, (found, found_facts) = run(c, tmp_path / 'parts')
   assert_equal_trees(found, expected)
-  for fact in ('steps', 'top1_validation', 'best_step'):
+  for fact in ('steps', 'validation', 'best_step'):
     assert found_facts[fact] == facts[fact]
   strip = [{k: v for k, v in r.items() if k != 'seconds'} for r in rows(tmp_path / 'parts')]
   assert [r for r in strip if r['split'] == 'validation'] == [
@@ -115,7 +115,7 @@ def test_the_best_step_on_validation_is_kept(tmp_path):
   _, (_, meta) = run(c, tmp_path)
   validation = [r for r in rows(tmp_path) if r['split'] == 'validation']
   best = max(r['top1'] for r in validation)
-  assert meta['top1_validation'] == best
+  assert meta['validation']['top1'] == best
   assert meta['best_step'] == next(r['step'] for r in validation if r['top1'] == best)
 
 

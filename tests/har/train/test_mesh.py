@@ -14,6 +14,7 @@ from har.errors import UserError
 from har.models import registry
 from har.train import accumulate, checkpoints, step
 from har.train import mesh as mesh_lib
+from har.train.optimizers import with_rate_scale
 from tests import fakes
 
 LARGEST = {'fsdp_rules': (('*', 'largest'),), 'fsdp_min_size': 64}
@@ -139,21 +140,19 @@ def test_frozen_parameters_are_split_too(variables):
   assert set(state.ema) == {'imu'}
 
 
-def train(model, variables, devices, fsdp, *, steps=20, trained=('*',), parts=1, mixup_alpha=0.0):
+def train(model, variables, devices, fsdp, *, steps=20, trained=('*',), parts=1, mixup=0.0):
   """Losses of so many steps, and the last state."""
-  mesh, optimizer = mesh_lib.make_mesh(devices, fsdp), optax.adam(1e-2)
+  mesh, optimizer = mesh_lib.make_mesh(devices, fsdp), with_rate_scale(optax.adam(1e-2))
   state = make_state(variables, mesh, trained, optimizer=optimizer)
   train_step = accumulate.compile_step(
     step.make_train_step(
       model,
       preprocess,
+      fakes.classify(label_smoothing=0.1, mixup=mixup),
       optimizer,
       trained=trained,
-      label_smoothing=0.1,
       ema=0.9,
-      auxiliary=0.0,
       seed=3,
-      mixup_alpha=mixup_alpha,
     ),
     jax.eval_shape(lambda: state),
     trained=trained,
@@ -166,15 +165,15 @@ def train(model, variables, devices, fsdp, *, steps=20, trained=('*',), parts=1,
   losses = []
   for _ in range(steps):
     with jax.transfer_guard('disallow'):
-      state, metrics = train_step(state, batch, scale)
+      state, metrics = train_step(state, batch, scale, None)
     losses.append(float(metrics['loss']))
   return losses, state
 
 
-@pytest.mark.parametrize('mixup_alpha', [0.0, 0.3])
-def test_split_parameters_train_as_whole_ones_do(mixup_alpha, model, variables):
-  one, _ = train(model, variables, 1, 1, mixup_alpha=mixup_alpha)
-  eight, state = train(model, variables, 8, 4, mixup_alpha=mixup_alpha)
+@pytest.mark.parametrize('mixup', [0.0, 0.3])
+def test_split_parameters_train_as_whole_ones_do(mixup, model, variables):
+  one, _ = train(model, variables, 1, 1, mixup=mixup)
+  eight, state = train(model, variables, 8, 4, mixup=mixup)
   assert one[-1] < 0.8 * one[0]
   np.testing.assert_allclose(eight, one, rtol=0, atol=1e-5)
   # Steps leave arrays where they were.

@@ -42,7 +42,7 @@ def test_adam_decays_as_a_penalty_and_adamw_apart():
   for name in ('adam', 'adamw'):
     config = _config(name=name, schedule='constant', weight_decay=0.01)
     optimizer = optimizers.make_optimizer(config, 10)
-    moves[name], _ = optimizer.update(grads, optimizer.init(params), params)
+    moves[name], _ = optimizer.update(grads, optimizer.init(params), params, rate_scale=1.0)
   # Adam normalises the penalty's gradient to a full step; AdamW moves by rate * decay * value.
   np.testing.assert_allclose(moves['adam']['kernel'], -0.1, rtol=1e-4)
   np.testing.assert_allclose(moves['adamw']['kernel'], -0.1 * 0.01 * 3, rtol=1e-5)
@@ -54,7 +54,9 @@ def test_multipliers_scale_what_they_match():
   params = {'imu': {'kernel': jnp.ones((2, 2))}, 'head': {'kernel': jnp.ones((2, 2))}}
   config = _config(name='sgd', schedule='constant', multipliers=(('imu', 0.1),))
   optimizer = optimizers.make_optimizer(config, 10)
-  moves, _ = optimizer.update(jax.tree.map(jnp.ones_like, params), optimizer.init(params), params)
+  moves, _ = optimizer.update(
+    jax.tree.map(jnp.ones_like, params), optimizer.init(params), params, rate_scale=1.0
+  )
   np.testing.assert_allclose(moves['head']['kernel'], -0.1, rtol=1e-6)
   np.testing.assert_allclose(moves['imu']['kernel'], -0.01, rtol=1e-6)
 
@@ -64,5 +66,5 @@ def test_clipping_bounds_the_global_norm():
   config = _config(name='sgd', schedule='constant', clip_norm=0.5)
   optimizer = optimizers.make_optimizer(config, 10)
   grads = jax.tree.map(lambda x: 100 * x, params)
-  moves, _ = optimizer.update(grads, optimizer.init(params), params)
+  moves, _ = optimizer.update(grads, optimizer.init(params), params, rate_scale=1.0)
   assert float(optax.tree.norm(moves)) == pytest.approx(0.1 * 0.5, rel=1e-5)

@@ -11,8 +11,11 @@ import pytest
 
 from har.models import registry
 from har.models.mode import Mode
+from har.objectives.classify import cross_entropy
+from har.objectives.distil import Distil
 from har.train import mesh as mesh_lib
 from har.train import step
+from har.train.optimizers import with_rate_scale
 from har.train.state import TrainState
 from tests import fakes
 
@@ -52,29 +55,14 @@ def fusion():
   return model, batch, fakes.draw_variables(model, _preprocess(batch))
 
 
-def _make(model, variables, trained, ema=0.0, seed=3, teacher=None, auxiliary=0.0):
-  optimizer = optax.adam(1e-2)
+def _make(model, variables, trained, ema=0.0, seed=3, auxiliary=0.0):
+  optimizer = with_rate_scale(optax.adam(1e-2))
   state = step.restart(variables, optimizer, trained=trained, ema=ema)
+  objective = fakes.classify(label_smoothing=0.1, auxiliary=auxiliary)
   train_step = step.make_train_step(
-    model,
-    _preprocess,
-    optimizer,
-    trained=trained,
-    label_smoothing=0.1,
-    ema=ema,
-    auxiliary=auxiliary,
-    seed=seed,
-    teacher=teacher,
+    model, _preprocess, objective, optimizer, trained=trained, ema=ema, seed=seed
   )
   return state, jax.jit(train_step.whole)
-
-
-def test_cross_entropy_by_hand():
-  logits = jnp.log(jnp.array([[0.7, 0.2, 0.1]]))
-  labels = jnp.array([0])
-  assert float(step.cross_entropy(logits, labels)[0]) == pytest.approx(-np.log(0.7), rel=1e-5)
-  smooth = -(0.7 + 0.1) * np.log(0.7) - 0.1 * np.log(0.2) - 0.1 * np.log(0.1)
-  assert float(step.cross_entropy(logits, labels, 0.3)[0]) == pytest.approx(smooth, rel=1e-5)
 
 
 def test_a_teacher_takes_the_place_of_labels():
@@ -83,17 +71,27 @@ def test_a_teacher_takes_the_place_of_labels():
   )
   batch = _batch(4)
   variables = fakes.draw_variables(model, _preprocess(batch))
-
-  def itself(inputs):
-    return model.apply(variables, inputs)
-
-  state, train_step = _make(model, variables, ('*',), teacher=itself)
+  facts = fakes.classify().facts
+  optimizer = with_rate_scale(optax.adam(1e-2))
+  made = step.make_train_step(
+    model,
+    lambda batch, key: _preprocess(batch),
+    Distil(facts, 'stage:itself', model),
+    optimizer,
+    trained=('*',),
+    ema=0.0,
+    seed=3,
+  )
+  train_step = jax.jit(made.whole)
+  state = step.restart(variables, optimizer, trained=('*',), ema=0.0)
   wrong = {**batch, 'label': batch['label'] + 1}
-  new, metrics = train_step(state, batch, 1.0)
+  new, metrics = train_step(state, batch, 1.0, variables)
   assert float(metrics['gradient_norm']) < 1e-5
-  chex.assert_trees_all_equal(new.params, train_step(state, wrong, 1.0)[0].params)
-  _, metrics = _make(model, variables, ('*',))[1](state, batch, 1.0)
-  assert float(metrics['gradient_norm']) > 0.1
+  chex.assert_trees_all_equal(new.params, train_step(state, wrong, 1.0, variables)[0].params)
+  # The teacher is an argument of the step: another one is learnt without compiling anew.
+  other = jax.tree.map(lambda x: 0.5 * x, variables)
+  assert float(train_step(state, batch, 1.0, other)[1]['gradient_norm']) > 0.1
+  assert train_step._cache_size() == 1
 
 
 def test_mixup_blends_inputs_and_labels():
@@ -102,29 +100,28 @@ def test_mixup_blends_inputs_and_labels():
   model = registry.build(('imu',), encoders, head, 5)
   batch = {**_batch(4), 'label': jnp.array([0, 1, 2, 3])}
   variables = fakes.draw_variables(model, _preprocess(batch))
+  # So even that every share is one half.
+  objective = fakes.classify(label_smoothing=0.1, auxiliary=2.0, mixup=1e8)
+  optimizer = with_rate_scale(optax.sgd(0.1))
   made = step.make_train_step(
     model,
     lambda batch, key: _preprocess(batch),
-    optax.sgd(0.1),
+    objective,
+    optimizer,
     trained=('*',),
-    label_smoothing=0.1,
     ema=0.0,
-    auxiliary=2.0,
     seed=0,
-    # So even that every share is one half.
-    mixup_alpha=1e8,
   )
-  state = step.restart(variables, optax.sgd(0.1), trained=('*',), ema=0.0)
+  state = step.restart(variables, optimizer, trained=('*',), ema=0.0)
   _, metrics = jax.jit(made.whole)(state, batch, 1.0)
   inputs = _preprocess(batch)
   inputs['imu'] = (inputs['imu'] + np.roll(inputs['imu'], 1, 0)) / 2
-  logits, sown = model.apply(variables, inputs, mutable=['auxiliary'])
-  (own,) = jax.tree.leaves(sown)
+  outputs = model.apply(variables, inputs)
 
   def loss_of(labels):
-    return jnp.mean(
-      step.cross_entropy(logits, labels, 0.1) + 2 * step.cross_entropy(own, labels, 0.1)
-    )
+    parts = (outputs.logits, outputs.own_logits['imu'])
+    whole, own = (cross_entropy(logits, labels, 0.1) for logits in parts)
+    return jnp.mean(whole + 2 * own)
 
   expected = (loss_of(batch['label']) + loss_of(jnp.roll(batch['label'], 1))) / 2
   assert float(metrics['loss']) == pytest.approx(float(expected), rel=1e-4)
@@ -238,8 +235,8 @@ def test_eight_devices_train_as_one_does(imu):
 def test_evaluation_is_deterministic_and_has_no_dropout(imu):
   model, variables = imu
   assert isinstance(model, nn.Module)
-  eval_step = jax.jit(step.make_eval_step(model, _preprocess))
-  a, b = (eval_step(variables, _batch()) for _ in range(2))
+  eval_step = jax.jit(step.make_eval_step(model, _preprocess, fakes.classify()))
+  a, b = (eval_step(variables, _batch())['logits'] for _ in range(2))
   assert a.shape == (16, 5)
   np.testing.assert_array_equal(a, b)
 
@@ -270,15 +267,13 @@ def test_each_modalitys_own_loss_is_of_the_examples_that_have_it():
     state, train_step = _make(model, variables, ('head',), auxiliary=auxiliary)
     losses[auxiliary] = float(train_step(state, batch, jnp.float32(1))[1]['loss'])
   key = jax.random.split(jax.random.fold_in(jax.random.key(3), 0))[0]
-  sow = jax.jit(functools.partial(model.apply, mutable=['auxiliary']))
-  _, sown = sow(variables, _preprocess(batch, key))
+  outputs = jax.jit(model.apply)(variables, _preprocess(batch, key))
   own = {
-    name: step.cross_entropy(logits, batch['label'], 0.1)
-    for (*_, name), (logits,) in flax.traverse_util.flatten_dict(sown['auxiliary']).items()
+    name: cross_entropy(logits, batch['label'], 0.1) for name, logits in outputs.own_logits.items()
   }
-  expected = own['logits_imu'][SOME].mean() + own['logits_skeleton'].mean()
+  expected = own['imu'][SOME].mean() + own['skeleton'].mean()
   assert losses[1.0] - losses[0.0] == pytest.approx(float(expected), rel=1e-4)
-  assert abs(float(own['logits_imu'].mean() - own['logits_imu'][SOME].mean())) > 0.01
+  assert abs(float(own['imu'].mean() - own['imu'][SOME].mean())) > 0.01
 
 
 def test_modality_dropout_is_a_function_of_seed_and_step():
@@ -303,7 +298,8 @@ def test_modality_dropout_leaves_batch_statistics_alone():
     run = functools.partial(model.apply, mode=Mode(True), mutable=['batch_stats'])
     rngs = {'dropout': jax.random.key(0)}
     # Not compiled as a whole: in two programs XLA may round the same sums differently.
-    logits[rate], stats[rate] = run(variables, _preprocess(batch), rngs=rngs)
+    outputs, stats[rate] = run(variables, _preprocess(batch), rngs=rngs)
+    logits[rate] = outputs.logits
   chex.assert_trees_all_equal(stats[0.0], stats[0.5])
   assert not np.allclose(logits[0.0], logits[0.5])
 
@@ -312,16 +308,17 @@ def test_modality_dropout_leaves_batch_statistics_alone():
 def test_each_modality_is_taken_away_from_every_example(head):
   model, variables, batch = _lacking(head=head)
   everywhere, nowhere = np.ones(16, bool), np.zeros(16, bool)
-  removed = jax.jit(step.make_removed_step(model, _preprocess, ('imu', 'skeleton')))
+  parts = model, _preprocess, fakes.classify()
+  removed = jax.jit(step.make_removed_step(*parts, ('imu', 'skeleton')))
   found = removed(variables, batch)
   assert list(found) == ['imu', 'skeleton']
   run = jax.jit(model.apply)
   for name, imu, skeleton in (('imu', nowhere, everywhere), ('skeleton', SOME, nowhere)):
     present = {'imu_present': imu, 'skeleton_present': skeleton}
-    expected = run(variables, _preprocess(batch) | present)
-    np.testing.assert_allclose(found[name], expected, rtol=1e-5, atol=1e-5)
-  assert not np.allclose(found['imu'], found['skeleton'], atol=0.1)
+    expected = run(variables, _preprocess(batch) | present).logits
+    np.testing.assert_allclose(found[name]['logits'], expected, rtol=1e-5, atol=1e-5)
+  assert not np.allclose(found['imu']['logits'], found['skeleton']['logits'], atol=0.1)
   # The encoders run once for both.
-  whole = jax.jit(step.make_eval_step(model, _preprocess))
+  whole = jax.jit(step.make_eval_step(*parts))
   flops = [s.lower(variables, batch).cost_analysis()['flops'] for s in (whole, removed)]
   assert flops[1] < 1.1 * flops[0]

@@ -7,13 +7,63 @@ examples and is never predicted has precision 0 and F1 0. Where every class has 
 scikit-learn's `average='macro', zero_division=0`.
 """
 
+import dataclasses
 import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from har.errors import UserError
 
 METRICS = ('top1', 'top5', 'f1', 'precision', 'recall', 'examples')
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+  """What one classifier gave for every example of a split.
+
+  Attributes:
+    keys: N trial keys.
+    labels: [N] true classes from 0.
+    classes: [N] predicted classes from 0.
+    probabilities: [N, C] class probabilities.
+    class_names: C names in label order.
+  """
+
+  keys: tuple[str, ...]
+  labels: np.ndarray
+  classes: np.ndarray
+  probabilities: np.ndarray
+  class_names: tuple[str, ...]
+
+  @classmethod
+  def from_scores(cls, keys: Sequence[str], labels, scores, class_names: Sequence[str]):
+    """From logits [N, C]; equal logits give the lower class. Raises as `compute` does."""
+    scores, labels = check(scores, labels, len(class_names))
+    check_keys(keys, labels)
+    if len(set(class_names)) != len(class_names):
+      raise ValueError(f'a class name occurs twice: {list(class_names)}')
+    probabilities = np.exp(log_softmax(scores))
+    return cls(tuple(keys), labels, scores.argmax(axis=1), probabilities, tuple(class_names))
+
+  @property
+  def correct(self) -> np.ndarray:
+    return self.classes == self.labels
+
+  def confusion(self) -> np.ndarray:
+    """[true, predicted] counts."""
+    return confusion(self.classes, self.labels, len(self.class_names))
+
+  def metrics(self) -> dict[str, float | int]:
+    """What `compute` returns. Probabilities rank as logits do, and are what the CSV holds."""
+    return compute(self.probabilities, self.labels, len(self.class_names))
+
+  def rows(self) -> Iterator[list]:
+    """The table of `predictions/*.csv`, head first: a probability per class with 6 decimals."""
+    yield ['key', 'label', 'prediction', *self.class_names]
+    columns = (self.keys, self.labels, self.classes, self.probabilities)
+    for key, label, predicted, probabilities in zip(*columns, strict=True):
+      yield [key, int(label), int(predicted), *(f'{p:.6f}' for p in probabilities)]
 
 
 def compute(scores, labels, num_classes: int) -> dict[str, float | int]:
@@ -88,6 +138,19 @@ def sign_test(fixed: int, broke: int) -> float:
   total = fixed + broke
   tail = sum(math.comb(total, i) for i in range(min(fixed, broke) + 1))
   return min(1.0, 2 * tail / 2**total)
+
+
+def log_softmax(scores) -> np.ndarray:
+  """Log-probabilities in float64 over the last axis of finite logits."""
+  scores = np.asarray(scores, np.float64)
+  scores = scores - scores.max(axis=-1, keepdims=True)
+  return scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))
+
+
+def check_keys(keys: Sequence[str], labels: np.ndarray) -> None:
+  """Raises ValueError unless each example has a key of its own."""
+  if len(keys) != len(labels) or len(set(keys)) != len(keys):
+    raise ValueError(f'{len(labels)} examples need as many different keys')
 
 
 def check(scores, labels, num_classes: int) -> tuple[np.ndarray, np.ndarray]:

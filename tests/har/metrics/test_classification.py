@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from har.errors import UserError
-from har.evaluate import metrics
+from har.metrics import classification as metrics
 
 # Classes 0, 1, 2 with 3, 2 and 1 examples; predicted 0 0 1 | 1 2 | 2.
 LABELS = np.array([0, 0, 0, 1, 1, 2])

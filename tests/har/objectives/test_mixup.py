@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from har.errors import UserError
-from har.train import mixup
+from har.objectives import mixup
 
 
 def test_blends_are_those_of_neighbours():

@@ -1,0 +1,30 @@
+"""Objectives by the names that configs use."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from har.models.registry import make
+from har.objectives.classify import Classify
+from har.objectives.distil import Distil
+from har.objectives.objective import Facts, Objective
+from har.objectives.reconstruct import Reconstruct
+
+OBJECTIVES: dict[str, type[Objective]] = {
+  'classify': Classify,
+  'distil': Distil,
+  'reconstruct': Reconstruct,
+}
+
+
+def build(config: Mapping[str, Any], facts: Facts, teacher_model: Any = None) -> Objective:
+  """Builds the objective of a stage.
+
+  Args:
+    config: the `kind` (see `OBJECTIVES`) and its options, which are the attributes of that class.
+    facts: of the stage's data.
+    teacher_model: of the stage that is learnt from, for the objectives that have one.
+
+  Raises:
+    UserError: a kind or an option is unknown, or a value out of range.
+  """
+  return make(OBJECTIVES, 'objective', config, facts=facts, teacher_model=teacher_model)
