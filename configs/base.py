@@ -101,9 +101,11 @@ def stage(modalities: Sequence[str], *, learning_rate: float, **changes) -> Conf
   config = ConfigDict(
     {
       'modalities': tuple(modalities),
-      # random, stage:NAME, s3d-kinetics400 or PATH.pth, separated by commas; later ones win.
+      # random, stage:NAME, and names or files of published weights (s3d-kinetics400, PATH.pth),
+      # separated by commas; later ones win.
       'init_from': 'random',
-      # Path patterns of the parameters that are trained; everything else is frozen.
+      # Path patterns of the parameters that are trained; everything else is frozen. fine_tuned
+      # stands for the head and what each encoder says that a second stage trains.
       'trained': ('*',),
       'head': {'kind': 'linear'},
       'augment': {},
@@ -144,16 +146,13 @@ def stage(modalities: Sequence[str], *, learning_rate: float, **changes) -> Conf
 def fusion(modalities: Sequence[str], **settings) -> ConfigDict:
   """The second stage: every encoder starts from the stage of its modality.
 
-  Of S3D, Mixed_4c and Mixed_5c are trained, of all other encoders everything, and the head
-  (Choi et al., Section 3.3).
+  The head is trained, and of each encoder what it says that a second stage trains: of S3D Mixed_4c
+  and Mixed_5c (Choi et al., Section 3.3), of all others everything.
   """
-  trained = ['head']
-  for name in modalities:
-    trained += [f'{name}/Mixed_4c', f'{name}/Mixed_5c'] if name in VIDEO else [name]
   return stage(
     modalities,
     init_from=','.join(f'stage:{m}' for m in modalities),
-    trained=tuple(trained),
+    trained=('fine_tuned',),
     **settings,
   )
 

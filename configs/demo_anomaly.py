@@ -1,4 +1,4 @@
-"""Anomalies by reconstruction: an autoencoder of the wrist's IMU that has seen normal activity alone.
+"""Anomalies by reconstruction: an autoencoder of the wrist's IMU, trained on normal activity alone.
 
 python launch.py --config=configs/demo_anomaly.py --workdir=runs/demo_anomaly
 

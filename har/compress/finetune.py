@@ -93,10 +93,12 @@ def slim_stage(
     out['params']['head'] = channels.slice_head(
       head, out['params']['head'], stage.model.encoders, kept
     )
+  config = _training(stage, settings)
   slim = dataclasses.replace(
     stage,
     name=name,
-    config=_training(stage, settings),
+    config=config,
+    trained=config.trained,
     model=stage.model.clone(encoders=encoders),
     seed=_seed(stage, name),
   )

@@ -10,7 +10,7 @@ import numpy as np
 from har.compress import finetune, prune, quantise, units
 from har.compress.prune import Pruning
 from har.compress.quantise import FoldedModel, Scheme
-from har.data import loader, options
+from har.data import loader
 from har.errors import UserError
 from har.evaluate import files
 from har.objectives.distil import Distil
@@ -200,14 +200,14 @@ def _fusion_of(experiment: Experiment, plain: Stage, variant: str) -> tuple[Stag
   variables = stage_lib.initial_variables(fused, parts, context.workdir, everywhere)
   if variant == PRUNED:
     held = Pruning(exclude=('head',))
-    wrap = prune.hold(variables['params'], held, tuple(plain.config['trained']))
+    wrap = prune.hold(variables['params'], held, plain.trained)
     fused = dataclasses.replace(fused, wrap=wrap)
   return fused, variables
 
 
 def _settings(config: Any, plain: Stage) -> dict[str, Any]:
   """Settings of a variant, with the stage's own frozen layers left frozen."""
-  return {'trained': tuple(plain.config['trained']), **config.to_dict()}
+  return {'trained': plain.trained, **config.to_dict()}
 
 
 def _qat_stage(experiment: Experiment, plain: Stage, settings: Mapping[str, Any]):
@@ -252,7 +252,7 @@ def calibration_batches(
     np.linspace(0, len(context.splits.train) - 1, count).round().astype(int)
   ]
   batches = loader.eval_batches(
-    context.dataset.records(one.modalities), chosen, one.inputs, batch_size=size
+    context.dataset.records(stage_lib.fields(one.inputs)), chosen, one.inputs, batch_size=size
   )
   preprocess = jax.jit(_without_constant_masks(one))
   return [jax.device_get(preprocess(batch)) for batch in batches]
@@ -335,10 +335,7 @@ def _how(scheme: Scheme) -> str:
 def _without_constant_masks(one: Stage) -> Callable[..., dict[str, jax.Array]]:
   """The stage's preprocessing, without masks that only say that nothing is padded."""
   keep = {*one.modalities, *(f'{name}_present' for name in one.modalities)}
-  for name in one.modalities:
-    config = options.input_options(one.inputs[name], name)
-    if config.get('fit') == 'pad' or options.may_lack(config):
-      keep.add(f'{name}_mask')
+  keep |= {f'{name}_mask' for name, given in one.inputs.items() if given.is_padded}
 
   def preprocess(batch: Mapping[str, Any], key: jax.Array | None = None) -> dict[str, jax.Array]:
     inputs = one.preprocess(batch, key=key)
@@ -348,5 +345,5 @@ def _without_constant_masks(one: Stage) -> Callable[..., dict[str, jax.Array]]:
 
 
 def _first_batch(experiment: Experiment, one: Stage) -> dict[str, np.ndarray]:
-  records = experiment.context.dataset.records(one.modalities)
+  records = experiment.context.dataset.records(stage_lib.fields(one.inputs))
   return next(iter(loader.eval_batches(records, np.array([0]), one.inputs, batch_size=1)))

@@ -35,7 +35,7 @@ from absl import app, flags, logging
 from PIL import Image
 
 from data_builders import encodings
-from har.data import dataset, loader, options, video
+from har.data import dataset, depth, inputs, loader, video
 from har.errors import UserError
 
 TRIALS = 64  # of the dataset, at most
@@ -230,7 +230,7 @@ def _decoder(
   def decode(clip: Sequence[bytes]) -> None:
     for frame in clip:
       if modality == 'depth':
-        video.decode_depth(frame)
+        depth.decode_depth(frame)
       else:
         video.open_rgb(frame, config['resize']).load()
 
@@ -268,24 +268,24 @@ def measure(
   Raises:
     UserError: the modality is no video, or the sides deliver different clips.
   """
-  if modality not in options.VIDEO:
+  if modality not in ('rgb', 'depth'):
     raise UserError(f'--modalities: {modality!r} is no video; use rgb, depth or both')
   if not workers:
     raise UserError('--workers: name a number at least; 0 is threads')
-  config = options.input_options({'frames': frames}, modality)
+  one = inputs.build(modality, {'frames': frames})
   # One batch is compared, and none runs dry while the last is timed.
   clips = batch_size * (1 + rounds * (_UNTIMED + _TIMED) + _UNTIMED)
   trials = min(len(records), TRIALS)
-  sides = _torch_sides(torch_workers, records, modality, config, trials, clips, batch_size)
+  sides = _torch_sides(torch_workers, records, modality, one.options, trials, clips, batch_size)
   with contextlib.ExitStack() as stack:
     for count in workers:
-      positions, inputs = np.arange(clips) % trials, {modality: config}
-      batches = loader.eval_batches(records, positions, inputs, batch_size, workers=count)
+      positions = np.arange(clips) % trials
+      batches = loader.eval_batches(records, positions, {modality: one}, batch_size, workers=count)
       stack.enter_context(contextlib.closing(cast(Generator, batches)))
       sides[f'{OURS}, {count} workers'] = batches.__next__
     check_equal(modality, {name: following() for name, following in sides.items()})
     pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(loader.cores()))
-    decode = _decoder(pool, records, modality, config, trials)
+    decode = _decoder(pool, records, modality, one.options, trials)
 
     def take(following: Next, batches: int) -> None:
       for _ in range(batches):

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch.utils import data
 
-from har.data import video
+from har.data import depth, video
 
 _FILTER = Image.Resampling.BILINEAR
 
@@ -59,7 +59,7 @@ class Zstandard:
   def __call__(self, frame: bytes, size: int) -> np.ndarray:
     """Returns uint16 `[H, W]`."""
     del size
-    return video.decode_depth(frame)
+    return depth.decode_depth(frame)
 
 
 DECODERS: dict[str, dict[str, type]] = {
@@ -84,7 +84,7 @@ def png_trials(records: Any, trials: int) -> list[dict[str, Any]]:
   return [
     {
       'label': record['label'],
-      'depth': [as_png(video.decode_depth(frame)) for frame in record['depth']],
+      'depth': [as_png(depth.decode_depth(frame)) for frame in record['depth']],
     }
     for record in (records[i] for i in range(trials))
   ]
@@ -137,7 +137,7 @@ class Clips(data.Dataset):
 
   def _depth(self, pictures: list[np.ndarray]) -> np.ndarray:
     size = self._config['resize']
-    grey = video.ENCODINGS[self._config['encode']](np.stack(pictures), self._config['range'])
+    grey = depth.ENCODINGS[self._config['encode']](np.stack(pictures), self._config['range'])
     height, width = grey.shape[1:]
     scale = self._config['size'] / max(height, width)
     height, width = max(round(height * scale), 1), max(round(width * scale), 1)

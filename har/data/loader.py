@@ -10,10 +10,10 @@ from typing import Any
 import grain
 import numpy as np
 
-from har.data import options, sensors, video, watch
+from har.data import watch
+from har.data.input import Example, Input
 from har.errors import UserError
 
-Example = dict[str, np.ndarray | np.generic]
 Batch = dict[str, np.ndarray]
 
 _PADDING = -1  # stands for an example that is not there
@@ -25,119 +25,41 @@ class ReadExample:
 
   Args:
     records: random access to records, see `har.data.dataset`.
-    inputs: for each modality its options, see `har.data.options.INPUTS`.
+    inputs: by name.
 
   Called with a position (-1 for padding: zeros, `mask` false) and, for random frames, a generator.
-  Of a modality that a record may lack (see `har.data.options.may_lack`) an example tells whether it
-  is there: `<modality>_present`, false where no sample of any sensor is heard or there is no frame,
-  and the modality is zeros.
   """
 
-  def __init__(self, records: Any, inputs: Mapping[str, Any]):
-    self.records = records
-    self.inputs = {
-      m: options.input_options(inputs[m], m) for m in options.MODALITIES if m in inputs
-    }
-    if not self.inputs or len(self.inputs) != len(inputs):
-      raise UserError(f'inputs: name any of {", ".join(options.MODALITIES)}, not {list(inputs)}')
+  def __init__(self, records: Any, inputs: Mapping[str, Input]):
+    self.records, self.inputs = records, dict(inputs)
+    if not self.inputs:
+      raise UserError('inputs: a stage needs at least one')
     # Signals are small and come out the same each time, so they are fitted once; clips are not.
-    self._video = bool(set(self.inputs) & set(options.VIDEO))
+    self._video = any(one.is_video for one in self.inputs.values())
     self._ready: dict[int, Example] = {}
 
   def __call__(self, position: int, rng: np.random.Generator | None = None) -> Example:
     if position == _PADDING:
-      return self._padding()
+      example: Example = {'label': np.int32(0), 'mask': np.False_}
+      for one in self.inputs.values():
+        example |= one.padding()
+      return example
     if position in self._ready:
       return self._ready[position]
     record = self.records[position]
-    example: Example = {'label': np.int32(record['label']), 'mask': np.True_}
-    for name, config in self.inputs.items():
-      if name in options.VIDEO:
-        example[name] = self._clip(name, record[name], config, rng)
-        if config['optional']:
-          example[f'{name}_present'] = np.bool_(len(record[name]) > 0)
-      elif name == 'imu':
-        example |= self._imu(record, config)
-      else:
-        example |= self._skeleton(record[name], config)
+    example = {'label': np.int32(record['label']), 'mask': np.True_}
+    for one in self.inputs.values():
+      example |= one.read(record, rng)
     if not self._video:
       self._ready[position] = example
     return example
 
   def lacks_all(self, position: int) -> bool:
-    """Whether a record lacks every modality; decodes no frame."""
-    if not all(map(options.may_lack, self.inputs.values())):
+    """Whether a record lacks every input; decodes no frame."""
+    if not all(one.may_lack for one in self.inputs.values()):
       return False
     record = self.records[position]
-    return not any(
-      len(record[name]) if name in options.VIDEO else self._imu(record, config)['imu_present']
-      for name, config in self.inputs.items()
-    )
-
-  @staticmethod
-  def _imu(record, config):
-    x, length = record['imu'], config['length']
-    if x.shape[1] != config['channels']:
-      raise UserError(f'inputs.imu.channels={config["channels"]}: the records have {x.shape[1]}')
-    if not config['rates']:
-      x, mask = sensors.fit(x, length, config['fit'])
-      return {'imu': x, 'imu_mask': mask}
-    x, heard = sensors.fit_streams(
-      x, record['imu_mask'], length, config['fit'], config['rates'], config['rate']
-    )
-    # Up to the last sample of any sensor; nothing where all are absent.
-    last = np.flatnonzero(heard.any(1))[-1:]
-    mask = np.arange(length) <= (last[0] if len(last) else -1)
-    return {'imu': x, 'imu_mask': mask, 'imu_streams': heard, 'imu_present': heard.any()}
-
-  @staticmethod
-  def _skeleton(x, config):
-    length, fit = config['length'], config['fit']
-    fitted, mask = sensors.fit(x, length, fit)
-    example = {'skeleton': fitted, 'skeleton_mask': mask}
-    if config['velocity'] == 'frame':
-      example['skeleton_step'] = np.float32(sensors.step(len(x), length, fit))
-    return example
-
-  @staticmethod
-  def _clip(name, frames, config, rng):
-    if not len(frames):
-      if not config['optional']:
-        raise UserError(
-          f'a record has no {name} frames: set inputs.{name}.optional if some lack it'
-        )
-      return _no_clip(config)
-    chosen = video.choose_frames(len(frames), config['frames'], rng)
-    if config['show'] == 'motion':
-      chosen = video.with_neighbours(chosen, len(frames), config['apart'])
-    if name == 'rgb':
-      return video.rgb_clip(frames, chosen, config['resize'])
-    # The whole person fits the centre crop of evaluation; random crops then shift it.
-    return video.depth_clip(
-      frames, chosen, config['resize'], config['size'], config['encode'], config['range']
-    )
-
-  def _padding(self) -> Example:
-    example: Example = {'label': np.int32(0), 'mask': np.False_}
-    for name, config in self.inputs.items():
-      if options.may_lack(config):
-        example[f'{name}_present'] = np.False_
-      if name in options.VIDEO:
-        example[name] = _no_clip(config)
-        continue
-      shape = (config['channels'],) if name == 'imu' else (config['joints'], 3)
-      example[name] = np.zeros((config['length'], *shape), np.float32)
-      example[f'{name}_mask'] = np.zeros(config['length'], bool)
-      if config.get('velocity') == 'frame':
-        example[f'{name}_step'] = np.float32(1)
-      if config.get('rates'):
-        example[f'{name}_streams'] = np.zeros((config['length'], len(config['rates'])), bool)
-    return example
-
-
-def _no_clip(config: Mapping[str, Any]) -> np.ndarray:
-  side = config['resize']
-  return np.zeros((config['frames'], side, side, 3), np.uint8)
+    return all(one.lacks(record) for one in self.inputs.values())
 
 
 @functools.lru_cache(maxsize=4)
@@ -169,15 +91,12 @@ def _stack(examples: Sequence[Example]) -> Batch:
 
 
 def recorded(
-  records: Any, positions: Sequence[int] | np.ndarray, inputs: Mapping[str, Any]
+  records: Any, positions: Sequence[int] | np.ndarray, inputs: Mapping[str, Input]
 ) -> np.ndarray:
-  """The positions whose records have any of the modalities.
+  """The positions whose records have any of the inputs.
 
-  Those of the others have nothing to be learnt from. Records are read only where all modalities may
-  be lacking; no frame is decoded.
-
-  Raises:
-    UserError: unknown input options.
+  Those of the others have nothing to be learnt from. Records are read only where all inputs may be
+  lacking; no frame is decoded.
   """
   read = ReadExample(records, inputs)
   return np.array([p for p in positions if not read.lacks_all(p)], np.int64)
@@ -233,7 +152,7 @@ def _closing(iterator: grain.DatasetIterator, workers: int) -> Iterator[Batch]:
 def train_batches(
   records: Any,
   positions: Sequence[int] | np.ndarray,
-  inputs: Mapping[str, Any],
+  inputs: Mapping[str, Input],
   batch_size: int,
   seed: int,
   start_step: int = 0,
@@ -249,7 +168,7 @@ def train_batches(
   Args:
     records: random access to records with `label` and the modalities.
     positions: which records to train on.
-    inputs: for each modality its options, see `har.data.options.INPUTS`.
+    inputs: by name.
     batch_size: of all processes together.
     seed: of order and frame choice.
     start_step: the first batch to yield.
@@ -263,7 +182,7 @@ def train_batches(
     An iterator of batches (see the package's documentation) of `batch_size / process_count`.
 
   Raises:
-    UserError: for a batch size that the processes cannot share, or unknown input options.
+    UserError: for a batch size that the processes cannot share.
   """
   local = _local_size(batch_size, process_count)
   if not len(positions):
@@ -283,7 +202,7 @@ def eval_steps(examples: int, batch_size: int) -> int:
 def eval_batches(
   records: Any,
   positions: Sequence[int] | np.ndarray,
-  inputs: Mapping[str, Any],
+  inputs: Mapping[str, Input],
   batch_size: int,
   process_index: int = 0,
   process_count: int = 1,

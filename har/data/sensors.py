@@ -108,3 +108,20 @@ def fit_streams(
     kept = slice(start, start + length)
     signal[: len(part[kept]), s], heard[: len(part[kept]), s] = part[kept], silence[kept]
   return signal.reshape(length, -1), heard
+
+
+def describe_fit(length: int, how: str, rates: Sequence[float] = (), rate: float = 0) -> list[str]:
+  """`fit` or `fit_streams` in words."""
+  whole = 'evenly spaced from the first recorded sample to the last one'
+  if how == 'resample':
+    every = 'all sensors at the same instants of their common duration' if rates else whole
+    return [f'{length} samples by linear interpolation, {every}']
+  steps = [
+    f'{length} samples as they were recorded: of a longer recording of N samples those from '
+    f'(N - {length}) // 2 on; after a shorter one padding, where the mask is false'
+  ]
+  if rate:
+    return [f'bring each sensor to {rate:g} samples a second by linear interpolation', *steps]
+  if rates:
+    steps[0] += f'; each sensor at its own rate, {", ".join(f"{r:g}" for r in rates)} Hz'
+  return steps

@@ -17,6 +17,7 @@ from har.metrics.detection import Detections
 from har.train import experiment as experiment_lib
 from har.train import mesh as mesh_lib
 from har.train import predict, step
+from har.train import stage as stage_lib
 from har.train.experiment import Experiment
 from har.train.stage import Stage
 
@@ -181,7 +182,7 @@ def _over_split(
   """What `har.train.predict.predict` returns for a stage's inputs of the split."""
   one, context = experiment.stages[name], experiment.context
   batches = loader.eval_batches(
-    context.dataset.records(one.modalities),
+    context.dataset.records(stage_lib.fields(one.inputs)),
     context.evaluated,
     one.inputs,
     batch_size=mesh_lib.round_up(context.runtime['eval_batch_size'], context.mesh),

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ import numpy as np
 
 from har.compress import run as compression
 from har.compress import variants
-from har.data import options
 from har.errors import UserError
 from har.evaluate.files import aligned, write_text
 from har.export import litert, onnx, stablehlo
@@ -90,6 +89,7 @@ def _measure_variant(experiment, stage, variant, split) -> list[dict[str, Any]]:
     'gflops': round(flops(plain) / 1e9, 6),
   }
   place = export.folder(experiment, stage)
+  videos = [n for n, one in experiment.stages[stage].inputs.items() if one.is_video]
   rows = []
   with tempfile.TemporaryDirectory() as scratch:
     inputs = Path(scratch) / 'inputs.npz'
@@ -107,7 +107,7 @@ def _measure_variant(experiment, stage, variant, split) -> list[dict[str, Any]]:
         measured = _subprocess(runtime, file, threads, inputs)
         row = facts | {'runtime': runtime, 'threads': threads, 'top1': round(top1, 6)}
         row['size_mb'] = round(file.stat().st_size / 1e6, 4)
-        row |= summary(measured, clip_length(made.inputs))
+        row |= summary(measured, clip_length(made.inputs, videos))
         rows.append({name: row[name] for name in COLUMNS})
   return rows
 
@@ -128,10 +128,10 @@ def flops(made: variants.Exportable) -> float:
   return float(costs['flops'])
 
 
-def clip_length(inputs: Mapping[str, jax.ShapeDtypeStruct]) -> int:
-  """Video frames in an example, or samples of its longest signal if there is no video."""
-  video = [spec.shape[1] for name, spec in inputs.items() if name in options.VIDEO]
-  return max(video or [spec.shape[1] for spec in inputs.values()])
+def clip_length(inputs: Mapping[str, jax.ShapeDtypeStruct], videos: Collection[str]) -> int:
+  """Frames in an example of the inputs that are video, or samples of its longest signal."""
+  found = [spec.shape[1] for name, spec in inputs.items() if name in videos]
+  return max(found or [spec.shape[1] for spec in inputs.values() if len(spec.shape) > 1])
 
 
 def summary(measured: Mapping[str, Any], frames: int) -> dict[str, float]:

@@ -8,26 +8,13 @@ from typing import Any
 
 import jax
 
-from har.data import options
 from har.data.dataset import Dataset
+from har.data.input import Input
 
 _PACKAGES = {
   'tflite': ('jax', 'litert-converter', 'ai-edge-litert'),
   'onnx': ('jax', 'jax2onnx', 'onnx', 'onnxruntime'),
   'stablehlo': ('jax',),
-}
-_UNITS = {
-  'imu': 'accelerometer x y z in g, gyroscope x y z in degrees per second; samples first',
-  'rgb': 'RGB in [0, 1]; frames, rows, columns, channels',
-  'depth': "a person's depth as three equal channels in [0, 1]; frames, rows, columns, channels",
-  'skeleton': 'joint positions x y z in metres; frames, joints, coordinates',
-}
-_STEPS = {
-  'imu': 'fit to length, then (x - mean) / std',
-  'rgb': 'choose frames, resize the short side, crop the centre to size, then (x - mean) / std',
-  'depth': 'choose frames, crop to the person, encode, crop the centre, then (x - mean) / std',
-  'skeleton': 'fit to length, centre, scale, then (x - mean) / std; with velocity frame, the '
-  'central differences of that, per recorded frame, after the coordinates',
 }
 
 
@@ -38,7 +25,7 @@ def describe(
   stage: str,
   variant: str,
   inputs: Mapping[str, jax.ShapeDtypeStruct],
-  options_of: Mapping[str, Any],
+  read: Mapping[str, Input],
   dataset: Dataset,
 ) -> dict[str, Any]:
   """The description of an exported file.
@@ -49,7 +36,7 @@ def describe(
     stage: name of the stage.
     variant: 'float32', 'int8', ...
     inputs: shapes and types of a batch of one, by name.
-    options_of: `config.inputs` of the stage's modalities.
+    read: the stage's inputs.
     dataset: whose classes and rates these are.
   """
   rates = dataset.metadata.get('rates', {})
@@ -64,12 +51,9 @@ def describe(
     if name != modality:
       described[name]['meaning'] = f'true where {modality} is recorded, false where it is padded'
       continue
-    described[name] |= {
-      'units': f'{_UNITS[modality]}, before normalisation',
-      'rate_hz': rates.get(modality),
-      'steps': _STEPS[modality],
-      'preprocessing': options.input_options(options_of[modality], modality),
-    }
+    one = read[name]
+    described[name] |= {'field': one.field, 'rate_hz': rates.get(one.field)}
+    described[name] |= one.describe(list(dataset.channels.get(one.field, ())))
   packages = {p: importlib.metadata.version(p) for p in _PACKAGES[kind]}
   return {
     'stage': stage,

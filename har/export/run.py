@@ -17,6 +17,7 @@ from har.compress.quantise import Scheme
 from har.data import loader
 from har.errors import UserError
 from har.export import describe, litert, onnx, optional, stablehlo
+from har.train import stage as stage_lib
 from har.train.experiment import Experiment
 
 FLOAT = 'float32'
@@ -110,7 +111,7 @@ def read_split(experiment: Experiment, stage: str) -> TestSplit:
   """The whole test split."""
   one, context = experiment.stages[stage], experiment.context
   batches = loader.eval_batches(
-    context.dataset.records(one.modalities),
+    context.dataset.records(stage_lib.fields(one.inputs)),
     context.splits.test,
     one.inputs,
     batch_size=context.runtime['eval_batch_size'],
@@ -179,7 +180,7 @@ def _write(experiment, made, path, kind, convert, open_file, split, expected) ->
     stage=made.stage,
     variant=made.variant,
     inputs=made.inputs,
-    options_of=one.inputs,
+    read=one.inputs,
     dataset=experiment.context.dataset,
   )
   with _drafts(path, Path(f'{path}.json')) as (draft, draft_json):

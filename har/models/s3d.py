@@ -1,6 +1,6 @@
 """S3D: separable 3-D convolutions for video (Xie et al., ECCV 2018), in torchvision's layout."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -138,6 +138,9 @@ class S3D(nn.Module):
     dropout: rate, of whole channels of the last feature map.
     dtype: of the computation; parameters and batch statistics are float32.
   """
+
+  fine_tuned: ClassVar[tuple[str, ...]] = ('Mixed_4c', 'Mixed_5c')
+  """What a second stage trains (Choi et al., Section 3.3)."""
 
   width: float = 1.0
   channels: tuple[tuple[str, int], ...] = ()

@@ -14,7 +14,7 @@ import flax.traverse_util
 import numpy as np
 
 from har.errors import UserError
-from har.models.s3d import MIXED
+from har.models.s3d import MIXED, S3D
 from har.pretrained import download, torch_file
 
 NAME = 's3d-kinetics400'
@@ -51,33 +51,22 @@ class Pretrained:
   std: tuple[float, ...]
 
 
-def load_encoder(
-  source: str,
-  *,
-  cache_dir: str | pathlib.Path | None = None,
-  width: float = 1.0,
-  in_channels: int = 3,
-) -> Pretrained:
-  """A published S3D, for the encoder of a video modality.
+def load_encoder(source: str, encoder: S3D) -> Pretrained:
+  """A published S3D, for an encoder of colour video.
 
   Args:
     source: as in `load`.
-    cache_dir: as in `load`.
-    width: of the encoder that is to be filled.
-    in_channels: of the same encoder's input.
-
-  Returns:
-    As `load`.
+    encoder: that is to be filled.
 
   Raises:
     UserError: as in `load`; or the encoder is not of the published size.
   """
-  if width != 1.0 or in_channels != 3:
+  if encoder.width != 1.0:
     raise UserError(
-      f'{source} needs an S3D of width=1.0 on 3 channels, but the encoder has width={width} on '
-      f'{in_channels} channels: change the encoder, or start from random parameters'
+      f'{source} needs an S3D of width=1.0, but the encoder has width={encoder.width}: change the '
+      'encoder, or start from random parameters'
     )
-  return load(source, cache_dir=cache_dir)
+  return load(source)
 
 
 def load(source: str, *, cache_dir: str | pathlib.Path | None = None) -> Pretrained:

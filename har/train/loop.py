@@ -17,6 +17,7 @@ from har.data.protocols import Splits
 from har.errors import UserError
 from har.train import accumulate, checkpoints, optimizers, predict, step
 from har.train import mesh as mesh_lib
+from har.train import stage as stage_lib
 from har.train.interrupt import Interrupted, StopSignal
 from har.train.log import DataWait, StageLog
 from har.train.plateau import Progress
@@ -84,7 +85,7 @@ class _Run:
   ):
     self.stage, self.context, self.saved, self.variables = stage, context, saved, variables
     c = stage.config
-    self.records = context.dataset.records(tuple(stage.train_inputs))
+    self.records = context.dataset.records(stage_lib.fields(stage.train_inputs))
     self.positions = self._positions()
     self.steps_per_epoch = len(self.positions) / c['batch_size']
     self.total_steps = max(1, round(c['epochs'] * self.steps_per_epoch))
@@ -96,19 +97,19 @@ class _Run:
       stage.train_preprocess,
       stage.objective,
       self.optimizer,
-      trained=tuple(c['trained']),
+      trained=stage.trained,
       ema=c['ema'],
       seed=stage.seed,
     )
     self.restart = functools.partial(
-      step.restart, optimizer=self.optimizer, trained=tuple(c['trained']), ema=c['ema']
+      step.restart, optimizer=self.optimizer, trained=stage.trained, ema=c['ema']
     )
     state = jax.eval_shape(self.restart, variables)
     self.shardings = mesh_lib.shardings(state, context.mesh, context.runtime)
     self.train_step = accumulate.compile_step(
       train_step,
       state,
-      trained=tuple(c['trained']),
+      trained=stage.trained,
       accumulate=c['accumulate'],
       mesh=context.mesh,
       runtime=context.runtime,

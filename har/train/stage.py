@@ -13,20 +13,24 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from har.data import augment, loader, options
+from har.data import inputs as inputs_lib
+from har.data import loader
 from har.data.dataset import Dataset
+from har.data.input import Input
 from har.errors import UserError
 from har.models import registry
 from har.models.mode import INFERENCE
-from har.models.s3d import S3D
 from har.objectives import registry as objectives
 from har.objectives.objective import Facts, Objective
-from har.pretrained import s3d as pretrained_s3d
+from har.pretrained import registry as published
 from har.train import checkpoints
 
 Variables = dict[str, Any]
 Optimizer: TypeAlias = optax.GradientTransformationExtraArgs
 Wrap = Callable[[Optimizer, int], Optimizer]
+
+FINE_TUNED = 'fine_tuned'
+"""Among a config's `trained`: the head, and of each encoder what it says a second stage trains."""
 
 # Initialisation runs once; optimising S3D's would take longer than its first epoch.
 _QUICKLY_COMPILED = {
@@ -42,10 +46,11 @@ class Stage:
   Attributes:
     name: of the stage, e.g. `imu` or `fusion`.
     config: `config.stages[name]`.
-    inputs: `config.inputs` of the stage's modalities.
+    inputs: that the model takes.
     model: maps preprocessed inputs to `har.models.types.Outputs`; called as a Linen module is.
     preprocess: `preprocess(batch, key=None)` of those inputs; augments if there is a key.
     objective: what is learnt.
+    trained: path patterns of the parameters that are trained.
     seed: of the stage: the same stage of another experiment with the same seed starts alike.
     example: shapes and types of `preprocess`'s output for one example.
     train_inputs: `inputs`, and what the teacher sees besides.
@@ -56,13 +61,14 @@ class Stage:
 
   name: str
   config: Mapping[str, Any]
-  inputs: Mapping[str, Any]
+  inputs: Mapping[str, Input]
   model: Any
   preprocess: Any
   objective: Objective
+  trained: tuple[str, ...]
   seed: int
   example: Mapping[str, jax.ShapeDtypeStruct]
-  train_inputs: Mapping[str, Any]
+  train_inputs: Mapping[str, Input]
   train_preprocess: Any
   teacher: 'Stage | None' = None
   wrap: Wrap | None = None
@@ -107,19 +113,20 @@ def build(config: Mapping[str, Any], name: str, dataset: Dataset, train: np.ndar
   """
   stage = _section(config, 'stages', name)
   modalities = tuple(stage['modalities'])
-  inputs = {m: _section(config, 'inputs', m) for m in modalities}
+  inputs = {m: inputs_lib.build(m, _section(config, 'inputs', m)) for m in modalities}
   teacher = _teacher(config, name, dataset, train)
   read = {**(teacher.inputs if teacher else {}), **inputs}
   preprocess, train_preprocess = (
     functools.partial(
-      augment.preprocess,
+      inputs_lib.preprocess,
       inputs=given,
-      augment={m: x for m, x in stage['augment'].items() if m in given},
+      augment={m: x for m, x in stage['augment'].items() if m in given or m not in read},
       flip_safe=dataset.flip_safe,
     )
     for given in (inputs, read)
   )
-  batches = loader.eval_batches(dataset.records(modalities), np.array([0]), inputs, batch_size=1)
+  records = dataset.records(fields(inputs))
+  batches = loader.eval_batches(records, np.array([0]), inputs, batch_size=1)
   example = jax.eval_shape(preprocess, next(iter(batches)))
   classes = len(dataset.class_names)
   model = registry.build(
@@ -145,6 +152,7 @@ def build(config: Mapping[str, Any], name: str, dataset: Dataset, train: np.ndar
     model=model,
     preprocess=preprocess,
     objective=objective,
+    trained=_trained(stage['trained'], model),
     seed=seed,
     example=example,
     train_inputs=read,
@@ -166,6 +174,25 @@ def _teacher(
   return build(config, source, dataset, train)
 
 
+def _trained(patterns: Collection[str], model: Any) -> tuple[str, ...]:
+  """Path patterns, with those that `fine_tuned` stands for in its place."""
+  found: list[str] = []
+  for pattern in patterns:
+    if pattern != FINE_TUNED:
+      found.append(pattern)
+      continue
+    found.append('head')
+    for name, encoder in model.encoders.items():
+      parts = getattr(encoder, 'fine_tuned', ())
+      found += [f'{name}/{part}' for part in parts] or [name]
+  return tuple(found)
+
+
+def fields(inputs: Mapping[str, Input]) -> tuple[str, ...]:
+  """The fields of records that inputs read."""
+  return tuple(dict.fromkeys(one.field for one in inputs.values()))
+
+
 def stage_source(source: str) -> str | None:
   """NAME of 'stage:NAME'; None for anything else."""
   kind, _, name = source.strip().partition(':')
@@ -182,8 +209,8 @@ def initial_variables(
 
   Each source named in `init_from` gives its values: a comma-separated list of `random`,
   `stage:NAME` (every encoder and classifier of that finished stage which this stage has too),
-  `s3d-kinetics400` and paths of `.pth` files with S3D's Kinetics-400 weights. What no source gives
-  is random.
+  names and files of published weights (see `har.pretrained.registry`). What no source gives is
+  random.
 
   Args:
     stage: the stage.
@@ -238,32 +265,19 @@ def copy_equal_paths(
 
 
 def _from_published(variables: Variables, stage: Stage, source: str) -> Variables:
-  video = [m for m, e in stage.model.encoders.items() if isinstance(e, S3D)]
-  if len(video) != 1:
+  where = f'stages.{stage.name}.init_from'
+  name, found = published.load(source, stage.model.encoders, where)
+  given = stage.inputs[name]
+  expected = {'mean': found.mean, 'std': found.std}
+  same = all(np.allclose(given.options[k], value, atol=1e-3) for k, value in expected.items())
+  if given.is_colour and not same:
+    settings = ', '.join(f'config.inputs.{name}.{k}={value}' for k, value in expected.items())
     raise UserError(
-      f'stages.{stage.name}.init_from={source!r} needs a stage with exactly one S3D encoder'
+      f'{where}={source}: {found.naming} trained these weights on another normalisation; set '
+      f'{settings}'
     )
-  (name,) = video
-  found = pretrained_s3d.load_encoder(source, width=stage.model.encoders[name].width)
-  _check_statistics(stage, name, source, found)
   encoder = {'params': {name: found.params}, 'batch_stats': {name: found.batch_stats}}
   return copy_equal_paths(variables, encoder, (name,), stage.name)
-
-
-def _check_statistics(
-  stage: Stage, modality: str, source: str, found: pretrained_s3d.Pretrained
-) -> None:
-  """Refuses colours that are not normalised as they were for the published network."""
-  inputs = options.input_options(stage.inputs[modality], modality)
-  if modality != 'rgb' or inputs['show'] != 'colour':
-    return  # No publisher trained on such pictures.
-  expected = {'mean': found.mean, 'std': found.std}
-  if not all(np.allclose(inputs[key], value, atol=1e-3) for key, value in expected.items()):
-    settings = ', '.join(f'config.inputs.rgb.{key}={value}' for key, value in expected.items())
-    raise UserError(
-      f'stages.{stage.name}.init_from={source}: {found.naming} trained these weights on another '
-      f'normalisation; set {settings}'
-    )
 
 
 def _section(config: Mapping[str, Any], group: str, name: str) -> Mapping[str, Any]:

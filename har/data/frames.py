@@ -1,0 +1,153 @@
+"""Colour video: encoded pictures, of which only those that are used are decoded."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from har.data import pictures, video
+from har.data.input import Arrays, Example, Input, flip_decisions, per_example
+from har.data.options import Schema, amount, choice, flag, numbers, size
+from har.errors import UserError
+
+
+class Frames(Input):
+  """A list of JPEG or PNG pictures.
+
+  Batches hold it as `<name>` uint8 `[B, frames, resize, resize, 3]` and, where records may lack it,
+  `<name>_present` bool `[B]`.
+  """
+
+  schema: ClassVar[Schema] = {
+    'frames': size(16),
+    # Stored frames are 240 high; up to half of that, JPEG decodes at half its size, twice as fast.
+    'resize': size(120),
+    'size': size(112),
+    # 'colour' for frames as they are, 'motion' for each frame's brightness and its change from
+    # `apart` frames before and to as many after.
+    'show': choice('colour', 'motion'),
+    'apart': size(2),
+    'optional': flag(False),  # records may have no frames
+    # Of values scaled to [0, 1], one number or one for each channel.
+    'mean': numbers(0.5),
+    'std': numbers(0.25, positive=True),
+  }
+  augmentation: ClassVar[Schema] = {
+    'flip': amount(most=1),
+    'crop': flag(True),  # a random place for the crop from `resize` to `size`
+    'zoom': amount(below=1),
+    'brightness': amount(),
+    'contrast': amount(),
+    'saturation': amount(),
+  }
+  is_video: ClassVar[bool] = True
+  keep_black: ClassVar[bool] = False
+  """Whether augmentation leaves black pixels black."""
+
+  def __post_init__(self) -> None:
+    if self.options['size'] > self.options['resize']:
+      self.fail('size', 'larger than resize')
+    self.check_statistics(3)
+
+  @property
+  def is_colour(self) -> bool:
+    return self.options['show'] == 'colour'
+
+  @property
+  def may_lack(self) -> bool:
+    return self.options['optional']
+
+  def read(self, record: Mapping[str, Any], rng: np.random.Generator | None) -> Example:
+    example: Example = {self.name: self._clip(record[self.field], rng)}
+    if self.may_lack:
+      example[f'{self.name}_present'] = np.bool_(len(record[self.field]) > 0)
+    return example
+
+  def lacks(self, record: Mapping[str, Any]) -> bool:
+    return not len(record[self.field])
+
+  def padding(self) -> Example:
+    side = self.options['resize']
+    example: Example = {self.name: np.zeros((self.options['frames'], side, side, 3), np.uint8)}
+    if self.may_lack:
+      example[f'{self.name}_present'] = np.False_
+    return example
+
+  def _clip(self, frames: Any, rng: np.random.Generator | None) -> np.ndarray:
+    if not len(frames):
+      if self.may_lack:
+        return self.padding()[self.name]
+      raise UserError(
+        f'a record has no {self.field} frames: set inputs.{self.name}.optional if some lack it'
+      )
+    chosen = video.choose_frames(len(frames), self.options['frames'], rng)
+    if self.options['show'] == 'motion':
+      chosen = video.with_neighbours(chosen, len(frames), self.options['apart'])
+    return self.decode(frames, chosen)
+
+  def decode(self, frames: Any, chosen: np.ndarray) -> np.ndarray:
+    """uint8 `[T, resize, resize, 3]` of the chosen frames, `[T]` or `[T, 3]`."""
+    return video.rgb_clip(frames, chosen, self.options['resize'])
+
+  def preprocess(
+    self,
+    batch: Mapping[str, Any],
+    key: jax.Array | None,
+    augment: Mapping[str, Any],
+    flip_safe: Any,
+  ) -> Arrays:
+    x, options = jnp.asarray(batch[self.name]), self.options
+    if key is None:
+      size, room = options['size'], x.shape[2] - options['size']
+      start = room // 2
+      x = x[:, :, start : start + size, start : start + size] / jnp.float32(255)
+    else:
+      x = self._augmented(x, key, augment, batch, flip_safe)
+    if options['show'] == 'motion':
+      x = pictures.show_motion(x)
+    x = (x - jnp.asarray(options['mean'])) / jnp.asarray(options['std'])
+    return {self.name: x.astype(jnp.float32)}
+
+  def _augmented(self, x, key, augment, batch, flip_safe) -> jax.Array:
+    size, room = self.options['size'], x.shape[2] - self.options['size']
+    place_key, zoom_key, flip_key, colour_key = jax.random.split(key, 4)
+    # The zoom comes last: what reads its result more than once would compute it as often.
+    if augment['flip']:
+      flip = flip_decisions(flip_key, augment['flip'], batch['label'], flip_safe)
+      x = jnp.where(per_example(flip, 5), x[:, :, :, ::-1], x)
+    x = pictures.recolour(colour_key, x / jnp.float32(255), augment, self.keep_black)
+    offset = jnp.full((len(x), 2), room // 2)
+    if augment['crop']:
+      offset = jax.random.randint(place_key, (len(x), 2), 0, room + 1)
+    if not augment['zoom']:
+      return pictures.crop(x, offset, size)
+    low, high = 1 - augment['zoom'], 1 + augment['zoom']
+    zoom = jax.random.uniform(zoom_key, (len(x),), minval=low, maxval=high)
+    return pictures.zoom_in(x, offset, zoom, size)
+
+  def describe(self, channels: list[tuple[str, str]]) -> dict[str, Any]:
+    options, side = self.options, self.options['resize']
+    cut = (side - options['size']) // 2
+    return {
+      'axes': ['frames', 'rows', 'columns', 'channels'],
+      'channels': [{'name': name, 'unit': unit} for name, unit in channels],
+      'steps': [
+        *video.describe_choice(options['frames'], options['show'], options['apart']),
+        *self.describe_pictures(),
+        f'keep rows and columns {cut} to {cut + options["size"] - 1}, and divide by 255',
+        *(video.MOTION_FORMULA if options['show'] == 'motion' else ()),
+        '(x - mean) / std, channel by channel',
+      ],
+      'mean': options['mean'],
+      'std': options['std'],
+    }
+
+  def describe_pictures(self) -> list[str]:
+    """From chosen frames to `resize` x `resize` bytes."""
+    side = self.options['resize']
+    return [
+      f'cut the centre square of each frame and scale it to {side} x {side} pixels, bilinear with '
+      'antialiasing, RGB'
+    ]

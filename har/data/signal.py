@@ -1,0 +1,143 @@
+"""Signals: samples of one sensor, or of several with rates of their own."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from har.data import sensors
+from har.data.input import Arrays, Example, Input
+from har.data.options import Schema, amount, choice, numbers, size
+from har.data.sequences import SCHEMA, augment_sequence, finish_sequence
+from har.errors import UserError
+
+
+class Signal(Input):
+  """float32 `[T, C]`, such as an IMU's samples.
+
+  Batches hold it as `<name>` float32 `[B, length, C]` and `<name>_mask` bool `[B, length]`; of
+  several sensors also `<name>_streams` bool `[B, length, S]`, false where one was silent, and
+  `<name>_present` bool `[B]`.
+  """
+
+  schema: ClassVar[Schema] = {
+    'length': size(180),
+    'fit': choice('resample', 'pad'),
+    'channels': size(6),
+    # Of several sensors whose channels are next to each other, stored each at its own rate; with
+    # `fit` 'pad', `rate` brings them to one and 0 leaves them as they are.
+    'rates': numbers((), positive=True),
+    'rate': amount(),
+    # One number or one for each channel, in the signal's own units.
+    'mean': numbers(0.0),
+    'std': numbers(1.0, positive=True),
+  }
+  augmentation: ClassVar[Schema] = SCHEMA
+
+  def __post_init__(self) -> None:
+    rates, rate, channels = (self.options[name] for name in ('rates', 'rate', 'channels'))
+    if not isinstance(rates, tuple | list):
+      self.fail('rates', 'must be a tuple of numbers')
+    if rate and (not rates or self.options['fit'] != 'pad'):
+      self.fail('rate', "needs rates and fit='pad'")
+    if rates and channels % len(rates):
+      raise UserError(f'inputs.{self.name}.rates: {len(rates)} sensors for {channels} channels')
+    self.check_statistics(channels)
+
+  @property
+  def may_lack(self) -> bool:
+    return bool(self.options['rates'])
+
+  @property
+  def is_padded(self) -> bool:
+    return self.may_lack or self.options['fit'] == 'pad'
+
+  def read(self, record: Mapping[str, Any], rng: np.random.Generator | None) -> Example:
+    del rng
+    x, options, name = record[self.field], self.options, self.name
+    if x.shape[1] != options['channels']:
+      self.fail('channels', f'the records have {x.shape[1]}')
+    if not options['rates']:
+      x, mask = sensors.fit(x, options['length'], options['fit'])
+      return {name: x, f'{name}_mask': mask}
+    x, streams = sensors.fit_streams(
+      x,
+      record[f'{self.field}_mask'],
+      options['length'],
+      options['fit'],
+      options['rates'],
+      options['rate'],
+    )
+    # Up to the last sample of any sensor; nothing where all are absent.
+    last = np.flatnonzero(streams.any(1))[-1:]
+    mask = np.arange(options['length']) <= (last[0] if len(last) else -1)
+    return {
+      name: x,
+      f'{name}_mask': mask,
+      f'{name}_streams': streams,
+      f'{name}_present': streams.any(),
+    }
+
+  def lacks(self, record: Mapping[str, Any]) -> bool:
+    return self.may_lack and not self.read(record, None)[f'{self.name}_present']
+
+  def padding(self) -> Example:
+    length, channels = self.options['length'], self.options['channels']
+    example: Example = {
+      self.name: np.zeros((length, channels), np.float32),
+      f'{self.name}_mask': np.zeros(length, bool),
+    }
+    if self.may_lack:
+      example[f'{self.name}_streams'] = np.zeros((length, len(self.options['rates'])), bool)
+      example[f'{self.name}_present'] = np.False_
+    return example
+
+  def preprocess(
+    self,
+    batch: Mapping[str, Any],
+    key: jax.Array | None,
+    augment: Mapping[str, Any],
+    flip_safe: Any,
+  ) -> Arrays:
+    del flip_safe
+    name = self.name
+    x = jnp.asarray(batch[name], jnp.float32)
+    mask = jnp.asarray(batch[f'{name}_mask'])
+    streams = batch.get(f'{name}_streams')
+    jitter_key = None
+    if streams is not None and augment['rotation_degrees']:
+      raise UserError(
+        f'augment.{name}.rotation_degrees must be 0 for sensors with rates of their own: they do '
+        'not turn together, and some measure angles'
+      )
+    if key is not None:
+      key, jitter_key = jax.random.split(key)
+      x = augment_sequence(key, x, mask, augment, axis=None)
+      if streams is not None:
+        # The same key: the mask goes through the same warp, and nothing else.
+        still = {**augment, 'scale': 0.0}
+        moved = augment_sequence(key, jnp.asarray(streams, jnp.float32), mask, still, axis=None)
+        streams = moved > 1 - 1e-3
+    recorded = mask
+    if streams is not None:
+      recorded = jnp.repeat(jnp.asarray(streams), x.shape[-1] // streams.shape[-1], axis=-1)
+    return {
+      name: finish_sequence(jitter_key, x, recorded, self.options, augment['jitter']),
+      f'{name}_mask': mask,
+    }
+
+  def describe(self, channels: list[tuple[str, str]]) -> dict[str, Any]:
+    options = self.options
+    return {
+      'axes': ['samples', 'channels'],
+      'channels': [{'name': name, 'unit': unit} for name, unit in channels],
+      'steps': [
+        *sensors.describe_fit(options['length'], options['fit'], options['rates'], options['rate']),
+        '(x - mean) / std, channel by channel',
+        'zero wherever the mask is false, after that',
+      ],
+      'mean': options['mean'],
+      'std': options['std'],
+    }
