@@ -30,13 +30,22 @@ def experiment(dataset: str, modalities: Sequence[str]) -> ConfigDict:
       'dtype': 'float32',
       'dataset': {
         'name': dataset,
-        # cross_subject, leave_one_subject_out (then test_subject says which one), or one of the
-        # dataset's own.
+        # How examples are divided: cross_subject, leave_one_subject_out (test_subject), folds over
+        # people (fold 1 to folds), official (the dataset's own list; of several, fold is the
+        # number) or one of the dataset's own names. See `har.data.protocols.SplitOptions`.
         'protocol': 'cross_subject',
         'test_subject': 0,
+        'fold': 0,
+        'folds': 5,
+        # The column that tells people, or whatever else folds and validation must not part.
+        'group': 'subject',
         # Training subjects that are kept for validation: (7,). None means that every training
         # subject is trained on, and the last step's parameters are the result.
         'validation_subjects': (),
+        # Less than 1: so much of the training examples, drawn by class and person.
+        'train_fraction': 1.0,
+        # Classes to report, ('fall',); none named: those that the builder names.
+        'abnormal': (),
         # False: trials that lack one of the modalities are left out and listed in the report.
         'require_complete': True,
       },

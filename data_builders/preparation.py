@@ -9,12 +9,14 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import requests
 import tensorflow_datasets as tfds
 from absl import logging
 
+from data_builders import checks
 from har.errors import UserError
 
 # TFDS builds in PARENT/incomplete.RANDOM_VERSION and renames that folder when all is written.
@@ -78,6 +80,8 @@ def exclusive(root: pathlib.Path, target: pathlib.Path) -> Iterator[None]:
         downloads = root / 'downloads'
         _remove_empty(downloads / 'extracted', downloads / target.relative_to(root).parts[0])
         _remove_empty(downloads, target.parent, target.parent.parent)
+  except FileNotFoundError as error:
+    raise UserError(f'{error.filename}: no such file or folder') from error
   except OSError as error:
     raise UserError(_cannot_write(error.filename or root, error.strerror or error)) from error
   except RuntimeError as error:
@@ -85,6 +89,69 @@ def exclusive(root: pathlib.Path, target: pathlib.Path) -> Iterator[None]:
     if not failure:
       raise
     raise UserError(_cannot_write(root, failure[1])) from error
+
+
+class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+  """Base of builders whose `download_and_prepare` calls `build` itself."""
+
+  def is_prepared(self) -> bool:
+    """Whether the dataset has been built."""
+    with quiet():
+      return super().is_prepared()
+
+
+def prepare(builder: Any, raw_dir: str | None = None) -> None:
+  """Builds a dataset unless it is there, whatever TFDS builder it has.
+
+  Args:
+    builder: one of ours, or one written by TFDS's guide.
+    raw_dir: folder with the owner's files for one of the latter, its `manual_dir`.
+
+  Raises:
+    UserError: see `build`; or a `raw_dir` that the builder needs or has no use for.
+  """
+  if isinstance(builder, Builder):
+    builder.download_and_prepare()
+    return
+  wanted = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
+  if raw_dir is not None and not wanted:
+    raise UserError(
+      f'--raw_dir: the builder of {builder.name} neither takes raw_dir nor has '
+      'MANUAL_DOWNLOAD_INSTRUCTIONS'
+    )
+  if raw_dir is None and wanted and not builder.is_prepared():
+    raise UserError(f'{builder.name}: pass --raw_dir; {" ".join(wanted.split())}')
+  config = tfds.download.DownloadConfig(try_download_gcs=False, manual_dir=raw_dir)
+  build(builder, builder.download_and_prepare, download_config=config)
+
+
+def build(builder: Any, write: Callable[..., None], **kwargs: Any) -> None:
+  """Builds a dataset unless it is there: all of it or nothing, and every record checked.
+
+  Args:
+    builder: whose dataset it is.
+    write: TFDS's `download_and_prepare`, or what ends in a call of it.
+    **kwargs: its arguments; the file format is always array_record.
+
+  Raises:
+    UserError: what the builder says or generates is wrong, the folder cannot be written, or holds
+      half a dataset or one of another description.
+  """
+  if builder.is_prepared():
+    checks.check_current(builder)
+    return
+  checks.check_info(builder)
+  with exclusive(builder.data_dir_root, builder.data_path):
+    if builder.is_prepared():  # By another process, while this one waited.
+      builder.info.read_from_directory(builder.data_dir)
+      return
+    if builder.data_path.exists():  # TFDS would take it for prepared.
+      raise UserError(
+        f'{builder.data_dir}: not a complete dataset; delete it to have it built anew'
+      )
+    kwargs.setdefault('download_config', tfds.download.DownloadConfig(try_download_gcs=False))
+    with checks.checking(builder):
+      write(**{**kwargs, 'file_format': 'array_record'})
 
 
 def _remove_incomplete(root: pathlib.Path, target: pathlib.Path) -> None:

@@ -54,7 +54,7 @@ def make_config(
   )
 
 
-class TrialBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+class TrialBuilder(preparation.Builder, skip_registration=True):  # type: ignore[call-arg]
   """Builds a dataset of trials; a subclass sets `LAYOUT`, and `PAGE` and `URLS` or `_obtain`.
 
   Records have `key`, `label` (0-based), `action`, `subject`, `trial`, and for each chosen modality:
@@ -159,31 +159,26 @@ class TrialBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type
       UserError: raw files that are missing, misnamed or damaged, or a `data_dir` that cannot be
         written. Nothing is left behind.
     """
+    trials = self.LAYOUT.expected() if self.builder_config.require_complete else None
+    missing = None
     if self.raw_dir is not None:
       with self._open(self.raw_dir) as collection:
-        if self.is_prepared():
-          self._check_same_trials(collection)
-    if self.is_prepared():
-      return
-    with preparation.exclusive(self.data_dir_root, self.data_path):
-      if self.is_prepared():  # By another process, while this one waited.
-        self.info.read_from_directory(self.data_dir)
-        return
-      if self.data_path.exists():  # TFDS would take it for prepared.
-        raise UserError(f'{self.data_dir}: not a complete dataset; delete it to have it built anew')
-      kwargs.setdefault('download_config', tfds.download.DownloadConfig(try_download_gcs=False))
-      super().download_and_prepare(**{**kwargs, 'file_format': 'array_record'})
+        trials, missing = collection.trials, collection.missing
+    if trials is not None and self.is_prepared():
+      self._check_same_trials(trials, missing)
+    preparation.build(self, super().download_and_prepare, **kwargs)
 
-  def is_prepared(self) -> bool:
-    """Whether the dataset has been built."""
-    with preparation.quiet():
-      return super().is_prepared()
-
-  def _check_same_trials(self, collection: raw_files.Collection) -> None:
-    """A dataset of the available trials goes stale when more become available."""
-    if self.info.metadata['missing'] != collection.missing:
+  def _check_same_trials(
+    self, trials: Sequence[Trial], missing: Mapping[str, Sequence[str]] | None
+  ) -> None:
+    """A dataset goes stale when its layout grows, or more of its trials become available."""
+    splits = [self.LAYOUT.split(trial) for trial in trials]
+    built = {name: split.num_examples for name, split in self.info.splits.items()}
+    same = all(splits.count(name) == built.get(name, 0) for name in SPLITS)
+    if not same or missing not in (None, self.info.metadata['missing']):
       raise UserError(
-        f'{self.data_dir}: was built from other trials than those now in {collection.raw_dir}; '
+        f'{self.data_dir}: was built from other trials than those '
+        f'{f"now in {self.raw_dir}" if self.raw_dir else "of today"}; '
         'delete that folder to have it built anew'
       )
 
@@ -197,8 +192,13 @@ class TrialBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type
       scratch: an empty folder that is removed once the dataset is built.
 
     Raises:
-      UserError: the archives cannot be downloaded.
+      UserError: the archives cannot be downloaded, or there is nowhere to get them.
     """
+    if not self.URLS:
+      raise UserError(
+        f'{self.name}: has not been built in {self.data_dir_root}; pass the folder with its '
+        'recordings as --raw_dir, or where it has as --data_dir'
+      )
     urls = {m: self.URLS[m] for m in self.modalities}
     for modality, path in preparation.download(dl_manager, urls, self.PAGE).items():
       scratch.joinpath(f'{raw_files.FOLDERS[modality]}.zip').symlink_to(path)

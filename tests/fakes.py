@@ -115,11 +115,13 @@ class FakeDataset:
   def index(self) -> Index:
     label, subject, trial = np.array(self._trials, np.int32).T
     return Index(
-      key=np.array([f'a{a + 1}_s{s}_t{t}' for a, s, t in self._trials]),
-      label=label,
-      subject=subject,
-      trial=trial,
-      split=np.where(np.isin(subject, self.metadata['train_subjects']), 'train', 'test'),
+      {
+        'key': np.array([f'a{a + 1}_s{s}_t{t}' for a, s, t in self._trials]),
+        'label': label,
+        'subject': subject,
+        'trial': trial,
+        'split': np.where(np.isin(subject, self.metadata['train_subjects']), 'train', 'test'),
+      }
     )
 
   def records(self, modalities):

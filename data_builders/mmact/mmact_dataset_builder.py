@@ -56,7 +56,7 @@ def make_config(modalities: Sequence[str], short_side: int) -> MMActConfig:
   )
 
 
-class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+class Builder(preparation.Builder, skip_registration=True):  # type: ignore[call-arg]
   """TFDS builder of MMAct.
 
   A record is a clip; without `rgb` an event, whose `cam` is 0. Records have `key`, `label`
@@ -156,11 +156,6 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ign
       features=tfds.features.FeaturesDict(features), metadata=metadata, disable_shuffling=True
     )
 
-  def is_prepared(self) -> bool:
-    """Whether the dataset has been built."""
-    with preparation.quiet():
-      return super().is_prepared()
-
   def download_and_prepare(self, **kwargs: Any) -> None:
     """Builds the dataset under `data_dir` unless it is there.
 
@@ -175,26 +170,23 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ign
       UserError: raw files that are missing, misnamed or damaged, or a `data_dir` that cannot be
         written.
     """
-    if not self.is_prepared():
-      if self.raw_dir is None:
-        raise UserError(f'mmact: needs a licence from {PAGE}; pass the files as --raw_dir')
-      with preparation.exclusive(self.data_dir_root, self.data_path):
-        if self.is_prepared():  # By another process, while this one waited.
-          self.info.read_from_directory(self.data_dir)
-        else:
-          try:
-            self._build(kwargs)
-          finally:
-            for folder in (self._work / 'clips', self._work):
-              with contextlib.suppress(OSError):  # Not empty, or not there.
-                folder.rmdir()
+    if not self.is_prepared() and self.raw_dir is None:
+      raise UserError(f'mmact: needs a licence from {PAGE}; pass the files as --raw_dir')
+    preparation.build(self, self._build, **kwargs)
     # Also what a run left that was killed after its last step.
     shutil.rmtree(self._work, ignore_errors=True)
     self._check_complete()
 
-  def _build(self, kwargs: dict[str, Any]) -> None:
-    if self.data_path.exists():  # TFDS would take it for prepared.
-      raise UserError(f'{self.data_dir}: not a complete dataset; delete it to have it built anew')
+  def _build(self, **kwargs: Any) -> None:
+    try:
+      self._plan()
+      super().download_and_prepare(**kwargs)
+    finally:
+      for folder in (self._work / 'clips', self._work):
+        with contextlib.suppress(OSError):  # Not empty, or not there.
+          folder.rmdir()
+
+  def _plan(self) -> None:
     self._work.mkdir(parents=True, exist_ok=True)
     kinds = [{'imu': '.csv', 'rgb': '.mp4'}[m] for m in self.modalities]
     assert self.raw_dir is not None
@@ -205,8 +197,6 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ign
       if 'rgb' not in self.modalities:
         place = 'STREAM_clip/subjectN/sceneN/sessionN/ACTION.csv'
       raise UserError(f'{self.raw_dir}: no file {place} in it; pass the folder as --raw_dir')
-    kwargs.setdefault('download_config', tfds.download.DownloadConfig(try_download_gcs=False))
-    super().download_and_prepare(**{**kwargs, 'file_format': 'array_record'})
 
   def _check_complete(self) -> None:
     absent = self.info.metadata['absent']

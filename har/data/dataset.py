@@ -1,5 +1,6 @@
-"""A prepared dataset by name: its index, and random access to the modalities asked for."""
+"""A prepared dataset by name: its index, and random access to the fields asked for."""
 
+import contextlib
 import dataclasses
 import importlib
 import inspect
@@ -10,16 +11,16 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from har.data import options
+from data_builders import checks, preparation
 from har.data.protocols import Index
 from har.errors import UserError
 
-SPLITS = ('train', 'test')
-_PLACES = ('cam', 'scene', 'session')
+_SPLITS = ('train', 'validation', 'test')
+"""The order of their records in an index; splits of other names come after them."""
 
 
 class Records:
-  """Random access to all records of a dataset, train split first, decoding only the named fields.
+  """Random access to all records of a dataset, split by split, decoding only the named fields.
 
   Item i is a dict of NumPy values. Works from several threads and pickles for worker processes.
 
@@ -59,8 +60,11 @@ class Dataset:
   Attributes:
     name: the builder's folder in data_builders.
     class_names: in label order.
-    metadata: what the builder says of its data: `modalities`, `rates` (Hz), `train_subjects`,
-      `flip_sensitive` and `abnormal` (class names), `missing` (keys by modality).
+    metadata: what the builder says of its data, as far as it does: `modalities` (else all fields
+      that are not single values), `rates` (Hz; else exported files do not state them),
+      `train_subjects` (else there is no protocol cross_subject), `protocols` (see
+      `har.data.protocols.make_splits`), `flip_sensitive` and `abnormal` (class names; else none),
+      `optional` (fields that may be empty), `missing` (keys by modality).
     index: what is known of every record.
     source: the TFDS builder that prepared it.
   """
@@ -74,7 +78,8 @@ class Dataset:
   @property
   def modalities(self) -> tuple[str, ...]:
     """The modalities that records hold."""
-    return tuple(self.metadata['modalities'])
+    given = self.metadata.get('modalities')
+    return tuple(checks.signals(self.source.info) if given is None else given)
 
   @property
   def missing(self) -> dict[str, list[str]]:
@@ -87,34 +92,38 @@ class Dataset:
     return ~np.isin(self.class_names, list(self.metadata.get('flip_sensitive', ())))
 
   def records(self, modalities: Collection[str]) -> Any:
-    """Returns random access to dicts with `key`, `label` and just these modalities.
+    """Returns random access to dicts with `label`, these modalities and, if there is one, `key`.
 
     Where records say which of a modality's streams were heard when, `<modality>_mask` is with them.
 
-    Records are in the order of `index`. Signals (IMU, skeleton) are read once and kept in memory;
-    as soon as a video modality is among them, each access reads from disk. Frames stay encoded.
+    Records are in the order of `index`. Signals (arrays) are read once and kept in memory; as soon
+    as encoded frames are among them, each access reads from disk. Frames stay encoded.
 
     Raises:
       UserError: for a modality that the dataset was not prepared with.
     """
+    self.check(modalities)
+    features = self.source.info.features
+    more = [f for f in ('key', *(f'{m}_mask' for m in modalities)) if f in features]
+    records = _open(self.source, ('label', *modalities, *more))
+    if any(checks.is_encoded(features[m]) for m in modalities):
+      return records
+    return [records[i] for i in range(len(records))]
+
+  def check(self, modalities: Collection[str]) -> None:
+    """Raises UserError for a modality that the dataset was not prepared with."""
     for modality in modalities:
       if modality not in self.modalities:
         raise UserError(
           f'{self.name}: prepared without {modality}; it has {", ".join(self.modalities)}'
         )
-    masks = [f'{m}_mask' for m in modalities if f'{m}_mask' in self.source.info.features]
-    records = _open(self.source, ('key', 'label', *modalities, *masks))
-    if set(modalities) & set(options.VIDEO):
-      return records
-    return [records[i] for i in range(len(records))]
 
 
 def _open(builder: Any, fields: Collection[str]) -> Records:
   try:
     sources = [
       builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
-      for split in SPLITS
-      if _count(builder, split)
+      for split in _counts(builder)
     ]
     opened = [source.data_source for source in sources]
     return Records(opened, builder.info.features, fields, builder.data_dir)
@@ -129,28 +138,40 @@ def _unreadable(folder: Any, what: str, error: Exception) -> str:
   )
 
 
-def _count(builder: Any, split: str) -> int:
-  splits = builder.info.splits
-  return splits[split].num_examples if split in splits else 0
-
-
-def _text(value: Any) -> str:
-  return value.decode() if isinstance(value, bytes) else str(value)
+def _counts(builder: Any) -> dict[str, int]:
+  """Number of records of every split that has any, in the index's order."""
+  found = {name: split.num_examples for name, split in builder.info.splits.items()}
+  order = [*(n for n in _SPLITS if n in found), *sorted(set(found) - set(_SPLITS))]
+  return {name: found[name] for name in order if found[name]}
 
 
 def read_index(builder: Any) -> Index:
-  """Reads what `Index` holds from a prepared builder."""
-  numbers = [f for f in ('subject', 'trial', *_PLACES) if f in builder.info.features]
-  records = _open(builder, ('key', 'label', *numbers))
+  """Reads every column of a prepared builder: its fields that are one whole number or text.
+
+  `split` is the field of that name or else TFDS's split; records without a field `key` are named
+  after split and position, `train_0`.
+
+  Raises:
+    UserError: files that cannot be read, or a key that is there twice.
+  """
+  counts = _counts(builder)
+  names = checks.columns(builder.info)
+  records = _open(builder, names)
   rows = [records[i] for i in range(len(records))]
-  columns = {f: np.array([row[f] for row in rows], np.int32) for f in ('label', *numbers)}
-  if 'trial' not in columns:
-    columns['trial'] = columns['session']
-  return Index(
-    key=np.array([_text(row['key']) for row in rows]),
-    split=np.repeat(SPLITS, [_count(builder, split) for split in SPLITS]),
-    **columns,
-  )
+  columns = {
+    'key': np.array([f'{name}_{i}' for name, count in counts.items() for i in range(count)]),
+    'label': np.zeros(0),
+    'split': np.repeat(list(counts), list(counts.values())),
+  }
+  for name in names:
+    values = [row[name] for row in rows]
+    with contextlib.suppress(UnicodeDecodeError):  # A file, not a text.
+      texts = [v.decode() if isinstance(v, bytes) else v for v in values]
+      columns[name] = np.array(texts, np.int32 if name == 'label' else None)
+  keys, times = np.unique(columns['key'], return_counts=True)
+  if (times > 1).any():
+    raise UserError(f'{builder.data_dir}: the key {keys[times > 1][0]} is there more than once')
+  return Index(columns)
 
 
 def known() -> tuple[str, ...]:
@@ -173,44 +194,55 @@ def load(
   data_dir: str | None = None,
   raw_dir: str | None = None,
   require_complete: bool = True,
+  abnormal: Collection[str] = (),
   builder_options: Mapping[str, Any] | None = None,
 ) -> Dataset:
   """Opens a dataset, preparing it first if that has not been done.
 
+  Any TFDS builder that gives its examples a ClassLabel `label` will do; of the arguments below it
+  gets those that its constructor names.
+
   Args:
     name: a folder of data_builders.
-    modalities: what records must hold, any of `har.data.options.MODALITIES`.
+    modalities: fields that records must hold.
     data_dir: where prepared datasets live; None for TFDS's default.
-    raw_dir: the folder with the owner's files, needed only to prepare.
+    raw_dir: the folder with the owner's files; TFDS's `manual_dir` for builders that use that.
     require_complete: whether a trial that lacks one of the modalities is an error; if not, it is
       left out and listed in `missing`.
+    abnormal: classes that a monitoring system should report, in place of the builder's.
     builder_options: further arguments of the dataset's own builder.
 
   Raises:
-    UserError: unknown dataset, modality or option, or anything wrong with the raw files.
+    UserError: unknown dataset, modality, class or option, anything wrong with the raw files or with
+      the records that the builder makes of them.
   """
   if name not in known():
     raise UserError(f'dataset {name!r}: no such builder; known: {", ".join(known())}')
-  for modality in modalities:
-    if modality not in options.MODALITIES:
-      raise UserError(f'modality {modality!r}: not one of {", ".join(options.MODALITIES)}')
   module = importlib.import_module(f'data_builders.{name}.{name}_dataset_builder')
-  known_options = inspect.signature(module.Builder.__init__).parameters
+  if not hasattr(module, 'Builder'):
+    raise UserError(f'{module.__file__}: has no class Builder')
+  accepted = inspect.signature(module.Builder.__init__).parameters
   for option in builder_options or {}:
-    if option not in known_options:
+    if option not in accepted:
       raise UserError(f'{option}: the dataset {name} has no such option')
-  builder = module.Builder(
-    data_dir=data_dir,
-    modalities=tuple(m for m in options.MODALITIES if m in modalities),
-    require_complete=require_complete,
-    raw_dir=raw_dir,
-    **(builder_options or {}),
-  )
-  builder.download_and_prepare()
-  return Dataset(
-    name=name,
-    class_names=tuple(builder.info.features['label'].names),
-    metadata=dict(builder.info.metadata),
-    index=read_index(builder),
-    source=builder,
-  )
+  if not require_complete and 'require_complete' not in accepted:
+    raise UserError(f'require_complete=false: the dataset {name} has no such option')
+  arguments = {
+    'modalities': tuple(sorted(set(modalities))),
+    'require_complete': require_complete,
+    'raw_dir': raw_dir,
+  }
+  taken = {key: value for key, value in arguments.items() if key in accepted}
+  with preparation.quiet():
+    builder = module.Builder(data_dir=data_dir, **taken, **(builder_options or {}))
+  preparation.prepare(builder, None if 'raw_dir' in taken else raw_dir)
+  metadata = checks.metadata(builder.info)
+  class_names = tuple(builder.info.features['label'].names)
+  for one in abnormal:
+    if one not in class_names:
+      raise UserError(f'abnormal: {one!r} is no class of {name}: {", ".join(class_names)}')
+  if abnormal:
+    metadata['abnormal'] = list(abnormal)
+  data = Dataset(name, class_names, metadata, read_index(builder), builder)
+  data.check(modalities)
+  return data

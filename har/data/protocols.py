@@ -1,15 +1,17 @@
-"""Which trials train a model, which choose it, and which test it."""
+"""Which examples train a model, which choose it, which test it, and which are left alone.
+
+A protocol is a rule over columns: what records say of themselves besides their signals.
+"""
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
 
 from har.errors import UserError
 
-PROTOCOLS = ('cross_subject', 'leave_one_subject_out')
-"""Those of every dataset; more are in the metadata of some."""
+PARTS = ('train', 'validation', 'test', 'unused')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,24 +19,37 @@ class Index:
   """What is known of every record without decoding its signals.
 
   Attributes:
-    key: trial names, str `[N]`.
-    label: 0-based classes, int32 `[N]`.
-    subject: int32 `[N]`.
-    trial: int32 `[N]`.
-    split: 'train' or 'test' as the dataset stores it, str `[N]`.
-    cam: camera, int32 `[N]`; this and the next two where the dataset tells them.
-    scene: int32 `[N]`.
-    session: int32 `[N]`.
+    columns: one value for each of N records, `[N]`, by name. Always there are `key` (str, unique),
+      `label` (0-based classes, int32) and `split` (str, the part that the dataset puts a record
+      in); the others are the whole numbers and texts that its records have: subject, trial, cam...
   """
 
-  key: np.ndarray
-  label: np.ndarray
-  subject: np.ndarray
-  trial: np.ndarray
-  split: np.ndarray
-  cam: np.ndarray | None = None
-  scene: np.ndarray | None = None
-  session: np.ndarray | None = None
+  columns: Mapping[str, np.ndarray]
+
+  @property
+  def key(self) -> np.ndarray:
+    return self.columns['key']
+
+  @property
+  def label(self) -> np.ndarray:
+    return self.columns['label']
+
+  def column(self, name: str, user: str = '') -> np.ndarray:
+    """A column by name.
+
+    Args:
+      name: of the column.
+      user: what needs it, for the message.
+
+    Raises:
+      UserError: records have no such column.
+    """
+    if name not in self.columns:
+      needs = f'{user}: ' if user else ''
+      raise UserError(
+        f'{needs}the records have no column {name!r}; they have {", ".join(self.columns)}'
+      )
+    return self.columns[name]
 
   def __len__(self) -> int:
     return len(self.key)
@@ -42,67 +57,237 @@ class Index:
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
-  """Positions in the index, int64, ascending and disjoint.
+  """Positions in the index, int64, ascending; each is in exactly one of the four.
 
-  What the protocol holds out (subjects, or else cameras, scenes or sessions) is in `test` alone,
-  and no subject is both in `train` and `validation`.
+  What the protocol holds out (subjects, or else cameras, scenes or sessions) is in `test` alone.
   """
 
   train: np.ndarray
   validation: np.ndarray
   test: np.ndarray
+  unused: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitOptions:
+  """How records are divided; the keys of a config's `dataset` with the same names.
+
+  Attributes:
+    protocol: a name in `PROTOCOLS`, or one of the metadata's `protocols`.
+    test_subject: the one left out; only for 'leave_one_subject_out'.
+    fold: 1 to `folds`, the one that is tested; of 'official', the number of the list (0: the only
+      one). Only for these two.
+    folds: how many folds there are.
+    group: the column whose values stand for people: no fold parts them, validation takes all of one
+      and a fraction is drawn from each.
+    validation_subjects: training people (values of `group`) whose examples are set aside to choose
+      a model by. None are by default, and `validation` then has what the protocol puts there.
+    train_fraction: of the training examples, above 0 and at most 1; see `draw_fraction`.
+  """
+
+  protocol: str = 'cross_subject'
+  test_subject: int | str = 0
+  fold: int = 0
+  folds: int = 5
+  group: str = 'subject'
+  validation_subjects: Collection[int | str] = ()
+  train_fraction: float = 1.0
+
+  @classmethod
+  def of(cls, config: Mapping[str, Any]) -> 'SplitOptions':
+    """Takes its keys from a config's `dataset`."""
+    return cls(**{field.name: config[field.name] for field in dataclasses.fields(cls)})
 
 
 def make_splits(
   index: Index,
   metadata: Mapping[str, Any],
-  protocol: str = 'cross_subject',
-  test_subject: int | None = None,
-  validation_subjects: Collection[int] = (),
+  options: SplitOptions = SplitOptions(),
+  seed: int = 0,
 ) -> Splits:
-  """Divides the records by subject, or as the dataset's own protocols say.
+  """Divides the records by a protocol.
 
   Args:
     index: the dataset's records.
-    metadata: its `train_subjects` are the training half of `cross_subject`; its `protocols`, if it
-      has any, map names such as `cross_view` to the index's field and the values that are tested.
-    protocol: 'cross_subject' (the dataset's own halves), 'leave_one_subject_out' or one of the
-      metadata's.
-    test_subject: the one left out; only for 'leave_one_subject_out'.
-    validation_subjects: training subjects whose trials are set aside to choose a model by. None
-      are by default, and `validation` is then empty.
+    metadata: its `train_subjects` are the training half of `cross_subject`. Its `protocols`, if it
+      has any, map names such as `cross_view` to the column that decides, `field`, and to the values
+      of each part: `test`, and where given `validation` and `train`. Without `train`, all the rest
+      trains; with it, the rest is unused.
+    options: the protocol and its options.
+    seed: of the draw of `train_fraction`.
 
   Raises:
-    UserError: unknown protocol or subject, or a split without a single trial.
+    UserError: unknown protocol, column, person or fold, or nothing to train or test on.
   """
-  present = set(np.unique(index.subject).tolist())
-  if test_subject is not None and protocol != 'leave_one_subject_out':
+  name = options.protocol
+  of_dataset = metadata.get('protocols', {})
+  if name not in PROTOCOLS and name not in of_dataset:
+    raise UserError(f'protocol={name!r}: not one of {", ".join([*PROTOCOLS, *of_dataset])}')
+  if options.test_subject and name != 'leave_one_subject_out':
     raise UserError('test_subject: only the protocol leave_one_subject_out takes one')
-  more = metadata.get('protocols', {})
-  if protocol == 'cross_subject':
-    testing = ~np.isin(index.subject, list(metadata['train_subjects']))
-  elif protocol == 'leave_one_subject_out':
-    if test_subject not in present:
-      raise UserError(f'test_subject={test_subject}: not one of the subjects {sorted(present)}')
-    testing = index.subject == test_subject
-  elif protocol in more:
-    testing = np.isin(getattr(index, more[protocol]['field']), list(more[protocol]['test']))
-  else:
-    raise UserError(f'protocol={protocol!r}: not one of {", ".join([*PROTOCOLS, *more])}')
+  if options.fold and name not in ('folds', 'official'):
+    raise UserError('fold: only the protocols folds and official take one')
+  if not 0 < options.train_fraction <= 1:
+    raise UserError(f'train_fraction={options.train_fraction}: must be above 0 and at most 1')
 
-  train_subjects = set(np.unique(index.subject[~testing]).tolist())
-  unknown = sorted(set(validation_subjects) - train_subjects)
+  if name in PROTOCOLS:
+    parts = PROTOCOLS[name](index, metadata, options)
+  else:
+    parts = _by_values(index, of_dataset[name], f'protocol={name}')
+  parts[_validating(index, parts, options)] = 'validation'
+  if options.train_fraction < 1:
+    train = np.flatnonzero(parts == 'train')
+    people = index.columns.get(options.group, np.zeros(len(index), np.int32))
+    drawn = draw_fraction(index.label[train], people[train], options.train_fraction, seed)
+    parts[train[~drawn]] = 'unused'
+
+  for part in ('train', 'test'):
+    if not (parts == part).any():
+      raise UserError(f'protocol={name}: no trial is left in the {part} split')
+  return Splits(**{part: np.flatnonzero(parts == part) for part in PARTS})
+
+
+def class_counts(labels: np.ndarray, num_classes: int) -> np.ndarray:
+  """How many examples each class has, int64 `[num_classes]`, of 0-based labels `[N]`."""
+  return np.bincount(labels, minlength=num_classes).astype(np.int64)
+
+
+def assign_folds(people: np.ndarray, folds: int) -> np.ndarray:
+  """Spreads people over folds of about as many examples each.
+
+  The person with most examples is next (of equal ones the lesser value) and joins the fold with
+  fewest so far, so that no two folds differ by more than one person's examples.
+
+  Args:
+    people: whose each example is, `[N]`.
+    folds: at least 2 and at most as many as there are people.
+
+  Returns:
+    The fold of each example, 1 to `folds`, int64 `[N]`.
+
+  Raises:
+    UserError: another number of folds.
+  """
+  values, inverse, counts = np.unique(people, return_inverse=True, return_counts=True)
+  if not 2 <= folds <= len(values):
+    raise UserError(f'folds={folds}: must be 2 to {len(values)}, as many as there are to part')
+  sizes, fold_of = np.zeros(folds, np.int64), np.zeros(len(values), np.int64)
+  for i in np.argsort(-counts, kind='stable'):
+    fold_of[i] = sizes.argmin()
+    sizes[fold_of[i]] += counts[i]
+  return fold_of[inverse] + 1
+
+
+def draw_fraction(labels: np.ndarray, people: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+  """Draws a fraction of every class, spread evenly over people.
+
+  A class keeps `fraction` of its examples, rounded, and at least one. What a smaller fraction draws
+  is among what a larger one does.
+
+  Args:
+    labels: 0-based classes, `[N]`.
+    people: whose each example is, `[N]`.
+    fraction: from 0 to 1.
+    seed: of the draw.
+
+  Returns:
+    Whether an example is drawn, bool `[N]`.
+  """
+  rng = np.random.default_rng(seed)
+  drawn = np.zeros(len(labels), bool)
+  for label in np.unique(labels):
+    members = np.flatnonzero(labels == label)
+    place = np.zeros(len(members))
+    for person in np.unique(people[members]):
+      own = np.flatnonzero(people[members] == person)
+      # A person's examples are spaced evenly over [0, 1): any prefix has its share of everyone's.
+      place[rng.permutation(own)] = (np.arange(len(own)) + rng.random()) / len(own)
+    count = max(1, round(fraction * len(members)))
+    drawn[members[np.argsort(place, kind='stable')[:count]]] = True
+  return drawn
+
+
+def _among(column: np.ndarray, values: Collection[Any]) -> np.ndarray:
+  """bool `[N]`; a number is never taken for the text that spells it."""
+  chosen = set(values)
+  return np.array([value in chosen for value in column.tolist()], bool)
+
+
+def _named(parts: Mapping[str, np.ndarray], rest: str) -> np.ndarray:
+  """The part of each record, str `[N]`, of bool `[N]` by part; of several the first."""
+  return np.select(list(parts.values()), list(parts), rest).astype('<U10')
+
+
+def _validating(index: Index, parts: np.ndarray, options: SplitOptions) -> np.ndarray:
+  """bool `[N]`: the training examples of those who validate."""
+  if not options.validation_subjects:
+    return np.zeros(len(index), bool)
+  people = index.column(options.group, 'validation_subjects')
+  training = set(people[parts == 'train'].tolist())
+  unknown = sorted(set(options.validation_subjects) - training, key=str)
   if unknown:
     raise UserError(
-      f'validation_subjects: {unknown} not among the training subjects {sorted(train_subjects)}'
+      f'validation_subjects: {unknown} not among the training {options.group}s {sorted(training)}'
     )
-  validating = np.isin(index.subject, list(validation_subjects)) & ~testing
-  splits = Splits(
-    train=np.flatnonzero(~testing & ~validating),
-    validation=np.flatnonzero(validating),
-    test=np.flatnonzero(testing),
-  )
-  for name in ('train', 'test'):
-    if not len(getattr(splits, name)):
-      raise UserError(f'protocol={protocol}: no trial is left in the {name} split')
-  return splits
+  return _among(people, options.validation_subjects) & (parts == 'train')
+
+
+def _by_values(index: Index, rule: Mapping[str, Any], user: str) -> np.ndarray:
+  column = index.column(rule['field'], user)
+  named = {part: _among(column, rule[part]) for part in PARTS if part in rule}
+  return _named(named, 'unused' if 'train' in rule else 'train')
+
+
+def _cross_subject(index: Index, metadata: Mapping[str, Any], options: SplitOptions) -> np.ndarray:
+  user = f'protocol={options.protocol}'
+  if 'train_subjects' not in metadata:
+    raise UserError(
+      f"{user}: the builder's metadata has no train_subjects; protocol=official takes the splits "
+      'as the dataset stores them'
+    )
+  training = _among(index.column('subject', user), metadata['train_subjects'])
+  return _named({'train': training}, 'test')
+
+
+def _leave_one_subject_out(
+  index: Index, metadata: Mapping[str, Any], options: SplitOptions
+) -> np.ndarray:
+  del metadata
+  subject = index.column('subject', f'protocol={options.protocol}')
+  testing = _among(subject, [options.test_subject])
+  if not testing.any():
+    present = sorted(set(subject.tolist()))
+    raise UserError(f'test_subject={options.test_subject}: not one of the subjects {present}')
+  return _named({'test': testing}, 'train')
+
+
+def _folds(index: Index, metadata: Mapping[str, Any], options: SplitOptions) -> np.ndarray:
+  del metadata
+  people = index.column(options.group, f'protocol={options.protocol}')
+  fold = assign_folds(people, options.folds)
+  if not 1 <= options.fold <= options.folds:
+    raise UserError(f'fold={options.fold}: must be 1 to {options.folds}')
+  return _named({'test': fold == options.fold}, 'train')
+
+
+def _official(index: Index, metadata: Mapping[str, Any], options: SplitOptions) -> np.ndarray:
+  """The dataset's own list: the column `split`, or of several lists `split1`, `split2`..."""
+  del metadata
+  name = f'split{options.fold}' if options.fold else 'split'
+  parts = index.column(name, f'protocol={options.protocol}')
+  unknown = sorted(set(parts.tolist()) - set(PARTS), key=str)
+  if unknown:
+    raise UserError(f'protocol=official: {name} has {unknown}, not only {", ".join(PARTS)}')
+  return parts.astype('<U10')
+
+
+PROTOCOLS: dict[str, Callable[[Index, Mapping[str, Any], SplitOptions], np.ndarray]] = {
+  'cross_subject': _cross_subject,
+  'leave_one_subject_out': _leave_one_subject_out,
+  'folds': _folds,
+  'official': _official,
+}
+"""Those of every dataset, each giving the part of every record, str `[N]`; see `SplitOptions`.
+
+A function gets the index, the dataset's metadata and the options.
+"""

@@ -76,14 +76,11 @@ def open_experiment(
     data_dir=data_dir,
     raw_dir=raw_dir,
     require_complete=c.require_complete,
+    abnormal=tuple(c.abnormal),
     builder_options=options,
   )
   splits = protocols.make_splits(
-    data.index,
-    data.metadata,
-    protocol=c.protocol,
-    test_subject=c.test_subject or None,
-    validation_subjects=tuple(c.validation_subjects),
+    data.index, data.metadata, protocols.SplitOptions.of(c), config.seed
   )
   runtime = config.runtime
   mesh = mesh_lib.make_mesh(runtime.devices, runtime.fsdp)

@@ -38,14 +38,15 @@ def test_protocols_part_the_clips(protocol, field, tested, count):
   clips = list(names.read_manifest(MANIFEST))
   columns = {f: np.array([getattr(clip, f) for clip in clips]) for f in names.NUMBERS}
   index = protocols.Index(
-    key=np.array([clip.key for clip in clips]),
-    label=np.array([clip.label for clip in clips]),
-    trial=columns['session'],
-    split=np.array([clip.split for clip in clips]),
-    **columns,
+    {
+      'key': np.array([clip.key for clip in clips]),
+      'label': np.array([clip.label for clip in clips]),
+      'split': np.array([clip.split for clip in clips]),
+      **columns,
+    }
   )
   metadata = {'train_subjects': names.TRAIN_SUBJECTS, 'protocols': names.PROTOCOLS}
-  splits = protocols.make_splits(index, metadata, protocol)
+  splits = protocols.make_splits(index, metadata, protocols.SplitOptions(protocol))
   assert len(splits.test) == count
   assert sorted([*splits.train, *splits.test]) == list(range(279))
   assert set(columns[field][splits.test].tolist()) == tested

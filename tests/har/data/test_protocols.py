@@ -1,7 +1,17 @@
+import itertools
+
 import numpy as np
 import pytest
 
-from har.data.protocols import Index, make_splits
+from har.data.protocols import (
+  PARTS,
+  Index,
+  SplitOptions,
+  assign_folds,
+  class_counts,
+  draw_fraction,
+  make_splits,
+)
 from har.errors import UserError
 
 METADATA = {'train_subjects': (1, 3, 5, 7)}
@@ -9,7 +19,7 @@ METADATA = {'train_subjects': (1, 3, 5, 7)}
 ABSENT = {(8, 1, 4), (23, 6, 4), (27, 8, 4)}
 
 
-def make_index(subjects=range(1, 9)):
+def make_index(subjects=range(1, 9), **more):
   trials = [
     (a, s, t)
     for s in subjects
@@ -18,85 +28,149 @@ def make_index(subjects=range(1, 9)):
     if (a, s, t) not in ABSENT
   ]
   action, subject, trial = np.array(trials, np.int32).T
-  return Index(
-    key=np.array([f'a{a}_s{s}_t{t}' for a, s, t in trials]),
-    label=action - 1,
-    subject=subject,
-    trial=trial,
-    split=np.where(subject % 2 == 1, 'train', 'test'),
-  )
+  columns = {
+    'key': np.array([f'a{a}_s{s}_t{t}' for a, s, t in trials]),
+    'label': action - 1,
+    'subject': subject,
+    'trial': trial,
+    'split': np.where(subject % 2 == 1, 'train', 'test'),
+  }
+  return Index(columns | {name: make(columns) for name, make in more.items()})
 
 
-def assert_partition(splits, index):
-  together = np.concatenate([splits.train, splits.validation, splits.test])
+def without(index, *names):
+  return Index({name: column for name, column in index.columns.items() if name not in names})
+
+
+def split(index, metadata=METADATA, seed=0, **options):
+  splits = make_splits(index, metadata, SplitOptions(**options), seed)
+  together = np.concatenate([getattr(splits, part) for part in PARTS])
   assert sorted(together.tolist()) == list(range(len(index)))
-  subjects = [
-    set(index.subject[s].tolist()) for s in (splits.train, splits.validation, splits.test)
-  ]
-  assert not subjects[0] & subjects[1]
-  assert not subjects[0] & subjects[2]
-  assert not subjects[1] & subjects[2]
-  return subjects
+  assert together.dtype == np.int64
+  assert all((np.diff(getattr(splits, part)) > 0).all() for part in PARTS)
+  return splits
+
+
+def counts(splits):
+  return tuple(len(getattr(splits, part)) for part in PARTS)
+
+
+def people(index, splits, column='subject'):
+  """By part, who is in it; nobody is in two."""
+  found = [set(index.columns[column][getattr(splits, part)].tolist()) for part in PARTS]
+  assert not any(a & b for a, b in itertools.combinations(found[:3], 2))
+  return found
 
 
 def test_cross_subject_halves():
   index = make_index()
-  splits = make_splits(index, METADATA)
-  assert (len(splits.train), len(splits.validation), len(splits.test)) == (431, 0, 430)
-  train, _, test = assert_partition(splits, index)
-  assert train == {1, 3, 5, 7}
-  assert test == {2, 4, 6, 8}
+  splits = split(index)
+  assert counts(splits) == (431, 0, 430, 0)
+  assert people(index, splits) == [{1, 3, 5, 7}, set(), {2, 4, 6, 8}, set()]
   assert 'a8_s1_t3' in index.key[splits.train]
   assert 'a1_s2_t1' in index.key[splits.test]
 
 
 def test_validation_is_cut_from_the_training_subjects():
   index = make_index()
-  splits = make_splits(index, METADATA, validation_subjects=(3, 7))
-  assert (len(splits.train), len(splits.validation), len(splits.test)) == (215, 216, 430)
-  train, validation, _ = assert_partition(splits, index)
-  assert train == {1, 5}
-  assert validation == {3, 7}
+  splits = split(index, validation_subjects=(3, 7))
+  assert counts(splits) == (215, 216, 430, 0)
+  assert people(index, splits)[:2] == [{1, 5}, {3, 7}]
 
 
 @pytest.mark.parametrize(('subject', 'count'), [(1, 107), (2, 108), (8, 107)])
 def test_leave_one_subject_out(subject, count):
   index = make_index()
-  splits = make_splits(index, METADATA, 'leave_one_subject_out', test_subject=subject)
-  assert len(splits.test) == count
-  assert len(splits.train) == 861 - count
-  assert_partition(splits, index)
-  assert set(index.subject[splits.test].tolist()) == {subject}
+  splits = split(index, protocol='leave_one_subject_out', test_subject=subject)
+  assert counts(splits) == (861 - count, 0, count, 0)
+  assert people(index, splits)[2] == {subject}
+
+
+def test_subject_0_is_as_good_as_any():
+  index = make_index(subjects=(0, 1, 2))
+  splits = split(index, protocol='leave_one_subject_out', test_subject=0)
+  assert people(index, splits) == [{1, 2}, set(), {0}, set()]
+  splits = split(index, protocol='leave_one_subject_out', test_subject=1, validation_subjects=(0,))
+  assert people(index, splits) == [{2}, {0}, {1}, set()]
+
+
+def test_people_may_have_names():
+  index = make_index(subjects=(1, 2, 3))
+  names = np.array(['', 'ada', 'bob', 'cy'])[index.columns['subject']]
+  index = Index({**index.columns, 'subject': names})
+  splits = split(
+    index, protocol='leave_one_subject_out', test_subject='bob', validation_subjects=['ada']
+  )
+  assert people(index, splits) == [{'cy'}, {'ada'}, {'bob'}, set()]
+  splits = split(index, {'train_subjects': ['ada', 'cy']})
+  assert people(index, splits) == [{'ada', 'cy'}, set(), {'bob'}, set()]
 
 
 def test_leave_one_subject_out_with_validation():
   index = make_index()
-  splits = make_splits(
-    index, METADATA, 'leave_one_subject_out', test_subject=1, validation_subjects=[2]
-  )
-  assert (len(splits.train), len(splits.validation), len(splits.test)) == (646, 108, 107)
-  assert_partition(splits, index)
+  splits = split(index, protocol='leave_one_subject_out', test_subject=1, validation_subjects=[2])
+  assert counts(splits) == (646, 108, 107, 0)
+  people(index, splits)
 
 
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
     ({'protocol': 'cross_view'}, "protocol='cross_view': not one of cross_subject"),
-    ({'protocol': 'leave_one_subject_out'}, 'test_subject=None: not one of the subjects'),
+    ({'protocol': 'leave_one_subject_out'}, 'test_subject=0: not one of the subjects'),
     ({'protocol': 'leave_one_subject_out', 'test_subject': 9}, 'test_subject=9'),
+    ({'protocol': 'leave_one_subject_out', 'test_subject': '1'}, 'test_subject=1: not one of'),
     ({'test_subject': 1}, 'only the protocol leave_one_subject_out'),
-    ({'validation_subjects': (2,)}, r'validation_subjects: \[2\] not among'),
+    ({'fold': 1}, 'fold: only the protocols folds and official'),
+    ({'protocol': 'folds'}, 'fold=0: must be 1 to 5'),
+    ({'protocol': 'folds', 'fold': 6}, 'fold=6: must be 1 to 5'),
+    ({'protocol': 'folds', 'fold': 1, 'folds': 9}, 'folds=9: must be 2 to 8'),
+    ({'protocol': 'folds', 'fold': 1, 'folds': 1}, 'folds=1: must be 2 to 8'),
+    ({'protocol': 'folds', 'fold': 1, 'group': 'house'}, "protocol=folds: .* no column 'house'"),
+    ({'protocol': 'official', 'fold': 2}, "no column 'split2'; they have key, label, subject"),
+    ({'validation_subjects': (2,)}, r'validation_subjects: \[2\] not among the training subjects'),
     ({'validation_subjects': (1, 3, 5, 7)}, 'no trial is left in the train split'),
+    ({'train_fraction': 0.0}, r'train_fraction=0\.0: must be above 0'),
+    ({'train_fraction': 1.5}, r'train_fraction=1\.5: must be above 0'),
   ],
 )
 def test_wrong_requests(arguments, message):
   with pytest.raises(UserError, match=message):
-    make_splits(make_index(), METADATA, **arguments)
+    split(make_index(), **arguments)
 
 
 def test_a_half_without_trials_is_named():
   with pytest.raises(UserError, match='no trial is left in the test split'):
-    make_splits(make_index(subjects=(1, 3)), METADATA)
+    split(make_index(subjects=(1, 3)))
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'needs'),
+  [
+    ({}, 'protocol=cross_subject'),
+    ({'protocol': 'leave_one_subject_out', 'test_subject': 1}, 'protocol=leave_one_subject_out'),
+    ({'protocol': 'folds', 'fold': 1}, 'protocol=folds'),
+    ({'protocol': 'official', 'validation_subjects': (1,)}, 'validation_subjects'),
+  ],
+)
+def test_who_needs_subjects_says_so(arguments, needs):
+  index = without(make_index(), 'subject', 'trial')
+  with pytest.raises(UserError, match=f"{needs}: the records have no column 'subject'"):
+    split(index, **arguments)
+
+
+def test_a_dataset_without_people_or_metadata():
+  index = without(make_index(), 'subject')
+  with pytest.raises(UserError, match='no train_subjects; protocol=official takes the splits'):
+    split(index, {})
+  assert counts(split(index, {}, protocol='official')) == (431, 0, 430, 0)
+  # Another column validates, and classes alone are drawn from.
+  options = {'group': 'trial', 'validation_subjects': (4,), 'train_fraction': 0.5}
+  splits = split(index, {}, protocol='official', **options)
+  assert counts(splits) == (27 * 6, 107, 430, 27 * 6)
+  splits = split(index, {}, protocol='official', train_fraction=0.25)
+  assert len(splits.train) == 27 * 4
+  assert (class_counts(index.label[splits.train], 27) == 4).all()
 
 
 PLACES = METADATA | {
@@ -104,6 +178,7 @@ PLACES = METADATA | {
     'cross_view': {'field': 'cam', 'test': [4]},
     'cross_scene': {'field': 'scene', 'test': [2]},
     'cross_session': {'field': 'session', 'test': [5]},
+    'morning': {'field': 'session', 'train': [1, 2], 'validation': [3], 'test': [4]},
   }
 }
 
@@ -113,14 +188,15 @@ def make_places():
   grid = np.meshgrid(range(1, 5), range(1, 5), range(1, 4), range(1, 6), indexing='ij')
   subject, cam, scene, session = (axis.reshape(-1).astype(np.int32) for axis in grid)
   return Index(
-    key=np.array([f'{i}' for i in range(len(subject))]),
-    label=np.zeros(len(subject), np.int32),
-    subject=subject,
-    trial=session,
-    split=np.where(subject < 4, 'train', 'test'),
-    cam=cam,
-    scene=scene,
-    session=session,
+    {
+      'key': np.array([f'{i}' for i in range(len(subject))]),
+      'label': np.zeros(len(subject), np.int32),
+      'subject': subject,
+      'split': np.where(subject < 4, 'train', 'test'),
+      'cam': cam,
+      'scene': scene,
+      'session': session,
+    }
   )
 
 
@@ -134,18 +210,116 @@ def make_places():
 )
 def test_a_dataset_s_own_protocols(protocol, field, tested, count):
   index = make_places()
-  splits = make_splits(index, PLACES, protocol, validation_subjects=(2,))
-  values = getattr(index, field)
+  splits = split(index, PLACES, protocol=protocol, validation_subjects=(2,))
+  values = index.columns[field]
   assert set(values[splits.test].tolist()) == tested
   assert not set(values[np.concatenate([splits.train, splits.validation])].tolist()) & tested
   assert len(splits.test) == count
-  together = np.concatenate([splits.train, splits.validation, splits.test])
-  assert sorted(together.tolist()) == list(range(240))
-  assert set(index.subject[splits.validation].tolist()) == {2}
-  assert set(index.subject[splits.train].tolist()) == {1, 3, 4}
-  assert set(index.subject[splits.test].tolist()) == {1, 2, 3, 4}
+  subject = index.columns['subject']
+  assert set(subject[splits.validation].tolist()) == {2}
+  assert set(subject[splits.train].tolist()) == {1, 3, 4}
+  assert set(subject[splits.test].tolist()) == {1, 2, 3, 4}
+
+
+def test_a_dataset_s_own_protocol_may_leave_records_alone():
+  index = make_places()
+  splits = split(index, PLACES, protocol='morning')
+  assert people(index, splits, 'session') == [{1, 2}, {3}, {4}, {5}]
 
 
 def test_protocols_that_the_dataset_has_not():
   with pytest.raises(UserError, match=r"'cross_place': not one of .*, cross_view, cross_scene"):
-    make_splits(make_places(), PLACES, 'cross_place')
+    split(make_places(), PLACES, protocol='cross_place')
+
+
+def test_official_lists():
+  def lists(*shares):
+    return lambda columns: np.array(shares)[np.arange(len(columns['key'])) % len(shares)]
+
+  index = make_index(
+    split=lists('train', 'validation', 'test', 'unused'),
+    split1=lists('train', 'train', 'test'),
+    split2=lists('test', 'train', 'unused'),
+  )
+  assert counts(split(index, protocol='official')) == (216, 215, 215, 215)
+  assert counts(split(index, protocol='official', fold=1)) == (574, 0, 287, 0)
+  second = split(index, protocol='official', fold=2)
+  assert second.test.tolist() == list(range(0, 861, 3))
+  assert second.unused.tolist() == list(range(2, 861, 3))
+  wrong = make_index(split1=lists('train', 'dev', 'test'))
+  with pytest.raises(UserError, match=r"official: split1 has \['dev'\], not only train, valid"):
+    split(wrong, protocol='official', fold=1)
+
+
+def test_every_person_is_tested_in_one_fold():
+  index = make_index()
+  tested = []
+  for fold in (1, 2, 3):
+    splits = split(index, protocol='folds', fold=fold, folds=3)
+    train, _, test, _ = people(index, splits)
+    assert train | test == set(range(1, 9))
+    tested += [*splits.test.tolist()]
+  assert sorted(tested) == list(range(861))
+
+
+def test_folds_keep_source_groups_together_and_validate():
+  index = make_places()
+  splits = split(
+    index, {}, protocol='folds', fold=2, folds=3, group='scene', validation_subjects=(1,)
+  )
+  assert people(index, splits, 'scene') == [{3}, {1}, {2}, set()]
+
+
+def test_folds_are_balanced_by_examples():
+  groups = np.repeat(list('abcdefg'), [50, 10, 30, 20, 20, 5, 25])
+  fold = assign_folds(groups, 3)
+  # Largest first, each to the fold with fewest: 50 + 5, 30 + 20 and 25 + 20 + 10.
+  of = {str(g): set(fold[groups == g].tolist()) for g in 'abcdefg'}
+  assert of == {'a': {1}, 'b': {3}, 'c': {2}, 'd': {3}, 'e': {2}, 'f': {1}, 'g': {3}}
+  assert np.bincount(fold)[1:].tolist() == [55, 50, 55]
+  shuffled = np.random.default_rng(0).permutation(160)
+  np.testing.assert_array_equal(assign_folds(groups[shuffled], 3), fold[shuffled])
+
+
+def test_a_fraction_is_drawn_by_class_and_person():
+  index = make_index()
+  splits = split(index, train_fraction=0.25)
+  assert counts(splits) == (108, 0, 430, 323)
+  drawn = set(zip(index.label[splits.train], index.columns['subject'][splits.train], strict=True))
+  assert len(drawn) == 27 * 4  # One trial of each action by each of the four.
+  assert set(splits.test.tolist()) == set(split(index).test.tolist())
+
+
+def test_smaller_fractions_are_part_of_larger_ones():
+  labels = np.repeat(np.arange(5), [1, 3, 40, 100, 7])
+  persons = np.random.default_rng(1).integers(0, 6, len(labels))
+  before = np.zeros(len(labels), bool)
+  for fraction in (0.001, 0.1, 0.25, 0.5, 0.9, 1.0):
+    drawn = draw_fraction(labels, persons, fraction, seed=3)
+    assert not (before & ~drawn).any()
+    expected = [max(1, round(fraction * n)) for n in (1, 3, 40, 100, 7)]
+    assert class_counts(labels[drawn], 5).tolist() == expected
+    before = drawn
+  assert before.all()
+
+
+def test_a_draw_is_its_seed_s():
+  index = make_index()
+  first, again = (split(index, train_fraction=0.1, seed=1).train for _ in range(2))
+  np.testing.assert_array_equal(first, again)
+  other = split(index, train_fraction=0.1, seed=2).train
+  assert len(other) == len(first)
+  assert set(other.tolist()) != set(first.tolist())
+
+
+def test_validation_is_not_drawn_from():
+  index = make_index()
+  splits = split(index, train_fraction=0.5, validation_subjects=(3,))
+  assert counts(splits)[1:3] == (108, 430)
+  assert len(splits.train) + len(splits.unused) == 431 - 108
+
+
+def test_class_counts():
+  counted = class_counts(np.array([3, 0, 3], np.int32), 5)
+  assert counted.tolist() == [1, 0, 0, 2, 0]
+  assert counted.dtype == np.int64

@@ -1,0 +1,220 @@
+"""What a builder says of its dataset and what it is about to write, checked while it is built.
+
+It works on any TFDS builder; see `checking`.
+"""
+
+import contextlib
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from har.errors import UserError
+
+Examples = Iterable[tuple[Any, Mapping[str, Any]]]
+
+# What builders find out only while they build, and notes.
+_NOT_COMPARED = ('missing', 'absent', 'frames')
+_LABEL = tfds.features.ClassLabel
+_METHODS = ('_split_generators', '_shard_iterators_per_split')
+
+
+def metadata(info: tfds.core.DatasetInfo) -> dict[str, Any]:
+  """What the builder says of its dataset, as stored if it is; empty if it says nothing.
+
+  TFDS loads stored metadata at the first look at an item, and `dict(...)`, `get` and `in` are none.
+  """
+  return dict((info.metadata or {}).items())
+
+
+def columns(info: tfds.core.DatasetInfo) -> list[str]:
+  """Fields of records that are one whole number, truth value or text, modalities left aside."""
+  modalities = metadata(info).get('modalities', ())
+  kinds = (np.integer, np.bool_, np.object_)
+  return [
+    name
+    for name, feature in info.features.items()
+    if isinstance(feature, tfds.features.Tensor)
+    and feature.shape == ()
+    and any(np.issubdtype(feature.np_dtype, kind) for kind in kinds)
+    and name not in modalities
+  ]
+
+
+def signals(info: tfds.core.DatasetInfo) -> list[str]:
+  """Fields of records with more than one value, masks left aside."""
+  return [
+    name
+    for name, feature in info.features.items()
+    if feature.shape != () and not name.endswith('_mask')
+  ]
+
+
+def is_encoded(feature: tfds.features.FeatureConnector) -> bool:
+  """Whether a field is encoded files, such as frames, not numbers."""
+  return feature.np_dtype == np.object_ or not _is_numeric(feature)
+
+
+def _is_numeric(feature: tfds.features.FeatureConnector) -> bool:
+  inner = feature.feature if isinstance(feature, tfds.features.Sequence) else feature
+  return isinstance(inner, tfds.features.Tensor)
+
+
+def check_info(builder: Any) -> None:
+  """Checks what a builder says before it writes anything; notes on stderr what it leaves out.
+
+  Raises:
+    UserError: no classes, or a class in its metadata that is none.
+  """
+  features, facts = builder.info.features, metadata(builder.info)
+  if 'label' not in (features or ()) or not isinstance(features['label'], _LABEL):
+    raise UserError(f'{builder.name}: _info gives no feature `label` that is a ClassLabel')
+  classes = features['label'].names
+  for name in ('flip_sensitive', 'abnormal'):
+    unknown = [one for one in facts.get(name, ()) if one not in classes]
+    if unknown:
+      raise UserError(
+        f'{builder.name}: metadata {name}: {unknown[0]!r} is no class; known: {", ".join(classes)}'
+      )
+  lacking = [f'field {name}' for name in ('key', 'subject') if name not in features]
+  lacking += [f'metadata {name}' for name in ('train_subjects', 'rates') if name not in facts]
+  if lacking:
+    print(
+      f'note: {builder.name}: _info gives no {", no ".join(lacking)}; what holds without is in '
+      'data_builders/README.md',
+      file=sys.stderr,
+    )
+
+
+def check_current(builder: Any) -> None:
+  """Checks that a prepared dataset is what the builder would describe today.
+
+  Raises:
+    UserError: it was built from another description.
+  """
+  stored, today = builder.info, builder._info()
+  before, now = metadata(stored), metadata(today)
+  pairs = {
+    'classes': (stored.features['label'].names, today.features['label'].names),
+    **{name: (before.get(name), now.get(name)) for name in {*before, *now} - {*_NOT_COMPARED}},
+  }
+  for name in sorted(pairs):
+    a, b = (json.loads(json.dumps(value)) for value in pairs[name])
+    if a != b:
+      raise UserError(
+        f'{builder.data_dir}: was built when its {name} were {a}, and they are {b} now; delete '
+        'this folder to have it built anew'
+      )
+
+
+class Checker:
+  """Checks examples; one for a whole build, so that no key is there twice.
+
+  Args:
+    builder: whose examples they are.
+  """
+
+  def __init__(self, builder: Any):
+    self._name, self._features = builder.name, builder.info.features
+    self._optional = set(metadata(builder.info).get('optional', ()))
+    self._seen: set[Any] = set()
+
+  def split(self, name: str, examples: Examples) -> Iterator[tuple[Any, Mapping[str, Any]]]:
+    """Passes on what a generator gives, checked.
+
+    Raises:
+      UserError: an example that is not as it should be, or none at all; it names the record.
+    """
+    empty = True
+    for key, example in examples:
+      empty = False
+      if (name, key) in self._seen:
+        raise UserError(f'{self._name}: the split {name} has the key {key!r} twice')
+      self._seen.add((name, key))
+      yield key, self._checked(key, example)
+    if empty:
+      raise UserError(f'{self._name}: the split {name} has no record')
+
+  def shard(self, examples: Callable[[], Examples]) -> Iterator[tuple[Any, Mapping[str, Any]]]:
+    """The same of a shard, whose keys need only be unique as the records' field."""
+    for key, example in examples():
+      yield key, self._checked(key, example)
+
+  def _checked(self, key: Any, example: Mapping[str, Any]) -> Mapping[str, Any]:
+    where = f'{self._name}: record {example.get("key", key)!r}'
+    for name in self._features:
+      if name not in example:
+        raise UserError(f'{where} has no {name!r}, which _info names')
+    for name in example:
+      if name not in self._features:
+        raise UserError(f'{where} has {name!r}, which _info does not name')
+    if 'key' in example:
+      if ('key', example['key']) in self._seen:
+        raise UserError(f'{where}: another record has the same key')
+      self._seen.add(('key', example['key']))
+    for name, value in example.items():
+      fault = self._fault(name, value)
+      if fault:
+        raise UserError(f'{where}: {name} {fault}')
+    return example
+
+  def _fault(self, name: str, value: Any) -> str:
+    """What is wrong with a field; empty if nothing is."""
+    feature = self._features[name]
+    if value is None:
+      return 'is None'
+    may_be_empty = name in self._optional or f'{name}_mask' in self._features
+    if feature.shape != () and not name.endswith('_mask'):
+      if len(value) == 0 and not may_be_empty:
+        return 'is empty'
+      if is_encoded(feature) and any(isinstance(v, (bytes, str)) and not v for v in value):
+        return 'has an empty frame'
+    if name == 'key' and not value:
+      return 'is empty'
+    if not isinstance(feature, tfds.features.Tensor):
+      return ''
+    try:
+      encoded = np.asarray(feature.encode_example(value))
+    except Exception as error:  # Whatever TFDS makes of other shapes, types and class names.
+      return f'does not fit _info ({" ".join(str(error).split())[:200]})'
+    if encoded.dtype.kind == 'f' and not np.isfinite(encoded).all():
+      at = np.argwhere(~np.isfinite(encoded))[0].tolist()
+      return f'has a value that is not finite, at {at}'
+    return ''
+
+
+@contextlib.contextmanager
+def checking(builder: Any) -> Iterator[None]:
+  """Has all that a builder generates checked on its way to the files.
+
+  A build by several processes (Apache Beam's shards) finds a key that two of them have only when
+  the dataset is opened.
+  """
+  checker = Checker(builder)
+  method = next(name for name in _METHODS if hasattr(builder, name))
+  generate = getattr(builder, method)
+
+  @functools.wraps(generate)
+  def checked(*args, **kwargs):
+    splits = generate(*args, **kwargs)
+    if not isinstance(splits, Mapping):
+      raise UserError(f'{builder.name}: {method} does not give a dict with an entry for each split')
+    if method == _METHODS[1]:
+      return {
+        name: [functools.partial(checker.shard, shard) for shard in shards]
+        for name, shards in splits.items()
+      }
+    for name, examples in splits.items():
+      if not isinstance(examples, Iterable):
+        raise UserError(f'{builder.name}: the split {name} is not a generator of examples')
+    return {name: checker.split(name, examples) for name, examples in splits.items()}
+
+  setattr(builder, method, checked)
+  try:
+    yield
+  finally:
+    delattr(builder, method)

@@ -1,0 +1,287 @@
+"""Builders as TFDS's guide has them are built, checked and read; none of them knows of this code."""
+
+import textwrap
+
+import numpy as np
+import pytest
+
+import data_builders
+from data_builders import checks
+from har.data import dataset, loader, protocols
+from har.errors import UserError
+
+# From https://www.tensorflow.org/datasets/add_dataset, with signals for images.
+GUIDE = '''
+"""Two signals of two movements."""
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+  """DatasetBuilder for a dataset."""
+
+  VERSION = tfds.core.Version('1.0.0')
+  RELEASE_NOTES = {'1.0.0': 'Initial release.'}
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    return self.dataset_info_from_configs(
+      features=tfds.features.FeaturesDict(FEATURES),
+      metadata=METADATA,
+    )
+
+  def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+    return {name: self._generate_examples(name) for name in SPLITS}
+
+  def _generate_examples(self, split):
+    for i in range(SPLITS[split]):
+      example = {
+        'imu': np.full((4 + i, 6), i, np.float32),
+        'label': ('sit', 'stand')[i % 2],
+        'person': f'p{i}',
+        'room': i // 2,
+      }
+      yield CHANGE
+'''
+FEATURES = """{
+  'imu': tfds.features.Tensor(shape=(None, 6), dtype=np.float32),
+  'label': tfds.features.ClassLabel(names=['sit', 'stand']),
+  'person': tfds.features.Text(),
+  'room': tfds.features.Scalar(dtype=np.int64),
+}"""
+ALL = "tfds.core.MetadataDict({'train_subjects': [1], 'rates': {'imu': 50.0}})"
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+  """Writes a builder beside the real ones; returns the function that loads its dataset."""
+  monkeypatch.setattr(data_builders, '__path__', [*data_builders.__path__, str(tmp_path / 'code')])
+  count = 0
+
+  def load(
+    text=GUIDE,
+    *,
+    change='f"{split}{i}", example',
+    features=FEATURES,
+    metadata='None',
+    splits="{'test': 3, 'train': 6, 'validation': 2}",
+    name='',
+    **arguments,
+  ):
+    nonlocal count
+    count += 1
+    name = name or f'own_{tmp_path.name}_{count}'.lower()
+    folder = tmp_path / 'code' / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / '__init__.py').touch()
+    text = text.replace('FEATURES', features).replace('METADATA', metadata)
+    text = text.replace('SPLITS', splits).replace('CHANGE', change)
+    (folder / f'{name}_dataset_builder.py').write_text(textwrap.dedent(text))
+    return dataset.load(name, ('imu',), data_dir=str(tmp_path / 'data'), **arguments)
+
+  return load
+
+
+def test_a_builder_by_the_guide(own, capfd):
+  data = own()
+  out, err = capfd.readouterr()
+  assert out == ''
+  assert 'no field key, no field subject, no metadata train_subjects, no metadata rates' in err
+  assert data.class_names == ('sit', 'stand')
+  assert data.modalities == ('imu',)
+  assert data.missing == {}
+  assert data.flip_safe.tolist() == [True, True]
+  index = data.index
+  assert set(index.columns) == {'key', 'label', 'split', 'person', 'room'}
+  assert index.columns['split'].tolist() == ['train'] * 6 + ['validation'] * 2 + ['test'] * 3
+  assert index.key.tolist()[5:8] == ['train_5', 'validation_0', 'validation_1']
+  person = index.columns['person']
+  assert sorted(person[:6].tolist()) == [f'p{i}' for i in range(6)]
+  assert sorted(person[8:].tolist()) == ['p0', 'p1', 'p2']
+  records = data.records(('imu',))
+  for i, record in enumerate(records):
+    n = int(person[i][1:])
+    np.testing.assert_array_equal(record['imu'], np.full((4 + n, 6), n, np.float32))
+    assert record['label'] == n % 2 == index.label[i]
+    assert index.columns['room'][i] == n // 2
+  batches = list(loader.eval_batches(records, range(11), {'imu': {'length': 8}}, 4))
+  assert sum(batch['mask'].sum() for batch in batches) == 11
+
+
+def test_its_splits_are_the_official_ones(own):
+  data = own()
+  options = protocols.SplitOptions(protocol='official')
+  splits = protocols.make_splits(data.index, data.metadata, options)
+  assert splits.train.tolist() == list(range(6))
+  assert splits.validation.tolist() == [6, 7]
+  assert splits.test.tolist() == [8, 9, 10]
+  options = protocols.SplitOptions(protocol='folds', fold=1, folds=3, group='room')
+  splits = protocols.make_splits(data.index, data.metadata, options)
+  assert set(data.index.columns['room'][splits.test].tolist()) == {0}
+  with pytest.raises(UserError, match='metadata has no train_subjects'):
+    protocols.make_splits(data.index, data.metadata)
+
+
+def test_splits_of_other_names_come_last(own):
+  data = own(splits="{'extra': 1, 'test': 1, 'dev': 2, 'train': 2}")
+  order = ['train', 'train', 'test', 'dev', 'dev', 'extra']
+  assert data.index.columns['split'].tolist() == order
+
+
+def test_a_field_split_is_the_list_that_counts(own):
+  data = own(
+    features=FEATURES[:-1] + "'split': tfds.features.Text()}",
+    change='i, {**example, "split": ("train", "test", "unused")[i % 3]}',
+    splits="{'train': 6}",
+  )
+  options = protocols.SplitOptions(protocol='official')
+  splits = protocols.make_splits(data.index, data.metadata, options)
+  found = [len(getattr(splits, part)) for part in protocols.PARTS]
+  assert found == [2, 0, 2, 2]
+
+
+def test_a_complete_builder_is_built_without_a_note(own, capfd):
+  features = FEATURES[:-1] + "'key': tfds.features.Text(), 'subject': np.int32}"
+  data = own(
+    features=features,
+    change='i, {**example, "key": f"{split}_{i}_", "subject": int(split == "train")}',
+    metadata=ALL,
+  )
+  assert capfd.readouterr() == ('', '')
+  assert sorted(data.index.key.tolist())[0] == 'test_0_'
+  assert data.metadata['rates'] == {'imu': 50.0}
+  splits = protocols.make_splits(data.index, data.metadata)
+  assert (len(splits.train), len(splits.test)) == (6, 5)
+
+
+KEY = FEATURES[:-1] + "'key': tfds.features.Text()}"
+WRONG = {
+  'nothing': ({'change': '"k", {}'}, "record 'k' has no 'imu', which _info names"),
+  'subject': (
+    {'features': FEATURES[:-1] + "'subject': np.int32}"},
+    "record 'train0' has no 'subject', which _info names",
+  ),
+  'more': ({'change': 'i, {**example, "cam": 1}'}, "record 0 has 'cam', which _info does not name"),
+  'nan': (
+    {'change': 'i, {**example, "imu": np.where(np.eye(9, 6) * (i == 2), np.nan, 0)}'},
+    r'record 2: imu has a value that is not finite, at \[0, 0\]',
+  ),
+  'empty': ({'change': 'i, {**example, "imu": example["imu"][: 4 - i]}'}, 'record 4: imu is empty'),
+  'shape': (
+    {'change': 'i, {**example, "imu": example["imu"][:, :5]}'},
+    'record 0: imu does not fit _info ',
+  ),
+  'class': ({'change': 'i, {**example, "label": "sitt"}'}, 'record 0: label does not fit _info'),
+  'none': ({'change': 'i, {**example, "person": None}'}, 'record 0: person is None'),
+  'twice': ({'change': '"k", example'}, "the split train has the key 'k' twice"),
+  'same key': (
+    {'features': KEY, 'change': 'i, {**example, "key": f"k{i}"}'},
+    "record 'k0': another record has the same key",
+  ),
+  'no key': ({'features': KEY, 'change': 'i, {**example, "key": ""}'}, "record '': key is empty"),
+  'no records': ({'splits': "{'train': 1, 'test': 0}"}, 'the split test has no record'),
+  'no splits': (
+    {'splits': '{}', 'text': GUIDE.replace('return {name:', 'return [1] or {name:')},
+    '_split_generators does not give a dict',
+  ),
+  'no label': (
+    {'features': FEATURES.replace("tfds.features.ClassLabel(names=['sit', 'stand'])", 'np.int32')},
+    '_info gives no feature `label` that is a ClassLabel',
+  ),
+  'abnormal': (
+    {'metadata': "tfds.core.MetadataDict({'abnormal': ['sat']})"},
+    "metadata abnormal: 'sat' is no class; known: sit, stand",
+  ),
+  'frames': (
+    {
+      'features': FEATURES[:-1] + "'rgb': tfds.features.Sequence(tfds.features.Text())}",
+      'change': 'i, {**example, "rgb": [b"x", b""]}',
+    },
+    'record 0: rgb has an empty frame',
+  ),
+}
+
+
+@pytest.mark.parametrize('case', WRONG)
+def test_what_is_wrong_is_told_while_building(case, own, tmp_path):
+  arguments, message = WRONG[case]
+  splits = {'splits': "{'train': 6, 'test': 3}"}
+  with pytest.raises(UserError, match=message) as caught:
+    own(**{**splits, **arguments})
+  assert '\n' not in str(caught.value)
+  assert not list((tmp_path / 'data').rglob('*.array_record*'))
+  assert not list((tmp_path / 'data').rglob('incomplete*'))
+
+
+@pytest.mark.parametrize(
+  'allowed', ["'imu_mask': tfds.features.Tensor(shape=(None, 2), dtype=np.bool_)", '']
+)
+def test_a_signal_may_be_empty_where_the_builder_says_so(allowed, own):
+  mask = '"imu_mask": np.zeros((0, 2), bool)' if allowed else ''
+  data = own(
+    features=FEATURES[:-1] + allowed + '}',
+    metadata='None' if allowed else "tfds.core.MetadataDict({'optional': ['imu']})",
+    change='i, {**example, "imu": example["imu"][:0], ' + mask + '}',
+  )
+  assert [len(record['imu']) for record in data.records(('imu',))] == [0] * 11
+
+
+def test_arguments_that_the_builder_does_not_take(own):
+  with pytest.raises(UserError, match='--raw_dir: the builder of own.* neither takes raw_dir nor'):
+    own(raw_dir='/files')
+  with pytest.raises(UserError, match='require_complete=false: the dataset own.* no such option'):
+    own(require_complete=False)
+  with pytest.raises(UserError, match='size: the dataset own.* has no such option'):
+    own(builder_options={'size': 3})
+  with pytest.raises(UserError, match=r'_dataset_builder\.py: has no class Builder'):
+    own(GUIDE.replace('class Builder', 'class Kitchen'))
+
+
+MANUAL = GUIDE.replace(
+  'VERSION =', 'MANUAL_DOWNLOAD_INSTRUCTIONS = "Ask\\nthe owner."\n  VERSION ='
+).replace('for i in range', 'self.folder.joinpath("imu.csv").read_text()\n    for i in range')
+MANUAL = MANUAL.replace('return {name', 'self.folder = dl_manager.manual_dir\n    return {name')
+
+
+def test_raw_dir_is_the_guide_s_manual_dir(own, tmp_path):
+  with pytest.raises(UserError, match='pass --raw_dir; Ask the owner'):
+    own(MANUAL)
+  (tmp_path / 'raw').mkdir()
+  (tmp_path / 'raw' / 'other.csv').touch()
+  with pytest.raises(UserError, match=r'raw/imu\.csv: no such file or folder'):
+    own(MANUAL, raw_dir=str(tmp_path / 'raw'))
+  (tmp_path / 'raw' / 'imu.csv').touch()
+  assert len(own(MANUAL, raw_dir=str(tmp_path / 'raw')).index) == 11
+
+
+def test_abnormal_classes_are_the_config_s_or_the_builder_s(own):
+  metadata = "tfds.core.MetadataDict({'abnormal': ['sit']})"
+  assert own(metadata=metadata).metadata['abnormal'] == ['sit']
+  assert own(metadata=metadata, abnormal=('stand',)).metadata['abnormal'] == ['stand']
+  with pytest.raises(UserError, match=r"abnormal: 'stnd' is no class of own.*: sit, stand"):
+    own(abnormal=('stnd',))
+
+
+def test_a_modality_that_is_no_field(own, tmp_path):
+  own(name='bare')
+  with pytest.raises(UserError, match='bare: prepared without rgb; it has imu'):
+    dataset.load('bare', ('imu', 'rgb'), data_dir=str(tmp_path / 'data'))
+
+
+def test_metadata_are_those_that_were_stored(own, tmp_path):
+  """`get` and `dict` of what TFDS read from a folder give what is not stored."""
+  own(name='stored', metadata="tfds.core.MetadataDict({'missing': {}, 'rates': {'imu': 50.0}})")
+  (path,) = (tmp_path / 'data').rglob('metadata.json')
+  path.write_text('{"missing": {"imu": ["k"]}, "rates": {"imu": 50.0}}')
+  data = dataset.load('stored', ('imu',), data_dir=str(tmp_path / 'data'))
+  assert data.missing == {'imu': ['k']}
+  path.write_text('{"missing": {}, "rates": {"imu": 20.0}}')
+  with pytest.raises(UserError, match=r"rates were \{'imu': 20.0\}, and they are \{'imu': 50.0\}"):
+    dataset.load('stored', ('imu',), data_dir=str(tmp_path / 'data'))
+
+
+def test_checks_are_taken_off_again(own):
+  data = own()
+  assert '_split_generators' not in vars(data.source)
+  with checks.checking(data.source):
+    assert '_split_generators' in vars(data.source)
