@@ -65,3 +65,24 @@ def pack_depth(frame: np.ndarray) -> bytes:
   """A depth frame uint16 [H, W], as `NOTES` says."""
   pixels = np.ascontiguousarray(frame, '<u2').tobytes()
   return struct.pack('<HH', *frame.shape) + zstandard.ZstdCompressor(_DEPTH_LEVEL).compress(pixels)
+
+
+_JOINTS = (
+  *('head', 'shoulder centre', 'spine', 'hip centre'),
+  *(
+    f'{side} {part}'
+    for side in ('left', 'right')
+    for part in ('shoulder', 'elbow', 'wrist', 'hand')
+  ),
+  *(f'{side} {part}' for side in ('left', 'right') for part in ('hip', 'knee', 'ankle', 'foot')),
+)
+CHANNELS = {
+  'imu': (
+    *((f'accelerometer {axis}', 'g') for axis in 'xyz'),
+    *((f'gyroscope {axis}', 'deg/s') for axis in 'xyz'),
+  ),
+  'rgb': tuple((colour, '0 to 255') for colour in ('red', 'green', 'blue')),
+  'depth': (('distance from the camera', 'mm'),),
+  'skeleton': tuple((joint, 'm') for joint in _JOINTS),
+}
+"""Name and unit of each channel of UTD-MHAD's recordings, and of each joint of Kinect v1."""

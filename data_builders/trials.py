@@ -76,6 +76,7 @@ class TrialBuilder(preparation.Builder, skip_registration=True):  # type: ignore
   LAYOUT: ClassVar[TrialLayout]
   PAGE: ClassVar[str] = ''
   URLS: ClassVar[Mapping[str, str]] = {}
+  CHANNELS: ClassVar[Mapping[str, tuple[tuple[str, str], ...]]] = encodings.CHANNELS
   # Open while the dataset is built.
   _collection: raw_files.Collection
   _progress: preparation.Progress

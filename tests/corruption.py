@@ -37,7 +37,8 @@ from PIL import Image  # noqa: E402
 
 from data_builders import raw_files  # noqa: E402
 from data_builders.mmact import generate, mmact_dataset_builder, report  # noqa: E402
-from har.data import dataset, video  # noqa: E402
+from har.data import dataset  # noqa: E402
+from har.data.depth import decode_depth  # noqa: E402
 from har.errors import UserError  # noqa: E402
 from tests import spoilers  # noqa: E402
 from tests.data_builders import raw_trees, test_trials  # noqa: E402
@@ -207,7 +208,7 @@ def check_records(builder, found) -> None:
         assert len(record[modality]) > 1
         for frame in record[modality]:
           if modality == 'depth':
-            video.decode_depth(frame)
+            decode_depth(frame)
           else:
             Image.open(io.BytesIO(frame)).load()
       else:

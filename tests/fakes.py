@@ -10,6 +10,8 @@ import numpy as np
 from PIL import Image
 
 from data_builders import encodings
+from har.data import inputs
+from har.data.input import Input
 from har.data.protocols import Index
 from har.objectives.classify import Classify
 from har.objectives.objective import Facts
@@ -29,6 +31,11 @@ def classify(classes: int = 5, **options) -> Classify:
   """The objective of telling so many classes."""
   names = tuple(f'class {i}' for i in range(classes))
   return Classify(Facts(names, (), np.ones(classes, np.int64)), **options)
+
+
+def inputs_of(config: dict) -> dict[str, Input]:
+  """Inputs from their configs by name."""
+  return {name: inputs.build(name, options) for name, options in config.items()}
 
 
 def draw_variables(model: nn.Module, *args):
@@ -89,6 +96,7 @@ class FakeDataset:
   metadata: dict = dataclasses.field(default_factory=lambda: dict(METADATA))
   subjects: tuple[int, ...] = (1, 3, 2, 4)
   trials: int = 2
+  channels: dict = dataclasses.field(default_factory=lambda: dict(encodings.CHANNELS))
 
   @property
   def modalities(self):

@@ -5,15 +5,15 @@ import dataclasses
 import functools
 import pathlib
 import shutil
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import writer
 from tensorflow_datasets.proto import tf_example_pb2
 
-from data_builders import preparation
+from data_builders import encodings, preparation
 from data_builders.mmact import clips, names, pictures, report, sources, workers
 from har.errors import UserError
 
@@ -72,6 +72,10 @@ class Builder(preparation.Builder, skip_registration=True):  # type: ignore[call
   `preparation.json` beside the records says what was amiss in the raw files.
   """
 
+  CHANNELS: ClassVar[Mapping[str, Sequence[tuple[str, str]]]] = {
+    'imu': tuple((f'{s} {axis}', names.UNITS[s]) for s in names.STREAMS for axis in 'xyz'),
+    'rgb': encodings.CHANNELS['rgb'],
+  }
   VERSION = tfds.core.Version('1.0.0')
   _found: sources.Found
   _jobs: list[clips.Job]

@@ -52,6 +52,8 @@ NUMBERS = {'subject': 20, 'cam': 4, 'scene': 4, 'session': 5}
 
 STREAMS = ('acc_phone', 'acc_watch', 'gyro', 'orientation')
 """Wearable sensors, in the order of their channels."""
+
+UNITS = {'acc_phone': 'm/s^2', 'acc_watch': 'm/s^2', 'gyro': 'rad/s', 'orientation': 'degrees'}
 RATES = {'acc_phone': 100.0, 'acc_watch': 100.0, 'gyro': 50.0, 'orientation': 50.0}
 
 TRAIN_SUBJECTS = tuple(range(1, 17))

@@ -5,7 +5,7 @@ import dataclasses
 import importlib
 import inspect
 import pathlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,8 @@ class Dataset:
       `optional` (fields that may be empty), `missing` (keys by modality).
     index: what is known of every record.
     source: the TFDS builder that prepared it.
+    channels: of each field, the name and unit of each channel (of skeletons, of each joint), as far
+      as the builder's class says so in its attribute `CHANNELS`.
   """
 
   name: str
@@ -74,6 +76,7 @@ class Dataset:
   metadata: Mapping[str, Any]
   index: Index
   source: Any
+  channels: Mapping[str, Sequence[tuple[str, str]]] = dataclasses.field(default_factory=dict)
 
   @property
   def modalities(self) -> tuple[str, ...]:
@@ -243,6 +246,7 @@ def load(
       raise UserError(f'abnormal: {one!r} is no class of {name}: {", ".join(class_names)}')
   if abnormal:
     metadata['abnormal'] = list(abnormal)
-  data = Dataset(name, class_names, metadata, read_index(builder), builder)
+  channels = getattr(module.Builder, 'CHANNELS', {})
+  data = Dataset(name, class_names, metadata, read_index(builder), builder, channels)
   data.check(modalities)
   return data

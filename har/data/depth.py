@@ -136,7 +136,8 @@ class Depth(Frames):
   Batches are those of `Frames`.
   """
 
-  schema: ClassVar[Schema] = Frames.schema | {
+  schema: ClassVar[Schema] = {
+    **Frames.schema,
     'resize': size(128),
     'encode': choice(*ENCODINGS),
     'range': amount(0.7),  # metres before and behind the person's middle, see `encode_relative`
@@ -155,12 +156,12 @@ class Depth(Frames):
   def describe_pictures(self) -> list[str]:
     side, person, reach = (self.options[name] for name in ('resize', 'size', 'range'))
     return [
-      'distances in mm, 0 wherever the person is not; cut all frames to the box in which the person '
-      'moves during the recording',
+      'distances in mm, 0 wherever the person is not; cut all frames to the box in which the '
+      'person moves during the recording',
       'middle: the median of the distances above 0 in every second row and column of all chosen '
       'frames',
-      f'bytes: round(128 + (middle - mm) * 127 / {1000 * reach:g}), at least 1 and at most 255, and '
-      '0 where mm is 0; the same in all three channels',
+      f'bytes: round(128 + (middle - mm) * 127 / {1000 * reach:g}), at least 1 and at most 255, '
+      'and 0 where mm is 0; the same in all three channels',
       f'scale the box so that its longer side is {person} pixels, bilinear with antialiasing, and '
       f'put it in the middle of {side} x {side} zeros',
     ]

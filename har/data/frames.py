@@ -46,7 +46,7 @@ class Frames(Input):
   keep_black: ClassVar[bool] = False
   """Whether augmentation leaves black pixels black."""
 
-  def __post_init__(self) -> None:
+  def check(self) -> None:
     if self.options['size'] > self.options['resize']:
       self.fail('size', 'larger than resize')
     self.check_statistics(3)

@@ -38,7 +38,11 @@ class Input(abc.ABC):
   """Video is read from disk whenever it is used, other inputs once."""
 
   def __post_init__(self) -> None:
-    """Checks what options mean together; raises UserError."""
+    self.check()
+
+  @abc.abstractmethod
+  def check(self) -> None:
+    """Raises UserError where options do not go together."""
 
   @property
   def is_colour(self) -> bool:

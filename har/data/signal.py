@@ -36,7 +36,7 @@ class Signal(Input):
   }
   augmentation: ClassVar[Schema] = SCHEMA
 
-  def __post_init__(self) -> None:
+  def check(self) -> None:
     rates, rate, channels = (self.options[name] for name in ('rates', 'rate', 'channels'))
     if not isinstance(rates, tuple | list):
       self.fail('rates', 'must be a tuple of numbers')

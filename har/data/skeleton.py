@@ -41,7 +41,7 @@ class Skeleton(Input):
   }
   augmentation: ClassVar[Schema] = SCHEMA | {'flip': amount(most=1)}
 
-  def __post_init__(self) -> None:
+  def check(self) -> None:
     self.check_statistics(3)
     for option in ('centre_joint', 'neck_joint'):
       joint = self.options[option]

@@ -116,6 +116,6 @@ def describe_choice(count: int, show: str, apart: int) -> list[str]:
     return chosen
   return [
     *chosen,
-    f'take each with the frames {apart} before and {apart} after it, or else the first and the last '
-    'recorded; the mean of the three colours of each is one of three channels: before, now, after',
+    f'take each with the frames {apart} before and {apart} after it, or else the first and last of '
+    'all; the mean of the three colours of each is one of three channels: before, now, after',
   ]

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from har.data import loader
+from har.data.signal import Signal
 from har.evaluate import baselines, report, results, sections
 from har.metrics.classification import Predictions
 from har.metrics.detection import Detections
@@ -210,7 +211,7 @@ def _write(experiment, table, predictions, notes, details, command) -> None:
   for name, one in predictions.items():
     results.write_predictions(place, name, VARIANT, one)
   results.write_results(place, table)
-  splits, index = context.splits, context.dataset.index
+  splits, subjects = context.splits, context.dataset.index.columns.get('subject')
   about = report.About(
     abnormal=context.dataset.metadata.get('abnormal', ()),
     curves=report.read_curves(context.workdir, list(experiment.stages)),
@@ -218,13 +219,13 @@ def _write(experiment, table, predictions, notes, details, command) -> None:
     facts={
       'command': command,
       'examples': f'{len(splits.train)} train, {len(splits.validation)} validation, '
-      f'{len(splits.test)} test',
+      f'{len(splits.test)} test' + (f', {len(splits.unused)} unused' * bool(len(splits.unused))),
       'software': f'jax {jax.__version__}, flax {flax.__version__}, '
       f'Python {platform.python_version()}, {jax.default_backend()}',
     },
     notes=notes,
     details=details,
-    subjects=index.subject[context.evaluated],
+    subjects=subjects if subjects is None else subjects[context.evaluated],
     signals=_signals(experiment),
   )
   page = report.write_report(place, table, predictions, about)
@@ -235,12 +236,13 @@ def _write(experiment, table, predictions, notes, details, command) -> None:
 def _signals(experiment: Experiment) -> Callable[[str], dict[str, np.ndarray]] | None:
   """Reads the recorded signals of an example, if the experiment uses any."""
   dataset = experiment.context.dataset
-  names = [m for m in dataset.modalities if m == 'imu']
+  inputs = {n: i for one in experiment.stages.values() for n, i in one.inputs.items()}
+  names = {name: i.field for name, i in inputs.items() if isinstance(i, Signal)}
   if not names:
     return None
-  records = dataset.records(tuple(names))
+  records = dataset.records(tuple(dict.fromkeys(names.values())))
   place = {key: i for i, key in enumerate(dataset.index.key)}
-  return lambda key: {name: records[place[key]][name] for name in names}
+  return lambda key: {name: records[place[key]][field] for name, field in names.items()}
 
 
 def _note(one: Stage, facts: dict) -> str:

@@ -17,6 +17,7 @@ from har.data import inputs as inputs_lib
 from har.data import loader
 from har.data.dataset import Dataset
 from har.data.input import Input
+from har.data.protocols import class_counts
 from har.errors import UserError
 from har.models import registry
 from har.models.mode import INFERENCE
@@ -141,7 +142,7 @@ def build(config: Mapping[str, Any], name: str, dataset: Dataset, train: np.ndar
   facts = Facts(
     class_names=tuple(dataset.class_names),
     abnormal=tuple(dataset.metadata.get('abnormal', ())),
-    counts=np.bincount(dataset.index.label[train], minlength=classes),
+    counts=class_counts(dataset.index.label[train], classes),
   )
   objective = objectives.build(stage['objective'], facts, teacher and teacher.model)
   seed = zlib.crc32(f'{config["seed"]}/{name}'.encode())

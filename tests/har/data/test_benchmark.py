@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from har.data import benchmark, benchmark_torch, loader, options, video
+from har.data import benchmark, benchmark_torch, depth, inputs, loader
 from har.errors import UserError
 from tests import fakes
 
@@ -21,7 +21,7 @@ def test_made_up_trials_have_the_sizes_of_real_ones():
   (depth,) = benchmark.made_up_trials('depth', 1)
   assert (len(rgb['rgb']), len(depth['depth'])) == (50, 60)
   assert Image.open(io.BytesIO(rgb['rgb'][0])).size == (320, 240)
-  frame = video.decode_depth(depth['depth'][0])
+  frame = depth.decode_depth(depth['depth'][0])
   assert frame.dtype == np.uint16
   assert (frame[:, :30] == 0).all()
   assert frame[:, 30:].min() >= 2000
@@ -29,14 +29,14 @@ def test_made_up_trials_have_the_sizes_of_real_ones():
 
 def first_batches(modality, records):
   """Two clips of each side, whole batches."""
-  config = options.input_options(SIZES, modality)
-  ours = loader.eval_batches(records, np.arange(2), {modality: config}, 2)
+  one = inputs.build(modality, SIZES)
+  ours = loader.eval_batches(records, np.arange(2), {modality: one}, 2)
   batches = {'ours, 0 workers': next(ours)}
   ours.close()
   pictures = benchmark_torch.png_trials(records, 2) if modality == 'depth' else records
   for decoder in benchmark_torch.DECODERS[modality]:
     held = records if decoder == 'Zstandard' else pictures
-    following = benchmark_torch.loader(held, modality, config, decoder, 0, 2, 2, 2)
+    following = benchmark_torch.loader(held, modality, one.options, decoder, 0, 2, 2, 2)
     batches[f'torch {decoder}, 0 workers'] = following()
   return batches
 

@@ -1,4 +1,4 @@
-"""Builders as TFDS's guide has them are built, checked and read; none of them knows of this code."""
+"""Builders as TFDS's guide has them are built, checked and read; none knows of this code."""
 
 import textwrap
 
@@ -227,11 +227,11 @@ def test_a_signal_may_be_empty_where_the_builder_says_so(allowed, own):
 
 
 def test_arguments_that_the_builder_does_not_take(own):
-  with pytest.raises(UserError, match='--raw_dir: the builder of own.* neither takes raw_dir nor'):
+  with pytest.raises(UserError, match=r'--raw_dir: the builder of own.* neither takes raw_dir nor'):
     own(raw_dir='/files')
-  with pytest.raises(UserError, match='require_complete=false: the dataset own.* no such option'):
+  with pytest.raises(UserError, match=r'require_complete=false: the dataset own.* no such option'):
     own(require_complete=False)
-  with pytest.raises(UserError, match='size: the dataset own.* has no such option'):
+  with pytest.raises(UserError, match=r'size: the dataset own.* has no such option'):
     own(builder_options={'size': 3})
   with pytest.raises(UserError, match=r'_dataset_builder\.py: has no class Builder'):
     own(GUIDE.replace('class Builder', 'class Kitchen'))

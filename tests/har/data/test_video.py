@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from data_builders.encodings import pack_depth
-from har.data import video
+from har.data import depth as depth_lib
+from har.data import inputs, video
 from har.errors import UserError
 from tests.fakes import depth_frame, encode, rgb_frame
 
@@ -76,14 +77,14 @@ def test_only_the_chosen_frames_are_read():
   assert abs(int(clip[1].mean()) - 50) <= 2
   np.testing.assert_array_equal(clip[1], clip[2])
   frames = Spy([depth_frame(2000) for t in range(8)])
-  video.depth_clip(frames, np.array([0, 7]), 12)
+  depth_lib.depth_clip(frames, np.array([0, 7]), 12)
   assert set(frames.read) == {0, 7}
 
 
 def plain_depth_clip(frames, chosen, size, person):
   """Frame by frame with Pillow alone."""
   depth = np.stack([frames[i] for i in chosen])
-  pictures = video.encode_relative(depth, 0.7)
+  pictures = depth_lib.encode_relative(depth, 0.7)
   scale = person / max(depth.shape[1:])
   height, width = (max(round(side * scale), 1) for side in depth.shape[1:])
   top, left = (size - height) // 2, (size - width) // 2
@@ -104,17 +105,17 @@ def test_depth_clips_are_those_of_pillow_frame_by_frame(count, height, width, si
   pictures[:, : height // 3] = 0
   frames = [pack_depth(picture) for picture in pictures]
   chosen = video.choose_frames(9, count, rng)
-  clip = video.depth_clip(frames, chosen, size, person)
+  clip = depth_lib.depth_clip(frames, chosen, size, person)
   np.testing.assert_array_equal(clip, plain_depth_clip(pictures, chosen, size, person))
   triples = video.with_neighbours(chosen, 9, 2)
-  motion = video.depth_clip(frames, triples, size, person)
+  motion = depth_lib.depth_clip(frames, triples, size, person)
   plain = plain_depth_clip(pictures, triples.ravel(), size, person)
   np.testing.assert_array_equal(motion, video.as_channels(plain))
 
 
 def test_a_frame_is_decoded_once():
   frames = Spy([depth_frame(2000 + t) for t in range(5)])
-  video.depth_clip(frames, video.with_neighbours(np.array([1, 1, 3]), 5, 1), 12)
+  depth_lib.depth_clip(frames, video.with_neighbours(np.array([1, 1, 3]), 5, 1), 12)
   assert sorted(frames.read) == [0, 1, 2, 3, 4]
   frames = Spy([rgb_frame(10 * t) for t in range(5)])
   clip = video.rgb_clip(frames, np.array([[0, 1, 4], [1, 4, 4]]), 12)
@@ -126,18 +127,18 @@ def test_a_frame_is_decoded_once():
 def test_relative_depth():
   depth = np.array([[[0, 2000, 1300, 2700, 500, 5000, 1650]]], np.uint16)
   depth = np.concatenate([depth, np.full_like(depth, 2000)])
-  grey = video.encode_relative(depth, 0.7)
+  grey = depth_lib.encode_relative(depth, 0.7)
   assert grey.dtype == np.uint8
   # nobody; the median; 0.7 m before and behind it; beyond both; half-way to the front
   np.testing.assert_array_equal(grey[0, 0], [0, 128, 255, 1, 255, 1, 192])
 
 
 def test_relative_depth_without_a_person():
-  assert not video.encode_relative(np.zeros((2, 3, 3), np.uint16), 0.7).any()
+  assert not depth_lib.encode_relative(np.zeros((2, 3, 3), np.uint16), 0.7).any()
 
 
 def test_depth_keeps_its_aspect_on_black():
-  clip = video.depth_clip([depth_frame(2500, height=40, width=20)], np.array([0]), 20)
+  clip = depth_lib.depth_clip([depth_frame(2500, height=40, width=20)], np.array([0]), 20)
   assert clip.shape == (1, 20, 20, 3)
   assert clip.dtype == np.uint8
   person = clip[0, :, :, 0] > 60
@@ -151,13 +152,15 @@ def test_depth_keeps_its_aspect_on_black():
 
 def test_depth_of_a_wide_box_is_centred_upright():
   frame = np.full((10, 40), 1500, np.uint16)
-  clip = video.depth_clip([pack_depth(frame)], np.array([0]), 20)
+  clip = depth_lib.depth_clip([pack_depth(frame)], np.array([0]), 20)
   rows = clip[0, :, :, 0].any(axis=1)
   np.testing.assert_array_equal(np.flatnonzero(rows), np.arange(7, 12))
 
 
 def test_the_person_can_be_given_less_than_the_square():
-  clip = video.depth_clip([pack_depth(np.full((30, 15), 1500, np.uint16))], np.array([0]), 16, 10)
+  clip = depth_lib.depth_clip(
+    [pack_depth(np.full((30, 15), 1500, np.uint16))], np.array([0]), 16, 10
+  )
   seen = clip[0, :, :, 0] > 0
   np.testing.assert_array_equal(np.flatnonzero(seen.any(axis=1)), np.arange(3, 13))
   np.testing.assert_array_equal(np.flatnonzero(seen.any(axis=0)), np.arange(5, 10))
@@ -171,9 +174,9 @@ def test_wrong_frames_and_encodings():
   short = pack_depth(np.ones((30, 20), np.uint16))[:4] + pack_depth(np.ones((3, 2), np.uint16))[4:]
   for frame in (b'', b'tex', b'some text', good[:-3], short):
     with pytest.raises(UserError, match='not an image'):
-      video.depth_clip([frame], np.array([0]), 8)
+      depth_lib.depth_clip([frame], np.array([0]), 8)
   with pytest.raises(UserError, match="encode='absolute': not one of relative"):
-    video.depth_clip([depth_frame(1000)], np.array([0]), 8, encode='absolute')
+    inputs.build('depth', {'encode': 'absolute'})
 
 
 def test_neighbours_stay_within_the_recording():

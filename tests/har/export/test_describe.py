@@ -22,7 +22,7 @@ def test_inputs_labels_versions_and_checksum():
     stage='fusion',
     variant='float32',
     inputs=inputs,
-    options_of={'imu': {'length': 48}, 'rgb': {'frames': 4, 'resize': 20, 'size': 16}},
+    read=fakes.inputs_of({'imu': {'length': 48}, 'rgb': {'frames': 4, 'resize': 20, 'size': 16}}),
     dataset=fakes.FakeDataset(),
   )
   assert found['sha256'] == hashlib.sha256(b'content').hexdigest()
@@ -31,12 +31,13 @@ def test_inputs_labels_versions_and_checksum():
   assert found['output'] == {'name': 'logits', 'shape': ['batch', 3]}
   assert found['inputs']['imu']['shape'] == ['batch', 48, 6]
   assert found['inputs']['imu']['rate_hz'] == 50.0
-  assert found['inputs']['imu']['preprocessing']['fit'] == 'resample'
+  assert 'linear interpolation' in found['inputs']['imu']['steps'][0]
+  assert found['inputs']['imu']['channels'][3] == {'name': 'gyroscope x', 'unit': 'deg/s'}
   assert found['inputs']['imu_mask']['dtype'] == 'bool'
   assert found['inputs']['imu_present'] == {
     'shape': ['batch'],
     'dtype': 'bool',
     'meaning': 'false where the example has no imu at all',
   }
-  assert found['inputs']['rgb']['preprocessing']['size'] == 16
+  assert found['inputs']['rgb']['steps'][2] == 'keep rows and columns 2 to 17, and divide by 255'
   assert found['versions']['jax'] == jax.__version__

@@ -274,7 +274,10 @@ def test_published_weights_want_their_own_normalisation(naming, tmp_path):
   ('changes', 'message'),
   [
     ({'init_from': 'stage:nope'}, "stages.imu.init_from names 'nope', which is no stage"),
-    ({'init_from': 's3d-kinetics400'}, 'needs a stage with exactly one S3D encoder'),
+    (
+      {'init_from': 's3d-kinetics400'},
+      'needs a stage with exactly one encoder that weights are published for',
+    ),
     ({'trained': ('imu/conv9',)}, "'imu/conv9' of trained parameters matches none"),
     ({'head': {'kind': 'linaer'}}, "unknown head.kind 'linaer'"),
     ({'augment': {'imu': {'jiter': 1.0}}}, 'jiter'),

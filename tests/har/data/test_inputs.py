@@ -1,10 +1,15 @@
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 import pytest
 
-from har.data import augment, loader
+from har.data import inputs as inputs_lib
+from har.data import loader, pictures, sequences
+from har.data.input import flip_decisions
+from har.data.skeleton import KINECT_MIRROR
 from har.errors import UserError
+from tests import fakes
 
 KEY = jax.random.key(7)
 
@@ -24,8 +29,11 @@ def video_batch(batch=16, frames=3, side=16, channels=3, seed=0):
 def run(batch, inputs, config, key=KEY, flip_safe=None):
   """Preprocesses inside jit, as a step does, compiled without optimisation to be quick."""
 
+  built = fakes.inputs_of(inputs)
+  config = {name: options for name, options in (config or {}).items() if name in inputs}
+
   def step(batch, key):
-    return augment.preprocess(batch, inputs, key=key, augment=config, flip_safe=flip_safe)
+    return inputs_lib.preprocess(batch, inputs=built, key=key, augment=config, flip_safe=flip_safe)
 
   step = jax.jit(step, compiler_options={'xla_backend_optimization_level': 0})
   return {name: np.asarray(value) for name, value in step(batch, key).items()}
@@ -114,13 +122,13 @@ class TestImu:
     assert (moved > 1e-3).all()
 
   def test_rotations_stay_within_their_angle(self):
-    matrices = np.asarray(augment.random_rotations(KEY, 500, 20.0))
+    matrices = np.asarray(sequences.random_rotations(KEY, 500, 20.0))
     angles = np.degrees(np.arccos(np.clip((np.trace(matrices, axis1=1, axis2=2) - 1) / 2, -1, 1)))
     assert 19 < angles.max() <= 20.01
     assert 8 < angles.mean() < 12
 
   def test_rotation_about_an_axis_keeps_it(self):
-    matrices = np.asarray(augment.random_rotations(KEY, 50, 180.0, axis=(0.0, 1.0, 0.0)))
+    matrices = np.asarray(sequences.random_rotations(KEY, 50, 180.0, axis=(0.0, 1.0, 0.0)))
     np.testing.assert_allclose(matrices @ [0, 1, 0], np.tile([0, 1, 0], (50, 1)), atol=1e-6)
     assert np.ptp(matrices[:, 0, 0]) > 1
 
@@ -142,7 +150,7 @@ class TestImu:
 
   @pytest.mark.parametrize(('warp', 'crop'), [(0.0, 0.3), (0.5, 0.0), (0.9, 0.5)])
   def test_warps_are_increasing_and_within_the_trial(self, warp, crop):
-    curves = np.asarray(augment.random_warp(KEY, 300, 64, warp, crop))
+    curves = np.asarray(sequences.random_warp(KEY, 300, 64, warp, crop))
     assert (np.diff(curves, axis=1) > 0).all()
     assert curves.min() >= 0
     assert curves.max() <= 1 + 1e-6
@@ -162,7 +170,7 @@ class TestImu:
   def test_a_straight_warp_reads_what_is_there(self):
     batch = imu_batch(real=25)
     straight = jnp.tile(jnp.linspace(0, 1, 40), (16, 1))
-    out = augment.read_at(batch['imu'], batch['imu_mask'], straight)
+    out = sequences.read_at(batch['imu'], batch['imu_mask'], straight)
     np.testing.assert_allclose(out, batch['imu'], atol=1e-4)
 
   def test_reading_follows_the_warp_over_the_real_samples(self):
@@ -171,7 +179,7 @@ class TestImu:
     mask = np.arange(40) < real[:, None]
     ramp = np.where(mask, np.arange(40.0), 0)[..., None].astype(np.float32)
     curve = np.linspace(0, 1, 40) ** 2
-    out = np.asarray(augment.read_at(ramp, mask, jnp.tile(jnp.asarray(curve), (4, 1))))[..., 0]
+    out = np.asarray(sequences.read_at(ramp, mask, jnp.tile(jnp.asarray(curve), (4, 1))))[..., 0]
     np.testing.assert_allclose(out[0], 39 * curve, atol=1e-3)
     expected = 19 * np.interp(np.arange(20) / 19 * 39, np.arange(40), curve)
     np.testing.assert_allclose(out[1, :20], expected, atol=1e-3)
@@ -215,9 +223,9 @@ class TestVideo:
   def test_certain_flips_spare_only_sensitive_classes(self):
     labels = jnp.arange(6) % 3
     safe = np.array([True, False, True])
-    decided = augment.flip_decisions(KEY, 1.0, labels, safe)
+    decided = flip_decisions(KEY, 1.0, labels, safe)
     np.testing.assert_array_equal(decided, [True, False, True, True, False, True])
-    assert augment.flip_decisions(KEY, 1.0, labels, None).all()
+    assert flip_decisions(KEY, 1.0, labels, None).all()
 
   def test_random_crops_are_windows_of_the_clip(self):
     batch = video_batch(batch=64)
@@ -237,12 +245,12 @@ class TestVideo:
   def test_zoom_of_one_is_a_crop(self):
     clip = jnp.asarray(video_batch(batch=3)['rgb'])
     offset = jnp.array([[0, 4], [2, 2], [3, 1]])
-    out = augment._zoom(clip, offset, jnp.ones(3), 12)
-    np.testing.assert_allclose(out, augment._crop(clip, offset, 12), atol=1e-2)
+    out = pictures.zoom_in(clip, offset, jnp.ones(3), 12)
+    np.testing.assert_allclose(out, pictures.crop(clip, offset, 12), atol=1e-2)
 
   def test_zoom_agrees_with_jax_when_enlarging(self):
     clip = jnp.asarray(video_batch(batch=1, side=20)['rgb'])
-    out = augment._zoom(clip, jnp.array([[1, 5]]), jnp.array([1.4]), 12)
+    out = pictures.zoom_in(clip, jnp.array([[1, 5]]), jnp.array([1.4]), 12)
     translation = 6 - (jnp.array([1.0, 5.0]) + 6) * 1.4
     expected = jax.image.scale_and_translate(
       clip[0].astype(jnp.float32), (3, 12, 12, 3), (1, 2), jnp.full(2, 1.4), translation, 'linear'
@@ -253,12 +261,12 @@ class TestVideo:
   def test_zoom_is_about_the_centre_with_zeros_around(self, zoom, side):
     clip = np.zeros((1, 1, 32, 32, 3), np.uint8)
     clip[:, :, 12:20, 12:20] = 200
-    out = augment._zoom(jnp.asarray(clip), jnp.array([[0, 0]]), jnp.array([zoom]), 32)
+    out = pictures.zoom_in(jnp.asarray(clip), jnp.array([[0, 0]]), jnp.array([zoom]), 32)
     seen = np.asarray(out)[0, 0, :, :, 0] > 100
     edge = 16 - side // 2
     assert seen[edge:-edge, edge:-edge].all()
     assert seen.sum() == side**2
-    white = augment._zoom(jnp.full_like(clip, 255), jnp.array([[0, 0]]), jnp.array([zoom]), 32)
+    white = pictures.zoom_in(jnp.full_like(clip, 255), jnp.array([[0, 0]]), jnp.array([zoom]), 32)
     assert (float(white[0, 0, 0, 0, 0]) == 0) == (zoom < 0.9)
 
   def test_brightness_and_contrast_are_one_draw_a_clip(self):
@@ -354,7 +362,7 @@ class TestSkeleton:
     np.testing.assert_allclose(out[1::2, :, 0], base[1::2, :, 0] * [-1, 1, 1], atol=1e-6)
 
   def test_mirroring_twice_changes_nothing(self):
-    mirror = np.array(augment.KINECT_MIRROR)
+    mirror = np.array(KINECT_MIRROR)
     np.testing.assert_array_equal(mirror[mirror], np.arange(20))
 
   @pytest.mark.parametrize('fit', ['resample', 'pad'])
@@ -366,7 +374,7 @@ class TestSkeleton:
       x = np.zeros((count, 20, 3), np.float32)
       x[:, 5, 1] = 0.02 * np.arange(count)
       records.append({'label': 0, 'skeleton': x})
-    (batch,) = loader.eval_batches(records, [0, 1], inputs, 3)
+    (batch,) = loader.eval_batches(records, [0, 1], fakes.inputs_of(inputs), 3)
     out, mask = (np.asarray(run(batch, inputs, None)[n]) for n in ('skeleton', 'skeleton_mask'))
     assert out.shape == (3, 11, 20, 6)
     expected = np.zeros((11, 20, 3))
@@ -419,8 +427,83 @@ class TestKeys:
     other = run(batch, RAW, EVERYTHING, key=jax.random.key(8))
     assert np.abs(first['imu'] - other['imu']).max() > 0.1
 
-  def test_unknown_options_are_named_even_for_unused_modalities(self):
-    with pytest.raises(UserError, match=r'augment.depth.rotate: unknown option'):
-      augment.preprocess(imu_batch(), RAW, augment={'depth': {'rotate': 3}})
-    with pytest.raises(UserError, match=r'augment.sonar: unknown modality'):
-      augment.preprocess(imu_batch(), RAW, augment={'sonar': {}})
+  def test_unknown_options_and_inputs_are_named(self):
+    built = fakes.inputs_of(RAW)
+    with pytest.raises(UserError, match=r'augment.imu.rotate: unknown option'):
+      inputs_lib.preprocess(imu_batch(), inputs=built, augment={'imu': {'rotate': 3}})
+    with pytest.raises(UserError, match=r'augment.sonar: no input of the stage; there are imu'):
+      inputs_lib.preprocess(imu_batch(), inputs=built, augment={'sonar': {}})
+
+  def test_two_inputs_of_one_kind_draw_apart(self):
+    batch = imu_batch()
+    batch |= {'watch': batch['imu'], 'watch_mask': batch['imu_mask']}
+    config = {'length': 40}
+    inputs = {'imu': config, 'watch': config | {'kind': 'signal', 'field': 'imu'}}
+    out = run(batch, inputs, {name: EVERYTHING['imu'] for name in inputs})
+    assert np.abs(out['imu'] - out['watch']).max() > 0.1
+    alone = run(batch, {'watch': inputs['watch']}, {'watch': EVERYTHING['imu']})
+    np.testing.assert_allclose(out['watch'], alone['watch'], atol=1e-6)
+
+
+def test_defaults_are_filled_in():
+  built = inputs_lib.build('imu', {'length': 90, 'mean': (0.0,) * 6})
+  assert (built.name, built.field, type(built).__name__) == ('imu', 'imu', 'Signal')
+  assert built.options['length'] == 90
+  assert built.options['fit'] == 'resample'
+  assert built.augment_options(None)['rotation_degrees'] == 0
+  assert inputs_lib.build('rgb', None).augment_options({'flip': 0.5})['flip'] == 0.5
+
+
+def test_config_dicts_are_taken():
+  config = ml_collections.ConfigDict({'frames': 8, 'mean': (0.4, 0.4, 0.4)})
+  options = inputs_lib.build('rgb', config).options
+  assert (options['frames'], options['resize'], options['size']) == (8, 120, 112)
+  assert tuple(options['mean']) == (0.4, 0.4, 0.4)
+
+
+@pytest.mark.parametrize(
+  ('name', 'config', 'message'),
+  [
+    ('sonar', {}, 'inputs.sonar.kind=None: not one of signal, frames, depth, skeleton'),
+    ('watch', {'kind': 'signals'}, "inputs.watch.kind='signals': not one of signal"),
+    ('imu', {'lenght': 3}, 'inputs.imu.lenght: unknown option; known: length'),
+    ('imu', {'fit': 'loop'}, "inputs.imu.fit='loop': not one of resample, pad"),
+    ('imu', {'length': 0}, 'inputs.imu.length=0: must be a whole number above 0'),
+    ('imu', {'length': True}, 'inputs.imu.length=True: must be a whole number above 0'),
+    ('imu', {'length': 1.5}, 'inputs.imu.length=1.5'),
+    ('imu', {'mean': (1.0, 2.0)}, 'inputs.imu.mean: 2 numbers for 6 channels'),
+    ('imu', {'std': (1.0,) * 5 + (0.0,)}, 'inputs.imu.std=.* must be above 0'),
+    ('imu', {'rates': 50}, 'inputs.imu.rates=50: must be a tuple'),
+    ('imu', {'rates': (100, 0)}, r'inputs.imu.rates=\(100, 0\): must be above 0'),
+    ('imu', {'rates': (100,) * 4}, 'inputs.imu.rates: 4 sensors for 6 channels'),
+    ('imu', {'rate': 50}, "inputs.imu.rate=50: needs rates and fit='pad'"),
+    ('imu', {'rate': -1}, 'inputs.imu.rate=-1: must not be negative'),
+    ('imu', {'rates': (100, 50), 'rate': 50}, "inputs.imu.rate=50: needs rates and fit='pad'"),
+    ('rgb', {'mean': 'grey'}, "inputs.rgb.mean='grey': must be a number"),
+    ('rgb', {'size': 200}, 'inputs.rgb.size=200: larger than resize'),
+    ('skeleton', {'centre': 'last'}, "inputs.skeleton.centre='last': not one of first"),
+    ('skeleton', {'velocity': 'm/s'}, "inputs.skeleton.velocity='m/s': not one of none"),
+    ('skeleton', {'joints': 3}, 'centre_joint=3: must be the number of one of 3 joints'),
+  ],
+)
+def test_wrong_inputs(name, config, message):
+  with pytest.raises(UserError, match=message):
+    inputs_lib.build(name, config)
+
+
+@pytest.mark.parametrize(
+  ('name', 'config', 'message'),
+  [
+    ('imu', {'flip': 0.5}, 'augment.imu.flip: unknown option; known: rotation_degrees'),
+    ('imu', {'time_warp': 1.0}, 'augment.imu.time_warp=1.0: must be below 1'),
+    ('imu', {'crop': 1}, 'augment.imu.crop=1: must be below 1'),
+    ('imu', {'jitter': -0.1}, 'augment.imu.jitter=-0.1: must not be negative'),
+    ('imu', {'scale': 'big'}, "augment.imu.scale='big': must be a number"),
+    ('rgb', {'flip': 1.5}, 'augment.rgb.flip=1.5: must be at most 1'),
+    ('rgb', {'crop': 0.2}, 'augment.rgb.crop=0.2: must be true or false'),
+    ('depth', {'saturation': 0.1}, 'augment.depth.saturation: unknown option'),
+  ],
+)
+def test_wrong_augmentation(name, config, message):
+  with pytest.raises(UserError, match=message):
+    inputs_lib.build(name, {}).augment_options(config)
