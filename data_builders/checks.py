@@ -96,19 +96,29 @@ def check_current(builder: Any) -> None:
   Raises:
     UserError: it was built from another description.
   """
-  stored, today = builder.info, builder._info()
-  before, now = metadata(stored), metadata(today)
+  # Not builder.info, whose features are today's: TFDS drops the error that the stored ones differ.
+  stored = tfds.features.FeaturesDict.from_config(builder.data_dir)
+  today = builder._info()
+  before, now = metadata(builder.info), metadata(today)
   pairs = {
-    'classes': (stored.features['label'].names, today.features['label'].names),
-    **{name: (before.get(name), now.get(name)) for name in {*before, *now} - {*_NOT_COMPARED}},
+    'classes': (stored['label'].names, today.features['label'].names),
+    **{
+      f'field {f}': (_form(stored, f), _form(today.features, f))
+      for f in sorted({*stored, *today.features})
+    },
+    **{f: (before.get(f), now.get(f)) for f in sorted({*before, *now}) if f not in _NOT_COMPARED},
   }
-  for name in sorted(pairs):
-    a, b = (json.loads(json.dumps(value)) for value in pairs[name])
+  for name, pair in pairs.items():
+    a, b = (json.loads(json.dumps(value)) for value in pair)
     if a != b:
       raise UserError(
-        f'{builder.data_dir}: was built when its {name} were {a}, and they are {b} now; delete '
-        'this folder to have it built anew'
+        f'{builder.data_dir}: was built when its {name} was {a}, and it is {b} now; delete this '
+        'folder to have it built anew'
       )
+
+
+def _form(features: tfds.features.FeaturesDict, name: str) -> str:
+  return repr(features[name]) if name in features else 'absent'
 
 
 class Checker:

@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import io
 import pathlib
@@ -27,6 +28,16 @@ class Tiny(trials.TrialBuilder, skip_registration=True):
     for modality in self.modalities:
       write_folder(scratch, modality)
     return scratch
+
+
+class Careless(Tiny, skip_registration=True):
+  """Spoils what it has read of one trial."""
+
+  spoil: dict | None = None
+
+  def _example(self, trial):
+    example = super()._example(trial)
+    return example | self.spoil if trial.key == 'a2_s2_t1' else example
 
 
 @pytest.fixture
@@ -144,6 +155,24 @@ def test_a_dataset_of_available_trials_does_not_go_stale_unnoticed(raw_dir, data
     build(raw_dir, data_dir, ('rgb',), require_complete=False)
 
 
+CHANGES = {
+  'name': ({'actions': ('wave', 'slap'), 'abnormal': ()}, r"classes was \['wave', 'clap'\]"),
+  'order': ({'actions': ('clap', 'wave')}, r"and it is \['clap', 'wave'\] now; delete"),
+  'more': ({'subjects': (1, 2, 3)}, 'built from other trials than those of today'),
+  'halves': ({'train_subjects': (2,), 'absent': ()}, 'built from other trials'),
+  'rate': ({'rates': LAYOUT.rates | {'imu': 25.0}}, r"rates was \{'imu': 50.0\}"),
+}
+
+
+@pytest.mark.parametrize('change', CHANGES)
+def test_a_layout_that_was_edited_asks_for_a_new_build(raw_dir, data_dir, change, monkeypatch):
+  build(raw_dir, data_dir, ('imu',))
+  changes, message = CHANGES[change]
+  monkeypatch.setattr(Tiny, 'LAYOUT', dataclasses.replace(LAYOUT, **changes))
+  with pytest.raises(UserError, match=message):
+    build(None, data_dir, ('imu',))
+
+
 def test_a_prepared_dataset_is_used_as_it_is(raw_dir, data_dir):
   first = build(raw_dir, data_dir, ('imu',))
   folder = pathlib.Path(first.data_dir)
@@ -154,6 +183,25 @@ def test_a_prepared_dataset_is_used_as_it_is(raw_dir, data_dir):
   assert len(read(second)) == 7
   with pytest.raises(UserError, match='no such folder'):
     build(raw_dir / 'wrong', data_dir, ('imu',))
+
+
+class Plain(trials.TrialBuilder, skip_registration=True):
+  """The tiny layout, as the README has a dataset."""
+
+  name = 'plain'
+  LAYOUT = LAYOUT
+
+
+def test_a_dataset_of_one_s_own_needs_its_raw_files_once(raw_dir, data_dir):
+  with pytest.raises(
+    UserError, match=r'plain: has not been built in .*data; .* --raw_dir'
+  ) as caught:
+    Plain(modalities=('imu',), data_dir=data_dir).download_and_prepare()
+  assert '\n' not in str(caught.value)
+  Plain(modalities=('imu',), raw_dir=raw_dir, data_dir=data_dir).download_and_prepare()
+  again = Plain(modalities=('imu',), data_dir=data_dir)
+  again.download_and_prepare()
+  assert again.info.splits['train'].num_examples == 4
 
 
 def test_raw_files_may_be_made_on_the_way(data_dir):
@@ -186,6 +234,28 @@ def test_names_are_checked_before_anything_is_written(raw_dir, data_dir):
   with pytest.raises(UserError, match=r'a1_s1_t1\.mat'):
     build(raw_dir, data_dir, ('imu',))
   assert not data_dir.exists()
+
+
+@pytest.mark.parametrize(
+  ('spoil', 'message'),
+  [
+    (
+      {'imu': np.full((9, 6), np.inf, np.float32)},
+      r'imu has a value that is not finite, at \[0, 0',
+    ),
+    ({'imu': np.zeros((0, 6), np.float32)}, 'imu is empty'),
+    ({'key': 'a1_s1_t1'}, 'another record has the same key'),
+    ({'label': 2}, 'label does not fit _info'),
+    ({'subject': None}, 'subject is None'),
+  ],
+)
+def test_records_are_checked_before_they_are_written(raw_dir, data_dir, spoil, message):
+  builder = Careless(modalities=('imu',), raw_dir=raw_dir, data_dir=data_dir)
+  builder.spoil = spoil
+  key = spoil.get('key', 'a2_s2_t1')
+  with pytest.raises(UserError, match=f"tiny|careless: record '{key}'.*{message}"):
+    builder.download_and_prepare()
+  assert list(data_dir.iterdir()) == []
 
 
 def test_durations_are_compared(raw_dir, data_dir):

@@ -1,5 +1,6 @@
 """Builders as TFDS's guide has them are built, checked and read; none knows of this code."""
 
+import sys
 import textwrap
 
 import numpy as np
@@ -16,6 +17,7 @@ GUIDE = '''
 
 import numpy as np
 import tensorflow_datasets as tfds
+from etils import epath
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -23,6 +25,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
   VERSION = tfds.core.Version('1.0.0')
   RELEASE_NOTES = {'1.0.0': 'Initial release.'}
+  pkg_dir_path = epath.Path(__file__).parent  # Since here the package lies in two places.
 
   def _info(self) -> tfds.core.DatasetInfo:
     return self.dataset_info_from_configs(
@@ -163,7 +166,7 @@ WRONG = {
   ),
   'more': ({'change': 'i, {**example, "cam": 1}'}, "record 0 has 'cam', which _info does not name"),
   'nan': (
-    {'change': 'i, {**example, "imu": np.where(np.eye(9, 6) * (i == 2), np.nan, 0)}'},
+    {'change': 'i, {**example, "imu": example["imu"] * np.float32(np.nan if i == 2 else 1)}'},
     r'record 2: imu has a value that is not finite, at \[0, 0\]',
   ),
   'empty': ({'change': 'i, {**example, "imu": example["imu"][: 4 - i]}'}, 'record 4: imu is empty'),
@@ -276,8 +279,18 @@ def test_metadata_are_those_that_were_stored(own, tmp_path):
   data = dataset.load('stored', ('imu',), data_dir=str(tmp_path / 'data'))
   assert data.missing == {'imu': ['k']}
   path.write_text('{"missing": {}, "rates": {"imu": 20.0}}')
-  with pytest.raises(UserError, match=r"rates were \{'imu': 20.0\}, and they are \{'imu': 50.0\}"):
+  with pytest.raises(UserError, match=r"rates was \{'imu': 20.0\}, and it is \{'imu': 50.0\}"):
     dataset.load('stored', ('imu',), data_dir=str(tmp_path / 'data'))
+
+
+def test_a_builder_that_was_edited_asks_for_a_new_build(own):
+  # TFDS registers a name once a process.
+  text = GUIDE.replace('GeneratorBasedBuilder)', 'GeneratorBasedBuilder, skip_registration=True)')
+  own(text, name='edited')
+  sys.modules.pop('data_builders.edited.edited_dataset_builder')
+  changed = FEATURES.replace("'room': tfds.features.Scalar(dtype=np.int64),", '')
+  with pytest.raises(UserError, match=r'field room was Scalar.*int64.* and it is absent now'):
+    own(text, name='edited', features=changed)
 
 
 def test_checks_are_taken_off_again(own):
