@@ -23,7 +23,7 @@ from har.train import mesh as mesh_lib
 from har.train.interrupt import StopSignal
 
 # What may change between the runs of one workdir: it does not alter the stages.
-_FREE = ('runtime', 'compress')
+_FREE = ('runtime', 'compress', 'dataset.abnormal')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ def open_experiment(
   allow_corrupt: int = 0,
   split: str = 'test',
 ) -> Experiment:
-  """Claims the workdir, prepares the data if need be, and builds every stage.
+  """Prepares the data if need be, builds every stage, and then claims the workdir.
 
   Args:
     config: see `configs/base.py`.
@@ -64,11 +64,7 @@ def open_experiment(
     UserError: a wrong config, data that cannot be prepared, or a workdir of another config.
   """
   c = config.dataset
-  if split == 'validation' and not c.validation_subjects:
-    raise UserError(
-      '--split=validation: no trial is in it; set --config.dataset.validation_subjects'
-    )
-  claim_workdir(config, workdir)
+  check_workdir(config, workdir)
   options = dict(c.get('options', {})) | ({'allow_corrupt': allow_corrupt} if allow_corrupt else {})
   data = dataset_lib.load(
     c.name,
@@ -82,10 +78,15 @@ def open_experiment(
   splits = protocols.make_splits(
     data.index, data.metadata, protocols.SplitOptions.of(c), config.seed
   )
+  if not len(getattr(splits, split)):
+    raise UserError(
+      f'--split={split}: no trial is in it; set --config.dataset.validation_subjects'
+    )
   runtime = config.runtime
   mesh = mesh_lib.make_mesh(runtime.devices, runtime.fsdp)
   context = loop.Context(data, splits, mesh, workdir, runtime, split)
   stages = {name: stage.build(config, name, data, splits.train) for name in config.order}
+  claim_workdir(config, workdir)
   return Experiment(config, context, stages)
 
 
@@ -175,37 +176,52 @@ def _hold(workdir: pathlib.Path, stack: contextlib.ExitStack) -> str | None:
   return None
 
 
+def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
+  """Whether the workdir is this config's already.
+
+  Raises:
+    UserError: it belongs to another config.
+  """
+  path = workdir / 'config.json'
+  if not path.exists():
+    return False
+  try:
+    theirs = json.loads(path.read_text())
+  except ValueError as e:
+    raise UserError(f'{path} is damaged ({e}): use another --workdir') from e
+  found = [
+    f'{key} is {a!r} there and {b!r} here'
+    for key, a, b in differences(theirs, _plain(config), _FREE)
+  ]
+  if found:
+    raise UserError(
+      f'--workdir={workdir} belongs to another config: {"; ".join(found[:3])}; '
+      'use another --workdir'
+    )
+  return True
+
+
 def claim_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
   """Writes `config.json` into a new workdir, or checks that it is this one.
 
   Raises:
     UserError: the workdir belongs to another config, or cannot be written.
   """
+  if check_workdir(config, workdir) or jax.process_index():
+    return
   path = workdir / 'config.json'
-  mine = json.loads(json.dumps(config.to_dict(), default=str))
-  if path.exists():
-    try:
-      theirs = json.loads(path.read_text())
-    except ValueError as e:
-      raise UserError(f'{path} is damaged ({e}): use another --workdir') from e
-    found = [
-      f'{key} is {a!r} there and {b!r} here' for key, a, b in differences(theirs, mine, _FREE)
-    ]
-    if found:
-      raise UserError(
-        f'--workdir={workdir} belongs to another config: {"; ".join(found[:3])}; '
-        'use another --workdir'
-      )
-    return
-  if jax.process_index():
-    return
   try:
     workdir.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix('.tmp')
-    temporary.write_text(json.dumps(mine, indent=2, sort_keys=True))
+    temporary.write_text(json.dumps(_plain(config), indent=2, sort_keys=True))
     os.replace(temporary, path)
   except OSError as e:
     raise UserError(f'--workdir={workdir} cannot be written: {e.strerror}') from e
+
+
+def _plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """As `config.json` holds it."""
+  return json.loads(json.dumps(config.to_dict(), default=str))
 
 
 def differences(
