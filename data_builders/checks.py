@@ -183,7 +183,7 @@ class Checker:
         return 'is empty'
       if is_encoded(feature) and any(isinstance(v, (bytes, str)) and not v for v in value):
         return 'has an empty frame'
-    if name == 'key' and not value:
+    if name == 'key' and value in ('', b''):
       return 'is empty'
     if not isinstance(feature, tfds.features.Tensor):
       return ''
@@ -191,6 +191,8 @@ class Checker:
       encoded = np.asarray(feature.encode_example(value))
     except Exception as error:  # Whatever TFDS makes of other shapes, types and class names.
       return f'does not fit _info ({" ".join(str(error).split())[:200]})'
+    if name == 'label' and encoded < 0:  # TFDS takes it for none.
+      return f'is {encoded}, no class'
     if encoded.dtype.kind == 'f' and not np.isfinite(encoded).all():
       at = np.argwhere(~np.isfinite(encoded))[0].tolist()
       return f'has a value that is not finite, at {at}'

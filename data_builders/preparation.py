@@ -81,7 +81,7 @@ def exclusive(root: pathlib.Path, target: pathlib.Path) -> Iterator[None]:
         _remove_empty(downloads / 'extracted', downloads / target.relative_to(root).parts[0])
         _remove_empty(downloads, target.parent, target.parent.parent)
   except FileNotFoundError as error:
-    raise UserError(f'{error.filename}: no such file or folder') from error
+    raise UserError(f'{error.filename or error}: no such file or folder') from error
   except OSError as error:
     raise UserError(_cannot_write(error.filename or root, error.strerror or error)) from error
   except RuntimeError as error:

@@ -171,6 +171,7 @@ def read_index(builder: Any) -> Index:
     with contextlib.suppress(UnicodeDecodeError):  # A file, not a text.
       texts = [v.decode() if isinstance(v, bytes) else v for v in values]
       columns[name] = np.array(texts, np.int32 if name == 'label' else None)
+  columns['key'] = columns['key'].astype(str)
   keys, times = np.unique(columns['key'], return_counts=True)
   if (times > 1).any():
     raise UserError(f'{builder.data_dir}: the key {keys[times > 1][0]} is there more than once')

@@ -79,9 +79,7 @@ def open_experiment(
     data.index, data.metadata, protocols.SplitOptions.of(c), config.seed
   )
   if not len(getattr(splits, split)):
-    raise UserError(
-      f'--split={split}: no trial is in it; set --config.dataset.validation_subjects'
-    )
+    raise UserError(f'--split={split}: no trial is in it; set --config.dataset.validation_subjects')
   runtime = config.runtime
   mesh = mesh_lib.make_mesh(runtime.devices, runtime.fsdp)
   context = loop.Context(data, splits, mesh, workdir, runtime, split)

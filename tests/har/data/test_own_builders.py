@@ -1,5 +1,7 @@
-"""Builders as TFDS's guide has them are built, checked and read; none knows of this code."""
+"""Builders as TFDS's guide has them, which know nothing of this code, are built and read."""
 
+import pathlib
+import re
 import sys
 import textwrap
 
@@ -175,6 +177,7 @@ WRONG = {
     'record 0: imu does not fit _info ',
   ),
   'class': ({'change': 'i, {**example, "label": "sitt"}'}, 'record 0: label does not fit _info'),
+  'no class': ({'change': 'i, {**example, "label": -1}'}, 'record 0: label is -1, no class'),
   'none': ({'change': 'i, {**example, "person": None}'}, 'record 0: person is None'),
   'twice': ({'change': '"k", example'}, "the split train has the key 'k' twice"),
   'same key': (
@@ -227,6 +230,15 @@ def test_a_signal_may_be_empty_where_the_builder_says_so(allowed, own):
     change='i, {**example, "imu": example["imu"][:0], ' + mask + '}',
   )
   assert [len(record['imu']) for record in data.records(('imu',))] == [0] * 11
+
+
+def test_keys_may_be_numbers(own):
+  data = own(
+    features=FEATURES[:-1] + "'key': np.int64}",
+    change='i, {**example, "key": i + 10 * (split == "test")}',
+    splits="{'train': 2, 'test': 1}",
+  )
+  assert sorted(data.index.key.tolist()) == ['0', '1', '10']
 
 
 def test_arguments_that_the_builder_does_not_take(own):
@@ -298,3 +310,22 @@ def test_checks_are_taken_off_again(own):
   assert '_split_generators' not in vars(data.source)
   with checks.checking(data.source):
     assert '_split_generators' in vars(data.source)
+
+
+def test_the_readme_s_builder(own, tmp_path, capfd):
+  readme = pathlib.Path(checks.__file__).with_name('README.md').read_text()
+  code = re.search(r'```python\n(.*?)```', readme, re.S)[1]
+  where = '  pkg_dir_path = tfds.core.Path(__file__).parent\n  VERSION'
+  code = code.replace('  VERSION', where, 1)
+  raw = tmp_path / 'raw'
+  raw.mkdir()
+  for subject in ('ada', 'bob', 'cy'):
+    for n, action in enumerate(('stir', 'pour')):
+      np.savetxt(raw / f'{subject}_0{n}_{action}.csv', np.full((5, 6), n), delimiter=',')
+  data = own(code, raw_dir=str(raw))
+  assert capfd.readouterr() == ('', '')
+  splits = protocols.make_splits(data.index, data.metadata)
+  assert sorted(data.index.key[splits.test].tolist()) == ['cy_00_stir', 'cy_01_pour']
+  assert len(splits.train) == 4
+  for record, label in zip(data.records(('imu',)), data.index.label, strict=True):
+    np.testing.assert_array_equal(record['imu'], np.full((5, 6), label, np.float32))
