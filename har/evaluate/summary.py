@@ -21,13 +21,7 @@ from har.evaluate.files import aligned
 from har.metrics import classification
 from har.train import experiment
 
-FREE = (
-  'seed',
-  'dataset.test_subject',
-  'dataset.fold',
-  'dataset.validation_subjects',
-  'runtime',
-)
+FREE = ('seed', 'dataset.test_subject', 'dataset.fold', 'dataset.validation_subjects', 'runtime')
 """Keys of the config in which runs may differ."""
 
 _FLOAT = 'float32'
