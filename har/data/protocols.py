@@ -16,7 +16,7 @@ PARTS = ('train', 'validation', 'test', 'unused')
 
 @dataclasses.dataclass(frozen=True)
 class Index:
-  """What is known of every record without decoding its signals.
+  """What is known of every record without decoding its signals; `index.subject` is a column.
 
   Attributes:
     columns: one value for each of N records, `[N]`, by name. Always there are `key` (str, unique),
@@ -26,13 +26,10 @@ class Index:
 
   columns: Mapping[str, np.ndarray]
 
-  @property
-  def key(self) -> np.ndarray:
-    return self.columns['key']
-
-  @property
-  def label(self) -> np.ndarray:
-    return self.columns['label']
+  def __getattr__(self, name: str) -> np.ndarray:
+    if name == 'columns' or name not in self.columns:  # The former while it is unpickled.
+      raise AttributeError(f'no column {name!r}')
+    return self.columns[name]
 
   def column(self, name: str, user: str = '') -> np.ndarray:
     """A column by name.

@@ -1,4 +1,5 @@
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -49,6 +50,15 @@ def split(index, metadata=METADATA, seed=0, **options):
   assert together.dtype == np.int64
   assert all((np.diff(getattr(splits, part)) > 0).all() for part in PARTS)
   return splits
+
+
+def test_columns_are_attributes():
+  index = make_index()
+  assert index.subject is index.columns['subject'] is index.column('subject')
+  assert not hasattr(index, 'cam')
+  again = pickle.loads(pickle.dumps(index))
+  np.testing.assert_array_equal(again.key, index.key)
+  assert len(again) == 861
 
 
 def counts(splits):
