@@ -299,7 +299,7 @@ def test_untrained_workdirs_are_refused(mode, experiment, undisturbed, tmp_path,
   code, _, err = run_here(capfd, *experiment, f'--workdir={workdir}', f'--mode={mode}')
   assert code == 2
   assert "holds no finished stage 'imu'" in err
-  assert {p.name for p in workdir.rglob('*') if p.is_file()} == {'config.json', 'lock'}
+  assert {p.name for p in workdir.rglob('*') if p.is_file()} == {'config.json', 'data.json', 'lock'}
 
 
 def test_more_devices_than_there_are_are_refused(experiment, tmp_path, capfd):

@@ -64,7 +64,8 @@ def open_experiment(
     UserError: a wrong config, data that cannot be prepared, or a workdir of another config.
   """
   c = config.dataset
-  check_workdir(config, workdir)
+  claim = _Claim(workdir, 'config.json', _plain(config), _FREE, 'belongs to another config')
+  claim.check()
   options = dict(c.get('options', {})) | ({'allow_corrupt': allow_corrupt} if allow_corrupt else {})
   data = dataset_lib.load(
     c.name,
@@ -84,7 +85,12 @@ def open_experiment(
   mesh = mesh_lib.make_mesh(runtime.devices, runtime.fsdp)
   context = loop.Context(data, splits, mesh, workdir, runtime, split)
   stages = {name: stage.build(config, name, data, splits.train) for name in config.order}
-  claim_workdir(config, workdir)
+  facts = protocols.fingerprint(data.index, splits, data.class_names)
+  claims = (claim, _Claim(workdir, 'data.json', facts, (), 'was trained with other data'))
+  for one in claims:
+    one.check()
+  for one in claims:
+    one.write()
   return Experiment(config, context, stages)
 
 
@@ -174,47 +180,54 @@ def _hold(workdir: pathlib.Path, stack: contextlib.ExitStack) -> str | None:
   return None
 
 
-def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
-  """Whether the workdir is this config's already.
+@dataclasses.dataclass(frozen=True)
+class _Claim:
+  """What a workdir remembers of the experiment that it is of, in one of its files.
 
-  Raises:
-    UserError: it belongs to another config.
+  Attributes:
+    workdir: where the file is.
+    name: of the file.
+    content: what this experiment writes into it.
+    free: keys that may differ.
+    reproach: what to say of a workdir where others do.
   """
-  path = workdir / 'config.json'
-  if not path.exists():
-    return False
-  try:
-    theirs = json.loads(path.read_text())
-  except ValueError as e:
-    raise UserError(f'{path} is damaged ({e}): use another --workdir') from e
-  found = [
-    f'{key} is {a!r} there and {b!r} here'
-    for key, a, b in differences(theirs, _plain(config), _FREE)
-  ]
-  if found:
-    raise UserError(
-      f'--workdir={workdir} belongs to another config: {"; ".join(found[:3])}; '
-      'use another --workdir'
-    )
-  return True
 
+  workdir: pathlib.Path
+  name: str
+  content: Mapping[str, Any]
+  free: Sequence[str]
+  reproach: str
 
-def claim_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-  """Writes `config.json` into a new workdir, or checks that it is this one.
+  def check(self) -> None:
+    """Raises UserError if the workdir remembers something else."""
+    path = self.workdir / self.name
+    if not path.exists():
+      return
+    try:
+      theirs = json.loads(path.read_text())
+    except ValueError as e:
+      raise UserError(f'{path} is damaged ({e}): use another --workdir') from e
+    found = [
+      f'{key} is {a!r} there and {b!r} here'
+      for key, a, b in differences(theirs, self.content, self.free)
+    ]
+    if found:
+      raise UserError(
+        f'--workdir={self.workdir} {self.reproach}: {"; ".join(found[:3])}; use another --workdir'
+      )
 
-  Raises:
-    UserError: the workdir belongs to another config, or cannot be written.
-  """
-  if check_workdir(config, workdir) or jax.process_index():
-    return
-  path = workdir / 'config.json'
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix('.tmp')
-    temporary.write_text(json.dumps(_plain(config), indent=2, sort_keys=True))
-    os.replace(temporary, path)
-  except OSError as e:
-    raise UserError(f'--workdir={workdir} cannot be written: {e.strerror}') from e
+  def write(self) -> None:
+    """Has a workdir that remembers nothing yet remember this; raises UserError if it cannot."""
+    path = self.workdir / self.name
+    if path.exists() or jax.process_index():
+      return
+    try:
+      self.workdir.mkdir(parents=True, exist_ok=True)
+      temporary = path.with_suffix('.tmp')
+      temporary.write_text(json.dumps(self.content, indent=2, sort_keys=True))
+      os.replace(temporary, path)
+    except OSError as e:
+      raise UserError(f'--workdir={self.workdir} cannot be written: {e.strerror}') from e
 
 
 def _plain(config: ml_collections.ConfigDict) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What a config's `dataset` section asks for is what an experiment gets, and whose a workdir is."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -96,3 +97,22 @@ def test_a_split_without_examples(tmp_path):
     with pytest.raises(UserError, match='--split=validation: no trial is in it'):
       experiment.open_experiment(config(**protocol), tmp_path, split='validation')
   assert not (tmp_path / 'config.json').exists()
+
+
+@pytest.mark.parametrize(
+  ('changes', 'part'),
+  [
+    ({'trials': 5}, "test is '24 examples "),
+    ({'metadata': fakes.METADATA | {'train_subjects': (1, 2)}}, "test is '24 examples "),
+    ({'class_names': ('swipe_left', 'wave', 'swipe_right')}, "test is '24 examples "),
+  ],
+)
+def test_a_workdir_remembers_its_data(changes, part, tmp_path, fake_dataset, monkeypatch):
+  experiment.open_experiment(config(), tmp_path)
+  experiment.open_experiment(config(), tmp_path)
+  before = (tmp_path / 'data.json').read_bytes()
+  changed = dataclasses.replace(fake_dataset, **changes)
+  monkeypatch.setattr(dataset_lib, 'load', lambda *_, **__: changed)
+  with pytest.raises(UserError, match=f'was trained with other data: {part}.*another --workdir'):
+    experiment.open_experiment(config(), tmp_path)
+  assert (tmp_path / 'data.json').read_bytes() == before
