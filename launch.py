@@ -3,6 +3,7 @@
 python launch.py --config=configs/demo.py --workdir=runs/demo
 """
 
+import difflib
 import errno
 import pathlib
 import re
@@ -39,7 +40,25 @@ _DISK_ERRORS = (
   errno.ESTALE,
 )
 
-_CONFIG = config_flags.DEFINE_config_file('config', None, 'The experiment: a file in configs/.')
+_CONFIG = config_flags.DEFINE_config_file(
+  'config',
+  None,
+  'The experiment: a file in configs/.',
+  lock_config=False,
+  accept_new_attributes=True,
+)
+# Sections of a config whose options are documented where they are used, and checked there: a config
+# need not list them all.
+_OPEN = (
+  *(
+    r'inputs\.\w+',
+    r'encoders\.\w+',
+    r'dataset\.options',
+    r'compress\.\w+',
+    r'compress\.study\.\w+',
+  ),
+  *(r'stages\.\w+\.head', r'stages\.\w+\.objective', r'stages\.\w+\.augment\.\w+'),
+)
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything is written.')
 _MODE = flags.DEFINE_string('mode', 'train', f'One of {", ".join(_MODES)}.')
 _SPLIT = flags.DEFINE_enum(
@@ -155,9 +174,27 @@ def _parse(argv: list[str]) -> list[str]:
     if _CONFIG.value is not None and 'stages' not in _CONFIG.value:
       path = config_flags.get_config_filename(flags.FLAGS['config'])
       raise UserError(f'--config={path} is not an experiment')
+    if _CONFIG.value is not None:
+      _check_overrides(flags.FLAGS['config'])
     return args
   except _FLAG_ERRORS as e:
     sys.exit(_fail(UserError(_explain(e, argv))))
+
+
+def _check_overrides(flag: Any) -> None:
+  """Refuses overrides of values that the config does not have, but for those of open sections."""
+  path = config_flags.get_config_filename(flag)
+  plain = flag.parser.parse(path)
+  for key, value in config_flags.get_override_values(flag).items():
+    if any(re.fullmatch(pattern, key.rpartition('.')[0]) for pattern in _OPEN):
+      continue
+    at = plain
+    for part in key.split('.'):
+      if not hasattr(at, 'keys') or part not in at:
+        close = difflib.get_close_matches(part, at.keys() if hasattr(at, 'keys') else ())
+        hint = f' Did you mean "{close[0]}"?' if close else ''
+        raise UserError(f'--config.{key}={value}: the config has no {part!r}.{hint}')
+      at = at[part]
 
 
 def _explain(e: Exception, argv: list[str]) -> str:

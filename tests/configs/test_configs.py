@@ -17,6 +17,7 @@ from data_builders.utd_mhad import utd_mhad_dataset_builder as utd_mhad
 from har.errors import UserError
 from har.evaluate import run as evaluation
 from har.models.mode import matches
+from har.models.s3d import S3D
 from har.train import experiment
 from har.train import mesh as mesh_lib
 from har.train import stage as stage_lib
@@ -25,6 +26,7 @@ from tests.data_builders import raw_trees
 # The demo of IMU and RGB runs in `tests/test_launch.py`, with the same assertions.
 EXPERIMENTS = [
   ('demo', 'modalities=imu+skeleton'),
+  ('demo_anomaly', None),
   ('mmact', None),
   ('mmact', 'modalities=imu'),
   ('utd_mhad', 'modalities=imu+skeleton'),
@@ -125,7 +127,7 @@ def assert_only_trained_layers_moved(opened, name):
     before, after = (flax.traverse_util.flatten_dict(v[tree]) for v in (start, found))
     assert before.keys() == after.keys()
     moved = {p[:2] for p in before if not np.array_equal(before[p], after[p])}
-    assert moved == {p[:2] for p in before if matches(p, one.config['trained'])}, tree
+    assert moved == {p[:2] for p in before if matches(p, one.trained)}, tree
 
 
 def test_the_default_is_the_papers_pair_of_modalities():
@@ -170,4 +172,5 @@ def test_the_papers_recipes_have_its_table_1(name, arg):
     for stage, s in config.stages.items()
   }
   assert tuple(config.encoders.imu.get('kernels', (24, 16, 8))) == (24, 16, 8)
-  assert set(config.stages.fusion.trained) == {'head', 'imu', 'rgb/Mixed_4c', 'rgb/Mixed_5c'}
+  assert S3D.fine_tuned == ('Mixed_4c', 'Mixed_5c')
+  assert config.stages.fusion.trained == ('fine_tuned',)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from har.data import benchmark, benchmark_torch, depth, inputs, loader
+from har.data import benchmark, benchmark_torch, inputs, loader
+from har.data.depth import decode_depth
 from har.errors import UserError
 from tests import fakes
 
@@ -21,7 +22,7 @@ def test_made_up_trials_have_the_sizes_of_real_ones():
   (depth,) = benchmark.made_up_trials('depth', 1)
   assert (len(rgb['rgb']), len(depth['depth'])) == (50, 60)
   assert Image.open(io.BytesIO(rgb['rgb'][0])).size == (320, 240)
-  frame = depth.decode_depth(depth['depth'][0])
+  frame = decode_depth(depth['depth'][0])
   assert frame.dtype == np.uint16
   assert (frame[:, :30] == 0).all()
   assert frame[:, 30:].min() >= 2000

@@ -143,7 +143,8 @@ def test_records_travel_to_worker_processes(loaded):
 
 
 def test_batches_come_from_disk_as_from_memory(loaded):
-  inputs = {'depth': {'frames': 4, 'resize': 8, 'size': 8}, 'imu': {'length': 16}}
+  sizes = {'frames': 4, 'resize': 8, 'size': 8}
+  inputs = fakes.inputs_of({'depth': sizes, 'imu': {'length': 16}})
   fake = fakes.FakeDataset().records(('depth', 'imu'))
   stored = loader.train_batches(loaded.records(('depth', 'imu')), range(12), inputs, 5, seed=2)
   made = loader.train_batches(fake, range(12), inputs, 5, seed=2)

@@ -12,6 +12,7 @@ import data_builders
 from data_builders import checks
 from har.data import dataset, loader, protocols
 from har.errors import UserError
+from tests import fakes
 
 # From https://www.tensorflow.org/datasets/add_dataset, with signals for images.
 GUIDE = '''
@@ -109,7 +110,8 @@ def test_a_builder_by_the_guide(own, capfd):
     np.testing.assert_array_equal(record['imu'], np.full((4 + n, 6), n, np.float32))
     assert record['label'] == n % 2 == index.label[i]
     assert index.columns['room'][i] == n // 2
-  batches = list(loader.eval_batches(records, range(11), {'imu': {'length': 8}}, 4))
+  inputs = fakes.inputs_of({'imu': {'length': 8}})
+  batches = list(loader.eval_batches(records, range(11), inputs, 4))
   assert sum(batch['mask'].sum() for batch in batches) == 11
 
 
