@@ -83,6 +83,10 @@ class FoldedModel:
     self._like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like)
     self._graphs: dict[Any, Graph] = {}  # by shapes: tracing a large model takes a second
 
+  def around(self, model: nn.Module) -> 'FoldedModel':
+    """The same for another model of the same parameters."""
+    return FoldedModel(model, self._like, self.scheme)
+
   def graph(self, inputs: Mapping[str, Any]) -> Graph:
     """The model's operations for inputs of these shapes."""
     shapes = {n: jax.ShapeDtypeStruct(x.shape, x.dtype) for n, x in inputs.items()}

@@ -57,27 +57,8 @@ class Variant:
     return self.model.scheme is not None
 
 
-@dataclasses.dataclass(frozen=True)
-class Exportable:
-  """What an exporter takes.
-
-  Attributes:
-    stage: name of the stage.
-    variant: name of the form.
-    call: `call(inputs, mark=False)` maps preprocessed inputs by name to logits `[B, C]`, with the
-      parameters closed over. If `mark`, quantised values pass through
-      `har.compress.fake_quant.MARK` composites; the numbers are the same.
-    inputs: shapes and types of a batch of one.
-  """
-
-  stage: str
-  variant: str
-  call: Callable[..., jax.Array]
-  inputs: dict[str, jax.ShapeDtypeStruct]
-
-
 def available(experiment: Experiment, stage: str) -> tuple[str, ...]:
-  """Names of the forms that `load` finds: float32, int8 and those that have been trained."""
+  """Names of the forms that `make` finds: float32, int8 and those that have been trained."""
   names = [FLOAT, INT8]
   for name, quantised in TRAINED.items():
     if checkpoints.finished(experiment.context.workdir, folder(stage, name)):
@@ -88,23 +69,6 @@ def available(experiment: Experiment, stage: str) -> tuple[str, ...]:
 def folder(stage: str, variant: str) -> str:
   """The name under which a trained variant of a stage keeps its checkpoints."""
   return f'{stage}-{variant}'
-
-
-def load(experiment: Experiment, stage: str, variant: str) -> Exportable:
-  """A variant for export.
-
-  Raises:
-    UserError: the stage or the variant is not trained.
-  """
-  made = make(experiment, stage, variant)
-  variables = jax.tree.map(np.asarray, jax.device_get(made.variables))
-
-  def call(inputs: Mapping[str, jax.Array], *, mark: bool = False) -> jax.Array:
-    return made.model.apply(variables, inputs, mark=mark and made.quantised).logits
-
-  example = one_example(experiment, made)
-  inputs = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in example.items()}
-  return Exportable(stage, variant, call, inputs)
 
 
 def make(experiment: Experiment, stage: str, variant: str, scheme: Scheme | None = None) -> Variant:
@@ -133,7 +97,7 @@ def make(experiment: Experiment, stage: str, variant: str, scheme: Scheme | None
   quantised = variant in (INT8, PRUNED_INT8, SLIM_INT8)
   model = FoldedModel(one.model, variables, scheme if quantised else None)
   preprocess = _without_constant_masks(one)
-  example = preprocess(_first_batch(experiment, one))
+  example = preprocess(first_batch(experiment, one))
   folded = model.fold(variables, example)
   if quantised:
     folded = quantise.calibrate(
@@ -258,16 +222,11 @@ def calibration_batches(
   return [jax.device_get(preprocess(batch)) for batch in batches]
 
 
-def one_example(experiment: Experiment, variant: Variant) -> dict[str, jax.Array]:
-  """The inputs of one example of the dataset."""
-  return variant.preprocess(_first_batch(experiment, float_stage(experiment, variant.stage)))
-
-
 def _trained_quantised(experiment: Experiment, plain: Stage, scheme: Scheme) -> Variant:
   like = plain.variables
   model = FoldedModel(plain.model, like, scheme)
   preprocess = _without_constant_masks(plain)
-  example = preprocess(_first_batch(experiment, plain))
+  example = preprocess(first_batch(experiment, plain))
   folded = jax.eval_shape(model.fold, like, example)
   variables, meta = checkpoints.load_final(
     experiment.context.workdir,
@@ -344,6 +303,7 @@ def _without_constant_masks(one: Stage) -> Callable[..., dict[str, jax.Array]]:
   return preprocess
 
 
-def _first_batch(experiment: Experiment, one: Stage) -> dict[str, np.ndarray]:
+def first_batch(experiment: Experiment, one: Stage) -> dict[str, np.ndarray]:
+  """A batch of one example of the dataset."""
   records = experiment.context.dataset.records(stage_lib.fields(one.inputs))
   return next(iter(loader.eval_batches(records, np.array([0]), one.inputs, batch_size=1)))

@@ -18,7 +18,7 @@ from har.compress import run as compression
 from har.compress import variants
 from har.errors import UserError
 from har.evaluate.files import aligned, write_text
-from har.export import litert, onnx, stablehlo
+from har.export import exportable, litert, onnx, stablehlo
 from har.export import run as export
 from har.train.experiment import Experiment
 
@@ -78,9 +78,9 @@ def run(
 
 
 def _measure_variant(experiment, stage, variant, split) -> list[dict[str, Any]]:
-  made = variants.load(experiment, stage, variant)
+  made = exportable.load(experiment, stage, variant)
   base = _float_form(variant)
-  plain = variants.load(experiment, stage, base) if base != variant else made
+  plain = exportable.load(experiment, stage, base) if base != variant else made
   counted = variants.make(experiment, stage, base).variables['params']
   facts = {
     'stage': stage,
@@ -98,11 +98,11 @@ def _measure_variant(experiment, stage, variant, split) -> list[dict[str, Any]]:
     program.write_bytes(stablehlo.convert(made.call, made.inputs))
     files: dict[str, tuple[Path, Any]] = {
       'jax': (program, lambda: export.run_jax(made, split)),
-      'litert': (path := place / f'{variant}.tflite', _logits(litert.Runner, path, split)),
-      'onnxruntime': (path := place / f'{variant}.onnx', _logits(onnx.Runner, path, split)),
+      'litert': (path := place / f'{variant}.tflite', _outputs(litert.Runner, path, split)),
+      'onnxruntime': (path := place / f'{variant}.onnx', _outputs(onnx.Runner, path, split)),
     }
-    for runtime, (file, logits) in files.items():
-      top1 = float((logits().argmax(-1) == split.labels).mean())
+    for runtime, (file, outputs) in files.items():
+      top1 = float((outputs()[exportable.LOGITS].argmax(-1) == split.labels).mean())
       for threads in THREADS:
         measured = _subprocess(runtime, file, threads, inputs)
         row = facts | {'runtime': runtime, 'threads': threads, 'top1': round(top1, 6)}
@@ -112,7 +112,7 @@ def _measure_variant(experiment, stage, variant, split) -> list[dict[str, Any]]:
   return rows
 
 
-def _logits(runner: Any, path: Path, split: export.TestSplit):
+def _outputs(runner: Any, path: Path, split: export.TestSplit):
   return lambda: export.run_file(runner(path), split)
 
 
@@ -122,9 +122,9 @@ def _float_form(variant: str) -> str:
   return variant if 'int8' not in parts else parts[0].replace('int8', variants.FLOAT)
 
 
-def flops(made: variants.Exportable) -> float:
+def flops(made: exportable.Exportable) -> float:
   """Floating-point operations of one example; a multiply-accumulate is two."""
-  costs: Any = jax.jit(lambda inputs: made.call(inputs)).lower(made.inputs).cost_analysis()
+  costs: Any = jax.jit(made.call).lower(made.inputs).cost_analysis()
   return float(costs['flops'])
 
 

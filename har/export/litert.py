@@ -8,12 +8,12 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.extend import core
 
 from har.errors import UserError
 from har.export import compact, optional
-from har.export.rewrite import Call, marked_layers, rewrite
+from har.export.rewrite import Call, Traced, marked_layers, rewrite, trace
 
-OUTPUT = 'logits'
 _SIGNATURE = 'serving_default'
 _LAYERS = ('CONV_2D', 'DEPTHWISE_CONV_2D', 'FULLY_CONNECTED', 'BATCH_MATMUL', 'CONV_3D')
 
@@ -22,30 +22,26 @@ def convert(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct], *, int8: boo
   """The file that computes `call` for inputs of exactly these shapes.
 
   Args:
-    call: maps inputs by name to logits; for int8 with marks, see `har.compress.fake_quant.MARK`.
+    call: maps inputs to outputs, both by name; for int8 with marks, see
+      `har.compress.fake_quant.MARK`.
     inputs: shapes and types, by name.
     int8: what is marked must run in int8.
 
   Raises:
     UserError: LiteRT lacks an operation, or a marked layer did not become int8.
   """
-  names = sorted(inputs)
-  rewritten = rewrite(call, inputs)
-
-  def positional(*args):
-    return rewritten(dict(zip(names, args, strict=True)))
-
-  specs = [inputs[n] for n in names]
-  lowered = jax.jit(positional, keep_unused=True).lower(*specs).compiler_ir('stablehlo')
+  traced = trace(rewrite(call, inputs), inputs)
+  run = jax.jit(core.jaxpr_as_fun(traced.closed), keep_unused=True)
+  lowered = run.lower(*traced.closed.in_avals).compiler_ir('stablehlo')
   assert lowered is not None
   text = lowered.operation.get_asm(enable_debug_info=False, large_elements_limit=None)
-  file = _compile(text, names, int8)
+  file = _compile(text, traced, int8)
   if int8:
-    _check(file, marked_layers(jax.make_jaxpr(positional)(*specs)))
+    _check(file, marked_layers(traced.closed))
   return file
 
 
-def _compile(stablehlo: str, names: list[str], int8: bool) -> bytes:
+def _compile(stablehlo: str, traced: Traced, int8: bool) -> bytes:
   ir = optional.load('litert_converter.mlir.ir')
   passes = optional.load('litert_converter.mlir.passmanager')
   api = optional.load('litert_converter.mlir._mlir_libs.converter_api_ext')
@@ -59,7 +55,10 @@ def _compile(stablehlo: str, names: list[str], int8: bool) -> bytes:
     with context:
       module = ir.Module.parse(stablehlo)
       api.set_signature(
-        module.operation, signature_name=_SIGNATURE, input_names=names, output_names=[OUTPUT]
+        module.operation,
+        signature_name=_SIGNATURE,
+        input_names=traced.inputs,
+        output_names=traced.outputs,
       )
       module = api.merge_modules([module])
       api.run_convert_to_tfl_passes(module, passes.PassManager(), config)
@@ -122,11 +121,11 @@ class Runner:
     self._interpreter = _interpreter(file, threads)
     signature = self._interpreter.get_signature_runner(_SIGNATURE)
     self.inputs = {n: d['index'] for n, d in signature.get_input_details().items()}
-    self._output = signature.get_output_details()[OUTPUT]['index']
+    self._outputs = {n: d['index'] for n, d in signature.get_output_details().items()}
 
-  def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Logits float32 `[1, C]` of inputs `[1, ...]`; others are left alone."""
+  def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Outputs by name, as logits float32 `[1, C]`, of inputs `[1, ...]`; others are left alone."""
     for name, index in self.inputs.items():
       self._interpreter.set_tensor(index, np.asarray(inputs[name]))
     self._interpreter.invoke()
-    return self._interpreter.get_tensor(self._output)
+    return {n: self._interpreter.get_tensor(index) for n, index in self._outputs.items()}

@@ -12,18 +12,18 @@ from jax.extend import core
 from har.compress.fake_quant import MARK
 from har.errors import UserError
 from har.export import onnx_rules, optional
-from har.export.rewrite import Call, marked_layers, rewrite
+from har.export.rewrite import Call, marked_layers, rewrite, trace
 from har.export.values import attributes_of
 
 OPSET = 21
-OUTPUT = 'logits'
 
 
 def convert(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct], *, int8: bool = False) -> bytes:
   """The file that computes `call` for inputs of exactly these shapes.
 
   Args:
-    call: maps inputs by name to logits; for int8 with marks, see `har.compress.fake_quant.MARK`.
+    call: maps inputs to outputs, both by name; for int8 with marks, see
+      `har.compress.fake_quant.MARK`.
     inputs: shapes and types, by name.
     int8: what is marked must run in int8.
 
@@ -31,31 +31,24 @@ def convert(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct], *, int8: boo
     UserError: ONNX lacks an operation, or a marked layer did not become int8.
   """
   jax2onnx = optional.load('jax2onnx')
-  names = sorted(inputs)
-  rewritten = rewrite(call, inputs)
-
-  def positional(*args):
-    return rewritten(dict(zip(names, args, strict=True)))
-
-  specs = [inputs[n] for n in names]
   # Traced here, because jax2onnx replaces functions of JAX while it traces.
-  closed = jax.make_jaxpr(positional)(*specs)
-  traced = core.jaxpr_as_fun(closed)
+  traced = trace(rewrite(call, inputs), inputs)
+  run = core.jaxpr_as_fun(traced.closed)
   with _lowerings():
     try:
       model = jax2onnx.to_onnx(
-        lambda *args: traced(*args)[0],
-        specs,
+        lambda *args: tuple(run(*args)),
+        [inputs[n] for n in traced.inputs],
         model_name='har',
         opset=OPSET,
-        input_names=names,
-        output_names=[OUTPUT],
+        input_names=traced.inputs,
+        output_names=traced.outputs,
       )
     except (RuntimeError, ValueError, TypeError, KeyError) as e:
       lines = str(e).splitlines() or [type(e).__name__]
       raise UserError(f'ONNX cannot express the model: {lines[0]}') from e
   model, int8_layers = onnx_rules.optimise(model)
-  marked = marked_layers(closed)
+  marked = marked_layers(traced.closed)
   if int8 and int8_layers < marked:
     raise UserError(
       f'ONNX would run {marked - int8_layers} of {marked} int8 layers '
@@ -176,7 +169,9 @@ class Runner:
       name = 'the model' if isinstance(file, bytes) else file
       raise UserError(f'ONNX Runtime cannot run {name}: {" ".join(str(e).split())}') from e
     self.inputs = tuple(i.name for i in self._session.get_inputs())
+    self._outputs = tuple(o.name for o in self._session.get_outputs())
 
-  def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Logits float32 `[1, C]` of inputs `[1, ...]`; others are left alone."""
-    return self._session.run(None, {n: np.asarray(inputs[n]) for n in self.inputs})[0]
+  def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Outputs by name, as logits float32 `[B, C]`, of inputs `[B, ...]`; others are left alone."""
+    outs = self._session.run(self._outputs, {n: np.asarray(inputs[n]) for n in self.inputs})
+    return dict(zip(self._outputs, outs, strict=True))

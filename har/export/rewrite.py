@@ -7,9 +7,10 @@ pools. So
 * a reshape waits until an operation needs it: biases and ReLUs are applied before it,
 * 1-D convolutions, and 3-D ones with a 1 x k x k or a k x 1 x 1 kernel, become 2-D,
 * products with a matrix become 2-D,
-* maxima of shifted slices and 1- and 3-D max pools become 2-D max pools.
+* 1- and 3-D max pools become 2-D ones.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,20 +25,17 @@ from har.compress.fake_quant import MARK
 from har.export.values import (
   LAZY,
   Grid,
-  Padded,
   Reshaped,
   Spread,
   Weight,
-  Windows,
   attributes_of,
   fake_quant,
   force,
-  lowest_of,
   max_pool,
   reshape_to,
 )
 
-Call = Callable[[dict[str, jax.Array]], jax.Array]
+Call = Callable[[dict[str, jax.Array]], dict[str, jax.Array]]
 
 _INLINED = ('jit', 'pjit', 'closed_call', 'core_call', 'custom_vjp_call', 'custom_jvp_call')
 _POINTWISE = frozenset(
@@ -55,21 +53,31 @@ def rewrite(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct]) -> Call:
   """A call of the same numbers for inputs of exactly these shapes.
 
   Args:
-    call: maps inputs by name to logits.
+    call: maps inputs to outputs, both by name.
     inputs: shapes and types.
   """
-  names = sorted(inputs)
-
-  def positional(*args):
-    return call(dict(zip(names, args, strict=True)))
-
-  closed = jax.make_jaxpr(positional)(*(inputs[n] for n in names))
+  traced = trace(call, inputs)
 
   def rewritten(given):
-    (out,) = _run(closed.jaxpr, closed.consts, [given[n] for n in names])
-    return force(out)
+    outs = _run(traced.closed.jaxpr, traced.closed.consts, [given[n] for n in traced.inputs])
+    return dict(zip(traced.outputs, map(force, outs), strict=True))
 
   return rewritten
+
+
+@dataclasses.dataclass(frozen=True)
+class Traced:
+  """A call's jaxpr, and the names of what it takes and gives, in its order."""
+
+  closed: Any
+  inputs: list[str]
+  outputs: list[str]
+
+
+def trace(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct]) -> Traced:
+  """Traces a call."""
+  closed, outputs = jax.make_jaxpr(call, return_shape=True)(dict(inputs))
+  return Traced(closed, sorted(inputs), sorted(outputs))
 
 
 def _constant(x: Any) -> bool:
@@ -249,40 +257,6 @@ def _dot(eqn, x, matrix) -> list[Any]:
   return [Reshaped(y, eqn.outvars[0].aval.shape)]
 
 
-def _pad(eqn, x, value) -> list[Any]:
-  config = eqn.params['padding_config']
-  axes = [i for i, c in enumerate(config) if any(c)]
-  # What is not above the lowest value of a grid never wins a maximum.
-  lowest = lowest_of(getattr(x, 'grid', None)) * (1 - 1e-6)
-  if len(axes) == 1 and _constant(value) and np.all(value <= lowest) and not _constant(x):
-    low, high, inner = config[axes[0]]
-    if low >= 0 and high >= 0 and not inner:
-      return [Padded(x, axes[0], low, high)]
-  return _plain(eqn, x, value)
-
-
-def _slice(eqn, x) -> list[Any]:
-  starts, limits = eqn.params['start_indices'], eqn.params['limit_indices']
-  strides = eqn.params['strides'] or (1,) * len(starts)
-  if not _constant(x) and not isinstance(x, Weight):
-    whole = [(0, n, 1) for n in x.shape]
-    parts = list(zip(starts, limits, strides, strict=True))
-    axes = [i for i, (part, all_) in enumerate(zip(parts, whole, strict=True)) if part != all_]
-    if len(axes) == 1:
-      start, limit, stride = parts[axes[0]]
-      count = -(-(limit - start) // stride)
-      return [Windows(x, axes[0], start, 1, stride, count)]
-  return _plain(eqn, x)
-
-
-def _max(eqn, a, b) -> list[Any]:
-  if isinstance(a, Windows) and isinstance(b, Windows):
-    joined = a.joined(b) or b.joined(a)
-    if joined:
-      return [joined]
-  return _pointwise(eqn, *(x.force() if isinstance(x, Windows) else x for x in (a, b)))
-
-
 def _reduce_window_max(eqn, x) -> list[Any]:
   p = eqn.params
   plain = {*p['base_dilation'], *p['window_dilation']} == {1} and not _constant(x)
@@ -320,9 +294,6 @@ _RULES = {
   'composite': _composite,
   'conv_general_dilated': _conv,
   'dot_general': _dot,
-  'pad': _pad,
-  'slice': _slice,
-  'max': _max,
   'reduce_window_max': _reduce_window_max,
   'reduce_window': _reduce_window,
 }

@@ -16,16 +16,19 @@ from har.compress import variants
 from har.compress.quantise import Scheme
 from har.data import loader
 from har.errors import UserError
-from har.export import describe, litert, onnx, optional, stablehlo
+from har.export import describe, exportable, litert, onnx, optional, stablehlo
 from har.train import stage as stage_lib
 from har.train.experiment import Experiment
 
 FLOAT = 'float32'
-# Largest difference of logits, and smallest share of equal predictions.
-LOGITS, FLOAT_AGREEMENT, INT8_AGREEMENT = 1e-3, 1.0, 0.99
+# Largest difference of outputs in float, and smallest share of equal predictions.
+LARGEST, FLOAT_AGREEMENT, INT8_AGREEMENT = 1e-3, 1.0, 0.99
+# Largest difference of an int8 output that is no logits, as a share of its root mean square.
+INT8_ERROR = 0.05
 NEEDED = ('litert_converter', 'ai_edge_litert', 'jax2onnx', 'onnx', 'onnxruntime')
 
-Runner = Callable[[dict[str, np.ndarray]], np.ndarray]
+Arrays = dict[str, np.ndarray]
+Runner = Callable[[Arrays], Arrays]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +36,11 @@ class TestSplit:
   """Preprocessed test examples of a stage, one at a time.
 
   Attributes:
-    examples: inputs `[1, ...]` by name.
+    examples: inputs `[1, ...]` by name, masks as 1 and 0.
     labels: true classes.
   """
 
-  examples: list[dict[str, np.ndarray]]
+  examples: list[Arrays]
   labels: np.ndarray
 
 
@@ -52,23 +55,33 @@ def run(experiment: Experiment, stages: Sequence[str] | None = None) -> list[Pat
     The files written.
 
   Raises:
-    UserError: an unknown or unfinished stage, a package that is not installed, an operation that a
-      target lacks, or a file that disagrees with JAX; no such file is left behind.
+    UserError: an unknown or unfinished stage, a package that is not installed; or, after all other
+      files are written, an operation that a target lacks or a file that disagrees with JAX: each
+      in a line on stderr, and no such file is left behind.
   """
   for name in NEEDED:
     optional.load(name)
   chosen = choose(experiment, stages)
   _check_scheme(experiment)
-  written = []
+  written, failed = [], []
   for stage in chosen:
     split = None
     for variant in variants.available(experiment, stage):
-      made = variants.load(experiment, stage, variant)
+      made = exportable.load(experiment, stage, variant)
       split = split or read_split(experiment, stage)
       expected = run_jax(made, split)
       for kind, convert, open_file in targets(made):
         path = folder(experiment, stage) / f'{variant}.{kind}'
-        written.append(_write(experiment, made, path, kind, convert, open_file, split, expected))
+        try:
+          _write(experiment, made, path, kind, convert, open_file, split, expected)
+          written.append(path)
+        except UserError as e:
+          print(f'{path} is not written: {e}', file=sys.stderr, flush=True)
+          failed.append(f'{stage}/{path.name}')
+  if failed:
+    raise UserError(
+      f'{len(failed)} of {len(failed) + len(written)} files are not written: {", ".join(failed)}'
+    )
   return written
 
 
@@ -94,15 +107,11 @@ def is_int8(variant: str) -> bool:
   return 'int8' in variant.split('_')
 
 
-def targets(made: variants.Exportable) -> Iterator[tuple[str, Callable[[], bytes], Any]]:
+def targets(made: exportable.Exportable) -> Iterator[tuple[str, Callable[[], bytes], Any]]:
   """(suffix, what makes the file, what runs it) of each format of a variant."""
   int8 = is_int8(made.variant)
-
-  def call(inputs):
-    return made.call(inputs, mark=True) if int8 else made.call(inputs)
-
-  yield 'tflite', lambda: litert.convert(call, made.inputs, int8=int8), litert.Runner
-  yield 'onnx', lambda: onnx.convert(call, made.inputs, int8=int8), onnx.Runner
+  yield 'tflite', lambda: litert.convert(made.marked, made.inputs, int8=int8), litert.Runner
+  yield 'onnx', lambda: onnx.convert(made.marked, made.inputs, int8=int8), onnx.Runner
   if made.variant == FLOAT:
     yield 'stablehlo', lambda: stablehlo.convert(made.call, made.inputs), stablehlo.Runner
 
@@ -121,40 +130,55 @@ def read_split(experiment: Experiment, stage: str) -> TestSplit:
   for batch in batches:
     inputs = jax.device_get(preprocess(batch))
     for i in np.flatnonzero(batch['mask']):
-      examples.append({name: x[i : i + 1] for name, x in inputs.items()})
+      one_example = {name: x[i : i + 1] for name, x in inputs.items()}
+      examples.append({n: exportable.without_bools(x) for n, x in one_example.items()})
       labels.append(batch['label'][i])
   return TestSplit(examples, np.array(labels))
 
 
-def run_jax(made: variants.Exportable, split: TestSplit, batch_size: int = 32) -> np.ndarray:
-  """The call's logits `[N, C]`."""
-  jitted, logits = jax.jit(lambda inputs: made.call(inputs)), []
+def run_jax(made: exportable.Exportable, split: TestSplit, batch_size: int = 32) -> Arrays:
+  """The call's outputs by name, as logits `[N, C]`."""
+  jitted, outs = jax.jit(made.call), []
   for start in range(0, len(split.examples), batch_size):
     part = split.examples[start : start + batch_size]
     size = len(part)
     part = part + part[:1] * (batch_size - size if start else 0)
     batch = {name: np.concatenate([one[name] for one in part]) for name in made.inputs}
-    logits.append(np.asarray(jitted(batch))[:size])
-  return np.concatenate(logits)
+    outs.append({n: x[:size] for n, x in jax.device_get(jitted(batch)).items()})
+  return joined(outs)
 
 
-def run_file(runner: Runner, split: TestSplit) -> np.ndarray:
-  """A file's logits `[N, C]`."""
-  return np.concatenate([runner(one) for one in split.examples])
+def run_file(runner: Runner, split: TestSplit) -> Arrays:
+  """A file's outputs by name, as logits `[N, C]`."""
+  return joined([runner(one) for one in split.examples])
 
 
-def compare(name: str, int8: bool, logits: np.ndarray, expected: np.ndarray) -> str:
+def joined(outs: Sequence[Arrays]) -> Arrays:
+  """Batches of outputs as one."""
+  return {name: np.concatenate([one[name] for one in outs]) for name in outs[0]}
+
+
+def compare(name: str, int8: bool, outs: Arrays, expected: Arrays) -> str:
   """A line on how a file agrees with JAX.
 
   Raises:
     UserError: it does not.
   """
-  finite = bool(np.isfinite(logits).all())
-  equal = float((logits.argmax(-1) == expected.argmax(-1)).mean()) if finite else 0.0
-  largest = float(np.abs(logits - expected).max()) if finite else float('inf')
-  line = f'{100 * equal:.2f}% equal predictions, largest difference of logits {largest:.2g}'
-  agrees = equal >= INT8_AGREEMENT if int8 else equal >= FLOAT_AGREEMENT and largest <= LOGITS
-  if not agrees:
+  agree, lines = outs.keys() == expected.keys(), []
+  for key in sorted(outs.keys() & expected.keys()):
+    x, y = outs[key], expected[key]
+    finite = bool(np.isfinite(x).all())
+    largest = float(np.abs(x - y).max()) if finite else float('inf')
+    lines.append(f'largest difference of {key} {largest:.2g}')
+    if key == exportable.LOGITS:
+      equal = float((x.argmax(-1) == y.argmax(-1)).mean()) if finite else 0.0
+      agree &= equal >= (INT8_AGREEMENT if int8 else FLOAT_AGREEMENT)
+      lines.insert(0, f'{100 * equal:.2f}% equal predictions')
+    elif int8:
+      agree &= largest <= INT8_ERROR * float(np.sqrt(np.mean(np.square(y))))
+    agree &= int8 or largest <= LARGEST
+  line = ', '.join(lines)
+  if not agree:
     raise UserError(f'{name} disagrees with JAX and was removed: {line}')
   return line
 
@@ -167,12 +191,9 @@ def _check_scheme(experiment: Experiment) -> None:
       raise UserError(f'config.compress.int8.{key}={found!r}: only {value!r} can be exported')
 
 
-def _write(experiment, made, path, kind, convert, open_file, split, expected) -> Path:
+def _write(experiment, made, path, kind, convert, open_file, split, expected) -> None:
   """Converts, checks, and only then puts file and description in place."""
-  try:
-    content = convert()
-  except UserError as e:
-    raise UserError(f'{made.stage} {path.name}: {e}') from e
+  content = convert()
   one = experiment.stages[made.stage]
   description = describe.describe(
     content,
@@ -189,7 +210,6 @@ def _write(experiment, made, path, kind, convert, open_file, split, expected) ->
     line = compare(str(path), is_int8(made.variant), run_file(open_file(draft), split), expected)
   print(f'{path}: {len(content) / 1e6:.2f} MB, {line}')
   sys.stdout.flush()
-  return path
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ def convert(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct]) -> bytes:
   """The file that computes `call` for batches of any size.
 
   Args:
-    call: maps a dict of inputs to logits, whatever their batch size.
+    call: maps inputs to outputs, both by name, whatever their batch size.
     inputs: shapes and types, by name; the first axis is the batch.
   """
   (batch,) = export.symbolic_shape('batch')
@@ -45,7 +45,7 @@ class Runner:
       raise UserError(f'{name} is no StableHLO file of jax.export: {e}') from e
     self._call = jax.jit(self.exported.call)
 
-  def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Logits float32 `[B, C]` of inputs `[B, ...]`."""
+  def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Outputs by name, as logits float32 `[B, C]`, of inputs `[B, ...]`; others are left alone."""
     names = jax.tree.unflatten(self.exported.in_tree, self.exported.in_avals)[0][0]
-    return np.asarray(self._call({n: inputs[n] for n in names}))
+    return jax.device_get(self._call({n: inputs[n] for n in names}))

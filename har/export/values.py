@@ -69,92 +69,7 @@ class Weight:
     return fake_quant(self.value, self.attributes)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Padded:
-  """`source` with -inf around one axis."""
-
-  source: Any
-  axis: int
-  low: int
-  high: int
-
-  @property
-  def shape(self) -> tuple[int, ...]:
-    shape = list(self.source.shape)
-    shape[self.axis] += self.low + self.high
-    return tuple(shape)
-
-  @property
-  def grid(self) -> Grid | None:
-    return getattr(self.source, 'grid', None)
-
-  def force(self) -> jax.Array:
-    x = force(self.source)
-    widths = [(0, 0, 0)] * x.ndim
-    widths[self.axis] = (self.low, self.high, 0)
-    return lax.pad(x, np.array(-np.inf, x.dtype), widths)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Windows:
-  """Maxima of `size` neighbours along one axis: element i starts at `start + i * stride`."""
-
-  source: Any
-  axis: int
-  start: int
-  size: int
-  stride: int
-  count: int
-
-  @property
-  def shape(self) -> tuple[int, ...]:
-    shape = list(self.source.shape)
-    shape[self.axis] = self.count
-    return tuple(shape)
-
-  def joined(self, other: 'Windows') -> 'Windows | None':
-    """The windows of both, if the other's follow directly."""
-    same = (self.axis, self.stride, self.count) == (other.axis, other.stride, other.count)
-    if self.source is other.source and same and other.start == self.start + self.size:
-      return dataclasses.replace(self, size=self.size + other.size)
-    return None
-
-  @property
-  def grid(self) -> Grid | None:
-    return getattr(self.source, 'grid', None)
-
-  def force(self) -> Any:
-    if self.size == 1 or not self._whole():
-      x = force(self.source)
-      stop = (self.count - 1) * self.stride + 1
-      parts = [
-        lax.slice_in_dim(x, i, i + stop, self.stride, self.axis)
-        for i in range(self.start, self.start + self.size)
-      ]
-      for part in parts[1:]:
-        parts[0] = lax.max(parts[0], part)
-      return parts[0]
-    base, pools = self._pools()
-    return max_pool(base, pools, self.grid)
-
-  def _whole(self) -> bool:
-    length = self.source.shape[self.axis]
-    return self.start == 0 and self.count == (length - self.size) // self.stride + 1
-
-  def _pools(self):
-    """What is pooled, and (size, stride, low, high) by axis."""
-    source, low, high = self.source, 0, 0
-    if isinstance(source, Padded) and source.axis == self.axis:
-      source, low, high = source.source, source.low, source.high
-    own = {self.axis: (self.size, self.stride, low, high)}
-    if isinstance(source, Windows) and source.size > 1 and source._whole():
-      base, pools = source._pools()
-      if self.axis not in pools:
-        return base, pools | own
-    return source, own
-
-
-LAZY = (Reshaped, Spread, Weight, Padded, Windows)
+LAZY = (Reshaped, Spread, Weight)
 
 
 def force(x: Any) -> Any:
@@ -186,17 +101,7 @@ def attributes_of(eqn: Any) -> dict[str, Any]:
   }
 
 
-def lowest_of(grid: Grid | None) -> float:
-  """The lowest value of a grid."""
-  if grid is None:
-    return -np.inf
-  low = -127 if grid['narrow_range'] else -128
-  return float(np.min((low - grid['zero_point']) * grid['scale']))
-
-
 def reshape_to(x: Any, shape: tuple[int, ...]) -> jax.Array:
-  if isinstance(x, Windows):
-    x = x.force()
   return force(Reshaped(x.base if isinstance(x, Reshaped) else force(x), shape))
 
 

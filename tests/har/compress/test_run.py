@@ -11,6 +11,7 @@ from har.compress import run, variants
 from har.data import dataset as dataset_lib
 from har.errors import UserError
 from har.evaluate import results
+from har.export import exportable
 from har.train import checkpoints, experiment
 from har.train.interrupt import Interrupted, StopSignal
 from tests import fakes
@@ -141,10 +142,10 @@ def test_what_exporters_get(compressed):
   shapes = {'imu': (1, 48, 6)}
   x = {'imu': np.random.default_rng(0).normal(size=(3, 48, 6)).astype(np.float32)}
   for name in ALL:
-    exported = variants.load(opened, 'imu', name)
+    exported = exportable.load(opened, 'imu', name)
     assert {n: s.shape for n, s in exported.inputs.items()} == shapes
-    assert exported.call(x).shape == (3, 3)
-    text = jax.jit(lambda x, e=exported: e.call(x, mark=True)).lower(x).as_text()
+    assert exported.call(x)['logits'].shape == (3, 3)
+    text = jax.jit(exported.marked).lower(x).as_text()
     marks = text.count('stablehlo.composite "quant.fake_quant"')
     # Five points, two values that a pool and a maximum have kept, three kernels.
     assert marks == (0 if name in ('float32', 'pruned', 'slim') else 10)
@@ -153,9 +154,9 @@ def test_what_exporters_get(compressed):
 def test_a_variant_that_is_not_trained_is_refused(tmp_path):
   other = experiment.open_experiment(config(), tmp_path)
   with pytest.raises(UserError, match="holds no variant 'pruned' of stage 'imu': make it first"):
-    variants.load(other, 'imu', 'pruned')
+    exportable.load(other, 'imu', 'pruned')
   with pytest.raises(UserError, match="holds no finished stage 'imu'"):
-    variants.load(other, 'imu', 'int8')
+    exportable.load(other, 'imu', 'int8')
 
 
 def test_unknown_variants_are_refused(trained):
@@ -216,14 +217,14 @@ def test_stages_that_may_lack_a_modality_are_quantised_with_what_says_so(tmp_pat
     results.read_predictions(tmp_path, 'fusion', v).probabilities for v in ('float32', 'int8')
   )
   np.testing.assert_allclose(rounded, exact, atol=0.1)
-  made = variants.load(opened, 'fusion', 'int8')
+  made = exportable.load(opened, 'fusion', 'int8')
   assert set(made.inputs) == {'imu', 'imu_mask', 'imu_present', 'skeleton'}
   # What an absent signal holds does not come through, quantised or not.
   x = {n: np.ones((1, *s.shape[1:]), s.dtype) for n, s in made.inputs.items()}
   logits = []
   for present in (True, False):
     for scale in (1, 3):
-      given = {**x, 'imu': scale * x['imu'], 'imu_present': np.array([present])}
-      logits.append(np.asarray(made.call(given)))
+      given = {**x, 'imu': scale * x['imu'], 'imu_present': np.float32([present])}
+      logits.append(np.asarray(made.call(given)['logits']))
   np.testing.assert_array_equal(logits[2], logits[3])
   assert not np.array_equal(logits[0], logits[1])

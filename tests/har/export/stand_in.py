@@ -20,8 +20,8 @@ MODELS = {
     {'kind': 'linear'},
     {'skeleton': BODY},
   ),
-  's3d': ({'rgb': S3D}, {'kind': 'linear'}, {'rgb': CLIP}),
-  'plain': ({'rgb': S3D | {'conv': 'plain'}}, {'kind': 'linear'}, {'rgb': CLIP}),
+  's3d': ({'rgb': S3D | {'conv': 'plain'}}, {'kind': 'linear'}, {'rgb': CLIP}),
+  'folded': ({'rgb': S3D}, {'kind': 'linear'}, {'rgb': CLIP}),
   'fusion': (
     {
       'imu': CNN,
@@ -45,26 +45,32 @@ INNER = ('jit', 'pjit', 'closed_call', 'custom_vjp_call', 'custom_jvp_call')
 def network(name):
   """(call, shapes of inputs) of one of `MODELS`."""
   encoders, head, shapes = MODELS[name]
-  inputs = {
-    n: jax.ShapeDtypeStruct(s, bool if n.endswith(('mask', 'present')) else jnp.float32)
-    for n, s in shapes.items()
-  }
-  return without_batch_norm(registry.build(encoders, encoders, head, 5), inputs), inputs
+  inputs = {n: jax.ShapeDtypeStruct(s, jnp.float32) for n, s in shapes.items()}
+  model = registry.build(encoders, encoders, head, 5)
+  return without_batch_norm(model, inputs), inputs
+
+
+def is_mask(name):
+  return name.endswith(('mask', 'present'))
+
+
+def _with_bools(inputs):
+  return {n: x > 0.5 if is_mask(n) else x for n, x in inputs.items()}
 
 
 def example(inputs, seed=0):
   """Values for the inputs; the last quarter of a masked signal is padding, all are present."""
   rng = np.random.default_rng(seed)
   return {
-    n: np.broadcast_to(np.arange(s.shape[-1]) < 0.75 * s.shape[-1], s.shape)
-    if s.dtype == bool
+    n: np.float32(np.broadcast_to(np.arange(s.shape[-1]) < 0.75 * s.shape[-1], s.shape))
+    if is_mask(n)
     else rng.standard_normal(s.shape).astype(np.float32)
     for n, s in inputs.items()
   }
 
 
 def without_batch_norm(model, inputs, seed=0):
-  """`call(inputs)` of a model whose batch norms are additions of random numbers."""
+  """`call(inputs)` -> {'logits'} of a model whose batch norms are additions of random numbers."""
 
   def intercept(run, args, kwargs, context):
     if not isinstance(context.module, nn.BatchNorm):
@@ -72,7 +78,7 @@ def without_batch_norm(model, inputs, seed=0):
     channels = args[0].shape[-1]
     return args[0] + np.float32(np.random.default_rng(channels).normal(0, 0.1, channels))
 
-  zeros = {n: jnp.zeros(s.shape, s.dtype) for n, s in inputs.items()}
+  zeros = _with_bools({n: jnp.zeros(s.shape, s.dtype) for n, s in inputs.items()})
   with nn.intercept_methods(intercept):
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), zeros))['params']
   rng = np.random.default_rng(seed)
@@ -85,7 +91,7 @@ def without_batch_norm(model, inputs, seed=0):
 
   def call(inputs):
     with nn.intercept_methods(intercept):
-      return model.apply(variables, inputs).logits
+      return {'logits': model.apply(variables, _with_bools(inputs)).logits}
 
   return call
 
@@ -197,8 +203,8 @@ def quantised(call, example):
         outs = [activation(outs[0])]
       return outs
 
-    args = [activation(a) if a.dtype == jnp.float32 else a for a in args]
-    return activation(evaluate(closed, args, hook)[0])
+    args = [a if is_mask(n) else activation(a) for n, a in zip(names, args, strict=True)]
+    return {'logits': activation(evaluate(closed, args, hook)[0])}
 
   def observe(inputs):
     observed = []

@@ -17,7 +17,7 @@ def test_float_files_agree(name):
   call, inputs = network(name)
   given = example(inputs)
   runner = litert.Runner(litert.convert(call, inputs))
-  np.testing.assert_allclose(runner(given), jax.jit(call)(given), atol=1e-4)
+  np.testing.assert_allclose(runner(given)['logits'], jax.jit(call)(given)['logits'], atol=1e-4)
 
 
 def test_float_files_do_without_what_is_absent():
@@ -25,9 +25,9 @@ def test_float_files_do_without_what_is_absent():
   runner = litert.Runner(litert.convert(call, inputs))
   found = {}
   for present in (True, False):
-    given = example(inputs) | {'imu_present': np.array([present])}
-    found[present] = runner(given)
-    np.testing.assert_allclose(found[present], jax.jit(call)(given), atol=1e-4)
+    given = example(inputs) | {'imu_present': np.float32([present])}
+    found[present] = runner(given)['logits']
+    np.testing.assert_allclose(found[present], jax.jit(call)(given)['logits'], atol=1e-4)
   assert np.abs(found[True] - found[False]).max() > 0.1
 
 
@@ -38,15 +38,17 @@ def test_int8_files_agree_and_are_int8(name):
   given = example(inputs)
   rounded = quantised(call, given)
   file = litert.convert(lambda x: rounded(x, mark=True), inputs, int8=True)
-  expected = np.asarray(jax.jit(rounded)(given))
-  np.testing.assert_allclose(litert.Runner(file)(given), expected, atol=0.03 * np.ptp(expected))
+  expected = np.asarray(jax.jit(rounded)(given)['logits'])
+  np.testing.assert_allclose(
+    litert.Runner(file)(given)['logits'], expected, atol=0.03 * np.ptp(expected)
+  )
   layers = [(kind, n) for (op, kind), n in litert.operations(file).items() if op in litert._LAYERS]
   assert {kind for kind, _ in layers} == {'int8'}
 
 
 def test_an_operation_that_litert_lacks_is_named():
   def call(inputs):
-    return jnp.linalg.eigh(inputs['x'])[0]
+    return {'values': jnp.linalg.eigh(inputs['x'])[0]}
 
   with pytest.raises(UserError, match='LiteRT cannot run'):
     litert.convert(call, {'x': jax.ShapeDtypeStruct((4, 4), jnp.float32)})

@@ -11,7 +11,7 @@ from configs import base
 from har.compress import variants
 from har.data import dataset as dataset_lib
 from har.errors import UserError
-from har.export import benchmark, litert, onnx, optional, run, stablehlo
+from har.export import benchmark, exportable, litert, onnx, optional, run, stablehlo
 from har.train import experiment
 from tests import fakes
 from tests.har.export.stand_in import example, network, quantised
@@ -34,13 +34,13 @@ def opened(tmp_path, monkeypatch):
   found = experiment.open_experiment(config(), tmp_path / 'run')
   call, inputs = network('imu')
   rounded = quantised(call, example(inputs))
-  calls = {'float32': lambda x, mark=False: call(x), 'int8': rounded}
+  calls = {'float32': (call, call), 'int8': (rounded, lambda x: rounded(x, mark=True))}
 
   def load(experiment, stage, variant):
-    return variants.Exportable(stage, variant, calls[variant], inputs)
+    return exportable.Exportable(stage, variant, *calls[variant], inputs)
 
   monkeypatch.setattr(variants, 'available', lambda *_: tuple(calls))
-  monkeypatch.setattr(variants, 'load', load)
+  monkeypatch.setattr(exportable, 'load', load)
   return found
 
 
@@ -61,22 +61,27 @@ def test_every_file_is_written_described_and_agrees(opened, capsys):
   assert '100.00% equal predictions' in lines[0]
   split = run.read_split(opened, 'imu')
   assert len(split.examples) == len(opened.context.splits.test)
-  expected = run.run_jax(variants.load(opened, 'imu', 'float32'), split, batch_size=5)
+  expected = run.run_jax(exportable.load(opened, 'imu', 'float32'), split, batch_size=5)['logits']
   assert expected.shape == (len(split.examples), 5)
   for runner, name in (
     (litert.Runner, 'float32.tflite'),
     (onnx.Runner, 'float32.onnx'),
     (stablehlo.Runner, 'float32.stablehlo'),
   ):
-    np.testing.assert_allclose(run.run_file(runner(folder / name), split), expected, atol=1e-4)
+    found = run.run_file(runner(folder / name), split)['logits']
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_a_file_that_disagrees_is_removed(opened, monkeypatch):
-  monkeypatch.setattr(
-    run, 'run_jax', lambda made, split: np.eye(5)[np.arange(len(split.examples)) % 5]
-  )
-  with pytest.raises(UserError, match=r'float32\.tflite disagrees with JAX'):
+def test_a_file_that_disagrees_is_removed(opened, monkeypatch, capsys):
+  def wrong(made, split):
+    return {'logits': np.eye(5)[np.arange(len(split.examples)) % 5]}
+
+  monkeypatch.setattr(run, 'run_jax', wrong)
+  with pytest.raises(UserError, match=r'5 of 5 files are not written: imu/float32\.tflite, '):
     run.run(opened)
+  lines = capsys.readouterr().err.splitlines()
+  assert len(lines) == 5
+  assert all('disagrees with JAX and was removed' in line for line in lines)
   assert not list((opened.context.workdir / 'export' / 'imu').iterdir())
 
 
@@ -98,16 +103,26 @@ def test_user_errors_come_before_anything_is_written(opened, monkeypatch):
 
 
 def test_int8_may_differ_in_one_of_a_hundred():
-  expected = np.eye(2)[np.zeros(100, int)]
-  logits = expected.copy()
-  logits[0] = [0, 1]
-  assert '99.00% equal' in run.compare('file', True, logits, expected)
+  right = np.eye(2)[np.zeros(100, int)]
+  wrong = right.copy()
+  wrong[0] = [0, 1]
+  expected = {'logits': right}
+  assert '99.00% equal' in run.compare('file', True, {'logits': wrong}, expected)
+  for int8, logits in ((False, wrong), (True, wrong * np.nan), (False, right + 0.01)):
+    with pytest.raises(UserError, match='disagrees'):
+      run.compare('file', int8, {'logits': logits}, expected)
+
+
+def test_every_output_is_compared():
+  expected = {'logits': np.eye(2), 'carry': np.full((2, 3), 2.0)}
+  for int8, off in ((False, 5e-4), (True, 0.09)):
+    found = expected | {'carry': expected['carry'] + off}
+    assert f'largest difference of carry {off:.2g}' in run.compare('file', int8, found, expected)
+    found = expected | {'carry': expected['carry'] + 3 * off}
+    with pytest.raises(UserError, match='disagrees'):
+      run.compare('file', int8, found, expected)
   with pytest.raises(UserError, match='disagrees'):
-    run.compare('file', False, logits, expected)
-  with pytest.raises(UserError, match='disagrees'):
-    run.compare('file', True, logits * np.nan, expected)
-  with pytest.raises(UserError, match='disagrees'):
-    run.compare('file', False, expected + 0.01, expected)
+    run.compare('file', True, {'logits': np.eye(2)}, expected)
 
 
 def test_a_missing_package_names_the_requirements():
@@ -138,9 +153,12 @@ def test_the_benchmark_measures_every_file(opened, monkeypatch, capsys):
 
 def test_flops_count_a_multiply_accumulate_as_two():
   kernel = np.ones((6, 7), np.float32)
-  made = variants.Exportable(
-    'imu', 'float32', lambda x: x['imu'] @ kernel, {'imu': jax.ShapeDtypeStruct((1, 6), np.float32)}
-  )
+
+  def call(x):
+    return {'logits': x['imu'] @ kernel}
+
+  inputs = {'imu': jax.ShapeDtypeStruct((1, 6), np.float32)}
+  made = exportable.Exportable('imu', 'float32', call, call, inputs)
   assert benchmark.flops(made) == 2 * 6 * 7
   assert [benchmark._float_form(v) for v in ('int8', 'int8_qat', 'slim_int8', 'pruned')] == [
     'float32',
