@@ -193,7 +193,7 @@ def _exported(workdir: str | os.PathLike) -> list[dict]:
   if not path.exists():
     return []
   with open(path, encoding='utf-8', newline='') as file:
-    rows = [row for row in csv.DictReader(file) if row['threads'] == '1']
+    rows = [row for row in csv.DictReader(file) if row['threads'] == '1' and row['top1']]
   figures_of = []
   for runtime in dict.fromkeys(row['runtime'] for row in rows):
     own = [row for row in rows if row['runtime'] == runtime]

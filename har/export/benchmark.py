@@ -102,10 +102,11 @@ def _measure_variant(experiment, stage, variant, split) -> list[dict[str, Any]]:
       'onnxruntime': (path := place / f'{variant}.onnx', _outputs(onnx.Runner, path, split)),
     }
     for runtime, (file, outputs) in files.items():
-      top1 = float((outputs()[exportable.LOGITS].argmax(-1) == split.labels).mean())
+      logits = outputs().get(exportable.LOGITS)
+      top1 = '' if logits is None else round(float((logits.argmax(-1) == split.labels).mean()), 6)
       for threads in THREADS:
         measured = _subprocess(runtime, file, threads, inputs)
-        row = facts | {'runtime': runtime, 'threads': threads, 'top1': round(top1, 6)}
+        row = facts | {'runtime': runtime, 'threads': threads, 'top1': top1}
         row['size_mb'] = round(file.stat().st_size / 1e6, 4)
         row |= summary(measured, clip_length(made.inputs, videos))
         rows.append({name: row[name] for name in COLUMNS})
@@ -198,7 +199,7 @@ def text_table(rows: Sequence[Mapping[str, Any]]) -> str:
         f'{row["clips_per_s"]:.1f}',
         f'{row["frames_per_s"]:.0f}',
         f'{row["memory_mb"]:.1f}',
-        f'{100 * row["top1"]:.1f}',
+        '-' if row['top1'] == '' else f'{100 * row["top1"]:.1f}',
       )
     )
   return aligned(lines, left=3)

@@ -50,10 +50,11 @@ def load(experiment: Experiment, stage: str, variant: str) -> Exportable:
   plain = _plain(built.model)
 
   def call(inputs: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    return {LOGITS: built.model.apply(variables, _with_bools(inputs, masks))}
+    return built.model.apply(variables, _with_bools(inputs, masks)).named()
 
   def marked(inputs: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    return {LOGITS: plain.apply(variables, _with_bools(inputs, masks), mark=built.quantised)}
+    outputs = plain.apply(variables, _with_bools(inputs, masks), mark=built.quantised)
+    return outputs.named()
 
   inputs = {name: without_bools(x) for name, x in example.items()}
   shapes = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in inputs.items()}

@@ -44,3 +44,8 @@ class Outputs:
   def deployed(self) -> 'Outputs':
     """Without what only training needs."""
     return dataclasses.replace(self, own_logits={}, features={})
+
+  def named(self) -> dict[str, jax.Array]:
+    """What is deployed, by the names that exported files use."""
+    found = {} if self.logits is None else {'logits': self.logits}
+    return found | {f'reconstruction_{name}': x for name, x in self.reconstruction.items()}
