@@ -1,4 +1,4 @@
-"""LiteRT files without repetition: what is equal is stored once, and inner values go unnamed.
+"""LiteRT files without repetition: what is equal is stored once.
 
 The converter gives each channel of each layer a zero point of eight bytes, all of them zero, and
 stores shapes, steps and options once per use. In a narrow network that is a tenth of the int8
@@ -15,10 +15,8 @@ _IDENTIFIER = b'TFL3'
 _ALIGNMENT = 16  # of the bytes of constants, as the schema asks
 
 
-def compact(file: bytes) -> bytes:
-  """The same model in fewer bytes; the operations and every number in it stay as they are."""
-  schema = optional.load('ai_edge_litert.schema_py_generated')
-  model = schema.ModelT.InitFromPackedBuf(file, 0)
+def compact(model: Any) -> bytes:
+  """The file of a model (`ModelT`); its operations and every number in it stay as they are."""
   parts: dict[Any, _Once] = {}
 
   def once(part: Any) -> Any:
@@ -26,14 +24,11 @@ def compact(file: bytes) -> bytes:
 
   _drop_empty_buffers(model)
   for graph in model.subgraphs:
-    named = {*graph.inputs, *graph.outputs}
-    for i, tensor in enumerate(graph.tensors):
+    for tensor in graph.tensors:
       tensor.quantization = once(tensor.quantization)
-      if i not in named:
-        tensor.name = None
     for operator in graph.operators:
       operator.builtinOptions = once(operator.builtinOptions)
-  builder = _sharing_builder()(len(file))
+  builder = _sharing_builder()(1024)
   builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
   return bytes(builder.Output())
 

@@ -11,15 +11,17 @@ import numpy as np
 from jax.extend import core
 
 from har.errors import UserError
-from har.export import compact, optional
-from har.export.rewrite import Call, Traced, marked_layers, rewrite, trace
+from har.export import compact, optional, portable
+from har.export.rewrite import BATCH, Call, Traced, batched, marked_layers, rewrite, trace
 
 _SIGNATURE = 'serving_default'
 _LAYERS = ('CONV_2D', 'DEPTHWISE_CONV_2D', 'FULLY_CONNECTED', 'BATCH_MATMUL', 'CONV_3D')
 
 
 def convert(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct], *, int8: bool = False) -> bytes:
-  """The file that computes `call` for inputs of exactly these shapes.
+  """The file that computes `call` for inputs of these shapes.
+
+  If all of them begin with a batch of one, the file takes any batch, where its operations allow it.
 
   Args:
     call: maps inputs to outputs, both by name; for int8 with marks, see
@@ -30,18 +32,30 @@ def convert(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct], *, int8: boo
   Raises:
     UserError: LiteRT lacks an operation, or a marked layer did not become int8.
   """
+  file = _convert(call, batched(inputs), int8, BATCH) if batched(inputs) else None
+  return file or _convert(call, inputs, int8)
+
+
+def _convert(call, inputs, int8: bool, batch: int = 0) -> bytes:
+  """A file for these shapes; if `batch`, with that left open, or nothing if it cannot be."""
   traced = trace(rewrite(call, inputs), inputs)
   run = jax.jit(core.jaxpr_as_fun(traced.closed), keep_unused=True)
   lowered = run.lower(*traced.closed.in_avals).compiler_ir('stablehlo')
   assert lowered is not None
   text = lowered.operation.get_asm(enable_debug_info=False, large_elements_limit=None)
-  file = _compile(text, traced, int8)
+  model = _compile(text, traced, int8)
+  (graph,) = model.subgraphs
+  portable.short_indices(model, graph)
+  portable.name_values(graph)
+  if batch and not portable.any_batch(model, graph, batch):
+    return b''
+  file = compact.compact(model)
   if int8:
     _check(file, marked_layers(traced.closed))
   return file
 
 
-def _compile(stablehlo: str, traced: Traced, int8: bool) -> bytes:
+def _compile(stablehlo: str, traced: Traced, int8: bool) -> Any:
   ir = optional.load('litert_converter.mlir.ir')
   passes = optional.load('litert_converter.mlir.passmanager')
   api = optional.load('litert_converter.mlir._mlir_libs.converter_api_ext')
@@ -62,12 +76,13 @@ def _compile(stablehlo: str, traced: Traced, int8: bool) -> bytes:
       )
       module = api.merge_modules([module])
       api.run_convert_to_tfl_passes(module, passes.PassManager(), config)
-      return compact.compact(bytes(api.export_flatbuffer_to_bytes(module.operation)))
+      file = bytes(api.export_flatbuffer_to_bytes(module.operation))
   except (ValueError, RuntimeError) as e:
     lines = str(e).splitlines()
     found = re.search(r"operation '([\w.]+)'|'([\w.]+)' op", str(e))
     what = f'the operation {found[1] or found[2]}' if found else 'the model'
     raise UserError(f'LiteRT cannot run {what}: {lines[0] if lines else e}') from e
+  return optional.load('ai_edge_litert.schema_py_generated').ModelT.InitFromPackedBuf(file, 0)
 
 
 def operations(file: bytes) -> collections.Counter[tuple[str, str]]:
@@ -121,10 +136,23 @@ class Runner:
     self._interpreter = _interpreter(file, threads)
     signature = self._interpreter.get_signature_runner(_SIGNATURE)
     self.inputs = {n: d['index'] for n, d in signature.get_input_details().items()}
+    self._shapes = {d['index']: tuple(d['shape']) for d in signature.get_input_details().values()}
+    details = signature.get_input_details() | signature.get_output_details()
     self._outputs = {n: d['index'] for n, d in signature.get_output_details().items()}
+    self.names = {n: d['name'] for n, d in details.items()}
+    self.any_batch = all(d['shape_signature'][0] == -1 for d in details.values())
 
   def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Outputs by name, as logits float32 `[1, C]`, of inputs `[1, ...]`; others are left alone."""
+    """Outputs by name, as logits float32 `[B, C]`, of inputs `[B, ...]`; others are left alone.
+
+    B is 1 unless `any_batch`.
+    """
+    shapes = {index: np.shape(inputs[name]) for name, index in self.inputs.items()}
+    if shapes != self._shapes:
+      for index, shape in shapes.items():
+        self._interpreter.resize_tensor_input(index, shape)
+      self._interpreter.allocate_tensors()
+      self._shapes = shapes
     for name, index in self.inputs.items():
       self._interpreter.set_tensor(index, np.asarray(inputs[name]))
     self._interpreter.invoke()

@@ -11,15 +11,17 @@ from jax.extend import core
 
 from har.compress.fake_quant import MARK
 from har.errors import UserError
-from har.export import onnx_rules, optional
-from har.export.rewrite import Call, marked_layers, rewrite, trace
+from har.export import onnx_batch, onnx_rules, optional
+from har.export.rewrite import BATCH, Call, batched, marked_layers, rewrite, trace
 from har.export.values import attributes_of
 
 OPSET = 21
 
 
 def convert(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct], *, int8: bool = False) -> bytes:
-  """The file that computes `call` for inputs of exactly these shapes.
+  """The file that computes `call` for inputs of these shapes.
+
+  If all of them begin with a batch of one, the file takes any batch, where its operations allow it.
 
   Args:
     call: maps inputs to outputs, both by name; for int8 with marks, see
@@ -30,13 +32,18 @@ def convert(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct], *, int8: boo
   Raises:
     UserError: ONNX lacks an operation, or a marked layer did not become int8.
   """
-  jax2onnx = optional.load('jax2onnx')
+  file = _convert(call, batched(inputs), int8, BATCH) if batched(inputs) else None
+  return file or _convert(call, inputs, int8)
+
+
+def _convert(call, inputs, int8: bool, batch: int = 0) -> bytes:
+  """A file for these shapes; if `batch`, with that left open, or nothing if it cannot be."""
   # Traced here, because jax2onnx replaces functions of JAX while it traces.
   traced = trace(rewrite(call, inputs), inputs)
   run = core.jaxpr_as_fun(traced.closed)
   with _lowerings():
     try:
-      model = jax2onnx.to_onnx(
+      model = optional.load('jax2onnx').to_onnx(
         lambda *args: tuple(run(*args)),
         [inputs[n] for n in traced.inputs],
         model_name='har',
@@ -47,7 +54,9 @@ def convert(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct], *, int8: boo
     except (RuntimeError, ValueError, TypeError, KeyError) as e:
       lines = str(e).splitlines() or [type(e).__name__]
       raise UserError(f'ONNX cannot express the model: {lines[0]}') from e
-  model, int8_layers = onnx_rules.optimise(model)
+  model, int8_layers = onnx_rules.optimise(model, batch)
+  if model is None:
+    return b''
   marked = marked_layers(traced.closed)
   if int8 and int8_layers < marked:
     raise UserError(
@@ -59,11 +68,15 @@ def convert(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct], *, int8: boo
 
 @contextlib.contextmanager
 def _lowerings() -> Iterator[None]:
-  """Gives jax2onnx our lowerings of marks and of 2-D max pools for a while."""
+  """Gives jax2onnx our lowerings for a while."""
   plugins = optional.load('jax2onnx.plugins.plugin_system')
   plugins.import_all_plugins()
   registry = plugins.PLUGIN_REGISTRY
-  lower = {'composite': _lower_mark, 'reduce_window_max': _lower_pool}
+  lower = {
+    'broadcast_in_dim': _lower_broadcast,
+    'composite': _lower_mark,
+    'reduce_window_max': _lower_pool,
+  }
   before = {name: registry.get(name) for name in lower}
   for name, function in lower.items():
     plugin = type('Plugin', (plugins.PrimitiveLeafPlugin,), {'lower': staticmethod(function)})()
@@ -77,6 +90,22 @@ def _lowerings() -> Iterator[None]:
         del registry[name]
       else:
         registry[name] = plugin
+
+
+def _lower_broadcast(ctx: Any, eqn: Any) -> None:
+  """jax2onnx stores constants as large as they are spread."""
+  x = ctx.get_value_for_var(eqn.invars[0], name_hint=ctx.fresh_name('x'))
+  shape, out = eqn.params['shape'], eqn.outvars[0]
+  ones = np.ones(len(shape), np.int64)
+  ones[list(eqn.params['broadcast_dimensions'])] = eqn.invars[0].aval.shape
+  for operation, sizes in (('Reshape', ones), ('Expand', np.array(shape, np.int64))):
+    name = ctx.fresh_name('shape')
+    sizes_value = ctx.builder.add_initializer_from_array(name=name, array=sizes)
+    like = ctx.get_value_for_var(out, name_hint=ctx.fresh_name('spread'))
+    y = getattr(ctx.builder, operation)(x, sizes_value, _outputs=[ctx.fresh_name('spread')])
+    y.type, y.shape = like.type, optional.load('onnx_ir').Shape(tuple(int(n) for n in sizes))
+    x = y
+  ctx.bind_value_for_var(out, x)
 
 
 def _lower_mark(ctx: Any, eqn: Any) -> None:
@@ -170,8 +199,13 @@ class Runner:
       raise UserError(f'ONNX Runtime cannot run {name}: {" ".join(str(e).split())}') from e
     self.inputs = tuple(i.name for i in self._session.get_inputs())
     self._outputs = tuple(o.name for o in self._session.get_outputs())
+    self.names = {n: n for n in (*self.inputs, *self._outputs)}
+    self.any_batch = all(i.shape[0] == onnx_batch.NAME for i in self._session.get_inputs())
 
   def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Outputs by name, as logits float32 `[B, C]`, of inputs `[B, ...]`; others are left alone."""
+    """Outputs by name, as logits float32 `[B, C]`, of inputs `[B, ...]`; others are left alone.
+
+    B is 1 unless `any_batch`.
+    """
     outs = self._session.run(self._outputs, {n: np.asarray(inputs[n]) for n in self.inputs})
     return dict(zip(self._outputs, outs, strict=True))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from har.errors import UserError
 from har.export import optional
 
 _LETTERS = string.ascii_letters + string.digits
@@ -27,10 +28,17 @@ class Graph:
   """Nodes, and constants by name."""
 
   def __init__(self, model: Any):
-    """Takes the content of an `onnx.ModelProto`."""
+    """Takes the content of an `onnx.ModelProto`.
+
+    Raises:
+      UserError: it has a loop or a branch.
+    """
     self.onnx = optional.load('onnx')
     self.model = model
     value = self.onnx.helper.get_attribute_value
+    for node in model.graph.node:
+      if any(a.type == self.onnx.AttributeProto.GRAPH for a in node.attribute):
+        raise UserError(f'the model would need the ONNX operation {node.op_type}')
     self.nodes = [
       Node(n.op_type, list(n.input), list(n.output), {a.name: value(a) for a in n.attribute})
       for n in model.graph.node
@@ -65,23 +73,27 @@ class Graph:
     for node in self.nodes:
       node.input[:] = [new if name == old else name for name in node.input]
 
-  def finish(self) -> Any:
-    """The model, with what is not used left out and nodes in an order that can be run."""
+  def drop_unused(self) -> None:
+    """Leaves out what no output depends on, and brings nodes into an order that can be run."""
     needed, kept = set(self.outputs), []
     for node in reversed(self.ordered()):
       if needed & set(node.output):
         kept.append(node)
         needed.update(node.input)
+    self.nodes = kept[::-1]
+    self.constants = {name: array for name, array in self.constants.items() if name in needed}
+
+  def finish(self) -> Any:
+    """The model, with what is not used left out, and short names."""
+    self.drop_unused()
     graph = self.model.graph
     del graph.node[:], graph.initializer[:], graph.value_info[:]
-    kept.reverse()
-    used = {name: array for name, array in self.constants.items() if name in needed}
-    names = short_names(kept, used, self.inputs | self.outputs)
+    names = short_names(self.nodes, self.constants, self.inputs | self.outputs)
     make = self.onnx.helper.make_node
-    for node in kept:
+    for node in self.nodes:
       inputs, outputs = ([names[n] for n in group] for group in (node.input, node.output))
       graph.node.append(make(node.op_type, inputs, outputs, **node.attributes))
-    stored = {names[name]: array for name, array in used.items()}
+    stored = {names[name]: array for name, array in self.constants.items()}
     graph.initializer.extend(self._tensor(name, array) for name, array in stored.items())
     return self.model
 

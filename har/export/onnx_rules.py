@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from har.export.onnx_batch import any_batch
 from har.export.onnx_graph import Graph, Node
 
 _LAYERS = ('Conv', 'Gemm')
 _ALIKE = ('Relu', 'Clip', 'QuantizeLinear')
 _MOVING = ('Reshape', 'Transpose')
+_POINTWISE = ('Add', 'Sub', 'Mul', 'Div', 'Max', 'Min', 'Pow', 'Where', 'Greater', 'Less')
 # Attributes that say nothing when all their numbers are this.
 _DEFAULTS = {
   'Conv': {'dilations': 1, 'strides': 1, 'pads': 0},
@@ -23,20 +25,33 @@ _DEFAULTS = {
 }
 
 
-def optimise(model: Any) -> tuple[Any, int]:
+def optimise(model: Any, batch: int = 0) -> tuple[Any, int]:
   """The model, rewritten, and how many layers are int8.
 
   Numbers stay the same but for biases, which int8 layers round.
+
+  Args:
+    model: `onnx.ModelProto`.
+    batch: if not 0, a prime that divides no size but the batch's; that is then left open.
+
+  Returns:
+    None for the model if the batch cannot be left open.
+
+  Raises:
+    UserError: the model needs a loop or a branch.
   """
   graph = Graph(model)
-  for step in (_fold_constants, _name_relus, _drop_zero_bias):
+  for step in (_fold_constants, _drop_expansions, _name_relus, _drop_zero_bias):
     step(graph)
   while any(step(graph) for step in (_add_bias, _sink_transposes, _move_integers, _join_moves)):
     pass
   _round_biases(graph)
-  for step in (_pool_integers, _drop_clipped_relus, _drop_defaults, _share_results):
+  steps = (_pool_integers, _drop_clipped_relus, _drop_defaults, _name_kernels, _share_results)
+  for step in steps:
     step(graph)
-  return graph.finish(), sum(1 for _ in _int8_layers(graph, graph.makers()))
+  int8_layers = sum(1 for _ in _int8_layers(graph, graph.makers()))
+  graph.drop_unused()
+  return graph.finish() if not batch or any_batch(graph, batch) else None, int8_layers
 
 
 def _fold_constants(graph: Graph) -> None:
@@ -52,7 +67,10 @@ def _fold_constants(graph: Graph) -> None:
         graph.constants[node.output[0]] = x.reshape(shape)
       elif kind == 'Transpose':
         graph.constants[node.output[0]] = x.transpose(attributes['perm'])
-      elif kind in ('Cast', 'Expand', 'Identity'):
+      elif kind == 'Concat' and all(name in graph.constants for name in node.input):
+        parts = [graph.constants[name] for name in node.input]
+        graph.constants[node.output[0]] = np.concatenate(parts, attributes['axis'])
+      elif kind in ('Cast', 'Expand', 'Identity', 'Concat'):
         continue
       elif kind == 'QuantizeLinear':
         graph.constants[node.output[0]] = _rounded(x, *_scales(graph, node), attributes.get('axis'))
@@ -63,6 +81,27 @@ def _fold_constants(graph: Graph) -> None:
     elif kind == 'Transpose' and source in makers and makers[source].op_type == 'DequantizeLinear':
       _transpose_rounded(graph, makers[source], node, attributes['perm'])
       makers[node.output[0]] = graph.makers()[node.output[0]]
+
+
+def _drop_expansions(graph: Graph) -> None:
+  """Operands are spread over the shape of the others by the operation itself."""
+  makers = graph.makers()
+
+  def expansion(name: str) -> Node | None:
+    node = makers.get(name)
+    return node if node is not None and node.op_type == 'Expand' else None
+
+  for node in graph.nodes:
+    whole = [n for n in node.input if n not in graph.constants and expansion(n) is None]
+    if node.op_type not in _POINTWISE or not whole:
+      continue
+    for place, name in enumerate(node.input):
+      spread = expansion(name)
+      x = graph.constants.get(name)
+      if spread is not None:
+        node.input[place] = spread.input[0]
+      elif x is not None and x.size > 1 and np.all(x == x.flat[0]):
+        node.input[place] = graph.constant(np.array(x.flat[0]), 'number')
 
 
 def _scales(graph: Graph, node: Node) -> tuple[np.ndarray, np.ndarray]:
@@ -288,18 +327,25 @@ def _drop_defaults(graph: Graph) -> None:
         del node.attributes[name]
 
 
+def _name_kernels(graph: Graph) -> None:
+  """The standard lets readers infer the sizes of kernels; not all of them do."""
+  for node in graph.nodes:
+    if node.op_type == 'Conv':
+      node.attributes['kernel_shape'] = list(_weight(graph, node).shape[2:])
+
+
 def _share_results(graph: Graph) -> None:
   """What is computed twice from the same values is computed once."""
-  first: dict[Any, str] = {}
+  first: dict[Any, list[str]] = {}
   for node in graph.ordered():
     attributes = sorted((name, str(value)) for name, value in node.attributes.items())
     inputs = [_identity(graph, name) for name in node.input]
     key = (node.op_type, *inputs, *attributes)
-    (made,) = node.output
     if key not in first:
-      first[key] = made
-    elif made not in graph.outputs:
-      graph.replace(made, first[key])
+      first[key] = node.output
+    elif not graph.outputs & set(node.output):
+      for name, same in zip(node.output, first[key], strict=True):
+        graph.replace(name, same)
 
 
 def _identity(graph: Graph, name: str) -> Any:

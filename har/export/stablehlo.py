@@ -44,8 +44,11 @@ class Runner:
       name = 'the model' if isinstance(file, bytes) else file
       raise UserError(f'{name} is no StableHLO file of jax.export: {e}') from e
     self._call = jax.jit(self.exported.call)
+    self.inputs = tuple(jax.tree.unflatten(self.exported.in_tree, self.exported.in_avals)[0][0])
+    outputs = jax.tree.unflatten(self.exported.out_tree, self.exported.out_avals)
+    self.names = {n: n for n in (*self.inputs, *outputs)}
+    self.any_batch = True
 
   def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Outputs by name, as logits float32 `[B, C]`, of inputs `[B, ...]`; others are left alone."""
-    names = jax.tree.unflatten(self.exported.in_tree, self.exported.in_avals)[0][0]
-    return jax.device_get(self._call({n: inputs[n] for n in names}))
+    return jax.device_get(self._call({n: inputs[n] for n in self.inputs}))
