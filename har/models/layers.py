@@ -76,11 +76,24 @@ def masked_max(x: jax.Array, mask: jax.Array | None) -> jax.Array:
   return jnp.where(mask.any(1)[:, None], lowest, 0).astype(x.dtype)
 
 
+def last_real(x: jax.Array, mask: jax.Array | None) -> jax.Array:
+  """`[B, T, D]` -> `[B, D]`, the last step where `mask` `[B, T]` is true; 0 where none is."""
+  if mask is None:
+    return x[:, -1]
+  after = jnp.pad(mask[:, 1:], ((0, 0), (0, 1)))
+  return jnp.where((mask & ~after)[..., None], x, 0).sum(1)
+
+
 POOLINGS = ('mean', 'max', 'mean_max')
 
 
 def masked_pool(x: jax.Array, mask: jax.Array | None, pooling: str) -> jax.Array:
-  """`[B, T, D]` -> `[B, D]`, or `[B, 2 D]` for the pooling 'mean_max'."""
+  """`[B, T, D]` -> `[B, D]`, or `[B, 2 D]` for the pooling 'mean_max'.
+
+  The pooling 'last' takes the mask's true steps to come first.
+  """
+  if pooling == 'last':
+    return last_real(x, mask)
   if pooling == 'mean':
     return masked_mean(x, mask)
   if pooling == 'max':

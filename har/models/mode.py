@@ -28,10 +28,12 @@ class Mode:
     train: False for inference: running batch statistics and no dropout anywhere.
     trained: patterns (see `matches`) of what a stage trains. The rest is frozen and runs in
       inference mode even when `train` is true.
+    unroll: loops over time are traced step by step, for what cannot read a loop.
   """
 
   train: bool = False
   trained: tuple[str, ...] = ('*',)
+  unroll: bool = False
 
   def active(self, path: Sequence[str]) -> bool:
     """True if the layer at `path` (a Linen module's `self.path`) is in training mode."""
@@ -39,3 +41,4 @@ class Mode:
 
 
 INFERENCE = Mode()
+UNROLLED = Mode(unroll=True)

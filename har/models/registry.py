@@ -8,14 +8,18 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from har.errors import UserError
-from har.models import decoders, fusion, imu, s3d, skeleton
+from har.models import decoders, fusion, imu, s3d, sequence, skeleton
 from har.models.recogniser import Recogniser
 
 ENCODERS: dict[str, type[nn.Module]] = {
   'cnn1d': imu.Conv1dNet,
   'cnn1d_bn': imu.Conv1dNetBN,
+  'cnn_gru': sequence.CnnGRU,
+  'gru': sequence.GRU,
+  'lstm': sequence.LSTM,
   's3d': s3d.S3D,
   'skeleton_cnn': skeleton.SkeletonCNN,
+  'tcn': sequence.TCN,
 }
 
 HEADS: dict[str, type[nn.Module]] = {
