@@ -17,21 +17,25 @@ import numpy as np
 from jax.extend import core
 
 from har.compress.operations import (
+  Following,
   Layer,
   Operation,
   Path,
   Value,
   called,
   constant,
+  identity,
   is_affine,
   is_clip,
   kept,
   kernel_path,
+  left_in_float,
   number,
 )
 from har.models.mode import matches
 
 Leaves = Mapping[Path, Any]
+STATE = 'carry_'
 
 
 class Hook:
@@ -64,9 +68,11 @@ class Graph:
   Attributes:
     layers: what multiplies by a parameter, in order.
     points: where values are quantised, and whose range each place shares because their values meet
-      in one array, as the branches of a concatenation do: {name: first name of its group}. The
-      names are `in:MODALITY`, `out:LAYER` (behind bias and ReLU) and `to:LAYER` (what enters a
-      layer and is not quantised yet).
+      in one array, as the branches of a concatenation do, or because they belong to uses of one
+      kernel: {name: first name of its group}. The names are `in:MODALITY`, `out:LAYER` (behind bias
+      and ReLU) and `to:LAYER` (what enters a layer and is not quantised yet). Inputs whose names
+      start with `STATE` are none: a stream's state keeps its precision.
+    unseen: operations with parameters that are no layers and stay in float, such as loops.
   """
 
   def __init__(
@@ -79,7 +85,7 @@ class Graph:
     """Traces `fn(variables, inputs)`.
 
     Args:
-      fn: returns a tree of arrays.
+      fn: returns an array or a tree of them.
       variables: nested dicts of arrays or `jax.ShapeDtypeStruct`.
       inputs: flat dict of the same.
       keep_float: path patterns (see `har.models.mode.matches`) of layers that are not quantised.
@@ -87,18 +93,26 @@ class Graph:
     self._leaves: list[Value] = []
     self._inputs: dict[str, Value] = {}
     self._operations: list[Operation] = []
-    self._outputs, self._structure = self._trace(fn, variables, inputs)
+    self._outputs = self._trace(fn, variables, inputs)
     self._users: dict[Value, list[Operation]] = {}
     for operation in self._operations:
       for value in operation.inputs:
         self._users.setdefault(value, []).append(operation)
     self.layers = self._find_layers(keep_float)
     self._layer_of = {one.operation: one for one in self.layers}
-    self._absorbed = {op: value for one in self.layers for op, value in self._find_following(one)}
+    self._uses: dict[Path, list[Layer]] = {}
+    for layer in self.layers:
+      self._uses.setdefault(layer.path, []).append(layer)
+    self._absorbed = {
+      one.operation: one.value for uses in self._uses.values() for one in self._absorb(uses)
+    }
+    rest = (op for op in self._operations if not op.outputs[0].static and op not in self._layer_of)
+    self.unseen = tuple(filter(None, map(left_in_float, rest)))
     self.points, self._point_of = self._find_points()
 
-  def _trace(self, fn, variables, inputs) -> tuple[list[Value], Any]:
+  def _trace(self, fn, variables, inputs) -> list[Value]:
     closed, shapes = jax.make_jaxpr(fn, return_shape=True)(variables, inputs)
+    self._tree = jax.tree.structure(shapes)
     flat, _ = jax.tree_util.tree_flatten_with_path((variables, inputs))
     env: dict[core.Var, Value] = {}
     for (path, _), var in zip(flat, closed.jaxpr.invars, strict=True):
@@ -109,7 +123,7 @@ class Graph:
         self._inputs[leaf[0]] = env[var]
       else:
         self._leaves.append(env[var])
-    return self._inline(closed.jaxpr, closed.consts, env), jax.tree.structure(shapes)
+    return self._inline(closed.jaxpr, closed.consts, env)
 
   def _inline(self, jaxpr, consts, env) -> list[Value]:
     env.update(zip(jaxpr.constvars, map(constant, consts), strict=True))
@@ -146,26 +160,37 @@ class Graph:
       used = count.get(path, 0)
       count[path] = used + 1
       name = '/'.join(names) + (f'#{used}' if used else '')
-      shared = sum(path == other for other, _ in found) > 1
-      layers.append(Layer(name, path, operation, shared, not matches(names, keep_float)))
+      layers.append(Layer(name, path, operation, not matches(names, keep_float)))
     return layers
 
-  def _find_following(self, layer: Layer) -> list[tuple[Operation, Value]]:
-    """What can be folded into the layer: each operation with the value that passes through it."""
-    following: list[tuple[Operation, Value]] = []
-    value, channels = layer.operation.outputs[0], layer.kernel.shape[-1]
-    while not layer.shared and value not in self._outputs and len(self._users.get(value, ())) == 1:
+  def _absorb(self, uses: Sequence[Layer]) -> list[Following]:
+    """Finds what can be folded into a kernel, which follows all its uses alike."""
+    following = [self._find_following(layer) for layer in uses]
+    count = min(map(len, following))
+    if len(uses) > 1:
+      alike = zip(
+        *([(f.operation.name, identity(f.other)) for f in f_] for f_ in following), strict=False
+      )
+      count = next((i for i, same in enumerate(alike) if len(set(same)) > 1), count)
+    absorbed = []
+    for layer, found in zip(uses, following, strict=True):
+      layer.affine = [(f.operation, f.other) for f in found[:count] if not f.clips]
+      layer.clips = [f.operation for f in found[:count] if f.clips]
+      absorbed += found[:count]
+    return absorbed
+
+  def _find_following(self, layer: Layer) -> list[Following]:
+    """What can be folded into one use of a kernel, in order."""
+    following: list[Following] = []
+    value, channels, clipped = layer.operation.outputs[0], layer.kernel.shape[-1], False
+    while value not in self._outputs and len(self._users.get(value, ())) == 1:
       (user,) = self._users[value]
       other = next((v for v in user.inputs if v is not value), None)
       if other is not None and user.outputs[0].shape == value.shape:
-        if is_clip(user, other):
-          layer.clips.append(user)
-          following.append((user, value))
-          value = user.outputs[0]
-          continue
-        if not layer.clips and is_affine(user, value, other, channels):
-          layer.affine.append((user, other))
-          following.append((user, value))
+        clips = is_clip(user, other)
+        if clips or (not clipped and is_affine(user, value, other, channels)):
+          clipped |= clips
+          following.append(Following(user, value, other, clips))
           value = user.outputs[0]
           continue
       if user.name != 'reshape' or user.outputs[0].shape[-1:] != (channels,):
@@ -177,6 +202,7 @@ class Graph:
     parent: dict[str, str] = {}
     point_of: dict[Value, str] = {}
     needed: set[str] = set()
+    self._enters: dict[str, str] = {}
 
     def root(point: str) -> str:
       while parent[point] != point:
@@ -187,8 +213,12 @@ class Graph:
       parent[point] = point
       return point
 
+    def join(points: Sequence[str]) -> None:
+      for point in points[1:]:
+        parent[root(point)] = root(points[0])
+
     for name, value in self._inputs.items():
-      if jnp.issubdtype(value.dtype, jnp.floating):
+      if jnp.issubdtype(value.dtype, jnp.floating) and not name.startswith(STATE):
         point_of[value] = new(f'in:{name}')
     for operation in self._operations:
       if operation.outputs[0].static:
@@ -196,22 +226,27 @@ class Graph:
       layer = self._layer_of.get(operation)
       if layer is not None:
         if layer.quantised:
-          needed.add(point_of.get(layer.x) or new(f'to:{layer.name}'))
-          needed.add(new(f'out:{layer.name}'))
-          point_of[operation.outputs[0]] = f'out:{layer.name}'
+          self._enters[layer.name] = point_of.get(layer.x) or new(f'to:{layer.name}')
+          point_of[operation.outputs[0]] = new(f'out:{layer.name}')
+          needed |= {self._enters[layer.name], f'out:{layer.name}'}
         continue
       passing = [self._absorbed[operation]] if operation in self._absorbed else kept(operation)
       if passing and all(v in point_of for v in passing):
-        first, *others = [root(point_of[v]) for v in passing]
-        for other in others:
-          parent[root(other)] = root(first)
-        point_of.update((value, first) for value in operation.outputs)
+        join([point_of[v] for v in passing])
+        point_of.update((value, point_of[passing[0]]) for value in operation.outputs)
+    for uses in self._uses.values():
+      join([self._enters[one.name] for one in uses if one.quantised])
+      join([f'out:{one.name}' for one in uses if one.quantised])
     used = {root(point) for point in needed}
     first_of: dict[str, str] = {}
     for point in parent:
       first_of.setdefault(root(point), point)
     points = {p: first_of[root(p)] for p in parent if root(p) in used}
     return points, {v: points[p] for v, p in point_of.items() if p in points}
+
+  def entrance(self, layer: Layer) -> str:
+    """The point of a quantised layer's input."""
+    return self.points[self._enters[layer.name]]
 
   def fold(self, variables: Leaves) -> dict[Path, Any]:
     """Folds what follows each layer into its kernel and bias.
@@ -264,7 +299,7 @@ class Graph:
   def run(
     self, folded: Leaves, inputs: Mapping[str, Any], hook: Hook, *, fixed: bool = False
   ) -> Any:
-    """Computes the outputs.
+    """Computes what the traced function returns.
 
     Args:
       folded: the result of `fold`.
@@ -275,6 +310,7 @@ class Graph:
     """
     env: dict[Value, Any] = {}
     get = functools.partial(self._get, env, folded, fixed)
+    weights: dict[Path, tuple[Any, Any]] = {}  # rounded once for all uses
     for name, value in self._inputs.items():
       x = inputs[name]
       env[value] = hook.point(f'in:{name}', x) if f'in:{name}' in self.points else x
@@ -283,24 +319,29 @@ class Graph:
         continue
       layer = self._layer_of.get(operation)
       if layer is not None:
-        results = [self._run_layer(layer, folded, get, hook)]
+        if layer.path not in weights:
+          weights[layer.path] = self._weights(layer, folded, get, hook)
+        results = [self._run_layer(layer, *weights[layer.path], get, hook)]
       elif operation in self._absorbed:
         results = [get(self._absorbed[operation])]
       else:
         results = self._run_other(operation, get, hook)
       env.update(zip(operation.outputs, results, strict=True))
-    return jax.tree.unflatten(self._structure, map(get, self._outputs))
+    return jax.tree.unflatten(self._tree, map(get, self._outputs))
 
-  def _run_layer(self, layer: Layer, folded: Leaves, get, hook: Hook) -> jax.Array:
-    x, kernel = get(layer.x), get(layer.kernel)
+  def _weights(self, layer: Layer, folded: Leaves, get, hook: Hook) -> tuple[Any, Any]:
+    kernel = get(layer.kernel)
     bias = None if layer.bias is None else folded[layer.bias]
-    if layer.quantised:
-      own = f'to:{layer.name}'
-      x = hook.point(own, x) if own in self.points else x
-      if bias is not None:
-        point = own if own in self.points else self._point_of[layer.x]
-        bias = hook.bias(layer, point, kernel, bias)
-      kernel = hook.kernel(layer, kernel)
+    if not layer.quantised:
+      return kernel, bias
+    if bias is not None:
+      bias = hook.bias(layer, self.entrance(layer), kernel, bias)
+    return hook.kernel(layer, kernel), bias
+
+  def _run_layer(self, layer: Layer, kernel, bias, get, hook: Hook) -> jax.Array:
+    x, own = get(layer.x), f'to:{layer.name}'
+    if own in self.points:
+      x = hook.point(own, x)
     (y,) = layer.operation.run(x, kernel)
     if bias is not None:
       y += bias.astype(y.dtype)

@@ -1,6 +1,7 @@
 """Operations of a traced function, and what is recognised in them."""
 
 import dataclasses
+from collections.abc import Hashable
 from typing import Any
 
 import jax.numpy as jnp
@@ -71,14 +72,12 @@ class Layer:
     operation: the convolution or product.
     affine: arithmetic per output channel behind it, each with its static operand, in order.
     clips: ReLU, or the parts of ReLU6, behind that.
-    shared: other operations use the same kernel; nothing is folded into such a layer.
     quantised: it is not one that is left in float.
   """
 
   name: str
   path: Path
   operation: Operation
-  shared: bool
   quantised: bool
   affine: list[tuple[Operation, Value]] = dataclasses.field(default_factory=list)
   clips: list[Operation] = dataclasses.field(default_factory=list)
@@ -100,6 +99,55 @@ class Layer:
 
 def constant(value: Any) -> Value:
   return Value(np.shape(value), jnp.result_type(value), literal=value, static=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Following:
+  """An operation that can be folded into a layer: `value` passes through it and meets `other`."""
+
+  operation: Operation
+  value: Value
+  other: Value
+  clips: bool
+
+
+def identity(value: Value) -> Hashable:
+  """Equal for static values that are computed alike from the same parameters and constants."""
+  if value.leaf is not None:
+    return value.leaf
+  if value.source is None:
+    array = np.asarray(value.literal)
+    return array.dtype.str, array.shape, array.tobytes()
+  return (
+    value.source.name,
+    str(value.source.eqn.params),
+    value.source.outputs.index(value),
+    *map(identity, value.source.inputs),
+  )
+
+
+def left_in_float(operation: Operation) -> str | None:
+  """Names an operation that multiplies by a parameter unseen, such as a loop; None if it is none.
+
+  Args:
+    operation: depends on the inputs, and is no layer.
+  """
+  inner = [p for p in operation.eqn.params.values() if isinstance(p, core.Jaxpr | core.ClosedJaxpr)]
+  if not inner and operation.name not in ('conv_general_dilated', 'dot_general'):
+    return None
+  kernels = [v for v in operation.inputs if v.static and len(v.shape) > 1 and _leaf(v) is not None]
+  if not kernels:
+    return None
+  leaf = _leaf(kernels[0])
+  assert leaf is not None
+  return f'{"/".join(leaf[1:])} ({operation.name})'
+
+
+def _leaf(value: Value) -> Path | None:
+  """A parameter that a static value depends on."""
+  if value.leaf is not None or value.source is None:
+    return value.leaf
+  return next(filter(None, map(_leaf, value.source.inputs)), None)
 
 
 def called(eqn: core.JaxprEqn) -> core.ClosedJaxpr | None:

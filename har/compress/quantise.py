@@ -13,7 +13,7 @@ import numpy as np
 from har.compress import fake_quant
 from har.compress.graph import Graph, Hook, Layer
 from har.errors import UserError
-from har.models.mode import INFERENCE, Mode
+from har.models.mode import INFERENCE, UNROLLED, Mode
 from har.models.types import Outputs
 
 Variables = dict[str, Any]
@@ -94,7 +94,7 @@ class FoldedModel:
     keep = self.scheme.keep_float if self.scheme else ('*',)
 
     def infer(variables: Variables, x: Mapping[str, Any]) -> Any:
-      outputs = self.model.apply(variables, x, INFERENCE)
+      outputs = self.model.apply(variables, x, UNROLLED)
       return outputs.deployed() if isinstance(outputs, Outputs) else outputs
 
     if key not in self._graphs:
@@ -300,8 +300,9 @@ def _shared(groups: Mapping[str, str], ranges: np.ndarray) -> np.ndarray:
 
 
 def float_layers(model: FoldedModel, inputs: Mapping[str, Any]) -> Sequence[str]:
-  """Names of layers with parameters that stay in float."""
-  return [one.name for one in model.graph(inputs).layers if not one.quantised]
+  """Names of layers and other operations with parameters that stay in float."""
+  graph = model.graph(inputs)
+  return [*(one.name for one in graph.layers if not one.quantised), *graph.unseen]
 
 
 def count_bytes(model: FoldedModel, variables: Variables, inputs: Mapping[str, Any]) -> int:

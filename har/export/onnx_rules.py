@@ -49,6 +49,7 @@ def optimise(model: Any, batch: int = 0) -> tuple[Any, int]:
   steps = (_pool_integers, _drop_clipped_relus, _drop_defaults, _name_kernels, _share_results)
   for step in steps:
     step(graph)
+  _unsign_shared_weights(graph)
   int8_layers = sum(1 for _ in _int8_layers(graph, graph.makers()))
   graph.drop_unused()
   return graph.finish() if not batch or any_batch(graph, batch) else None, int8_layers
@@ -286,6 +287,24 @@ def _int8_layers(graph: Graph, makers: Mapping[str, Any]) -> Iterator[Any]:
       sources = [makers.get(name) for name in layer.input[:2]]
       if all(s is not None and s.op_type == 'DequantizeLinear' for s in sources):
         yield layer
+
+
+def _unsign_shared_weights(graph: Graph) -> None:
+  """Weights of several layers as uint8, into which ONNX Runtime fails to convert them twice.
+
+  See `session.x64quantprecision` in `har.export.onnx.Runner`.
+  """
+  makers, users = graph.makers(), graph.users()
+  for name in dict.fromkeys(layer.input[1] for layer in _int8_layers(graph, makers)):
+    node = makers[name]
+    if len(users[name]) > 1 and graph.constants[node.input[0]].dtype == np.int8:
+      values = np.int16(graph.constants[node.input[0]]) + 128
+      zeros = np.full(graph.constants[node.input[1]].shape, 128, np.uint8)
+      node.input[:] = [
+        graph.constant(values.astype(np.uint8), 'weight'),
+        node.input[1],
+        graph.constant(zeros, 'zero'),
+      ]
 
 
 def _pool_integers(graph: Graph) -> None:

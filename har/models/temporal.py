@@ -286,30 +286,28 @@ class _Block(nn.Module):
   def __call__(
     self, carry: Any, x: jax.Array, mask: jax.Array | None, mode: Mode
   ) -> tuple[Any, jax.Array]:
-    """The last inputs of each convolution, after those in `carry` or zeros, and the output."""
+    """The output, and what each convolution has to know of its past after one sample more."""
     x = x.astype(self.dtype)
     y, after, seen = x, [], None if mask is None else mask[..., None]
     span = (self.kernel - 1) * self.dilation
     norm = {'momentum': self.momentum, 'dtype': self.dtype, 'mask': seen}
     for i in range(2):
-      if carry is None:
-        y = jnp.pad(y, ((0, 0), (span, 0), (0, 0)))
-      else:
+      if carry is not None:
         y = jnp.concatenate([carry[i], y], 1)
-      after.append(y[:, y.shape[1] - span :])
-      y = self._conv(self.kernel, self.dilation, f'conv_{i}')(y)
+        after.append(y[:, 1:])
+      y = self._conv(self.kernel, 0 if after else span, f'conv_{i}')(y)
       y = nn.relu(batch_norm(y, mode, name=f'bn_{i}', **norm))
       y = dropout(y, self.dropout, mode, name=f'dropout_{i}', broadcast=(1,))
     if x.shape[-1] != self.features:
-      x = batch_norm(self._conv(1, 1, 'conv_skip')(x), mode, name='bn_skip', **norm)
+      x = batch_norm(self._conv(1, 0, 'conv_skip')(x), mode, name='bn_skip', **norm)
     return after, nn.relu(x + y)
 
-  def _conv(self, kernel: int, dilation: int, name: str) -> nn.Module:
+  def _conv(self, kernel: int, padding: int, name: str) -> nn.Module:
     return nn.Conv(
       self.features,
       (kernel,),
-      kernel_dilation=dilation,
-      padding='VALID',
+      kernel_dilation=self.dilation,
+      padding=[(padding, 0)],
       use_bias=False,
       kernel_init=nn.initializers.he_normal(),
       dtype=self.dtype,
