@@ -3,7 +3,7 @@
 import struct
 import threading
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import zstandard
@@ -11,6 +11,7 @@ from PIL import Image
 
 from har.data import video
 from har.data.frames import Frames
+from har.data.input import step
 from har.data.options import Schema, amount, choice, size
 from har.errors import UserError
 
@@ -136,6 +137,7 @@ class Depth(Frames):
   Batches are those of `Frames`.
   """
 
+  kind: ClassVar[str] = 'depth'
   schema: ClassVar[Schema] = {
     **Frames.schema,
     'resize': size(128),
@@ -153,15 +155,19 @@ class Depth(Frames):
     names = ('resize', 'size', 'encode', 'range')
     return depth_clip(frames, chosen, *(self.options[name] for name in names))
 
-  def describe_pictures(self) -> list[str]:
-    side, person, reach = (self.options[name] for name in ('resize', 'size', 'range'))
+  def picture_steps(self) -> list[dict[str, Any]]:
+    box = 'mm, 0 wherever the person is not; all frames cut to the box that the person moves in'
+    show = (
+      'round(128 + (middle - mm) * 127 / (1000 * range)), at least 1 and at most 255, and 0 where '
+      'mm is 0; middle is the median of what is above 0 in every second row and column of all '
+      'chosen frames'
+    )
+    place = (
+      'the box scaled so that its longer side is `person` pixels, bilinear with antialiasing, in the '
+      'middle of `size` x `size` zeros; where no neighbours are the three channels, all are alike'
+    )
     return [
-      'distances in mm, 0 wherever the person is not; cut all frames to the box in which the '
-      'person moves during the recording',
-      'middle: the median of the distances above 0 in every second row and column of all chosen '
-      'frames',
-      f'bytes: round(128 + (middle - mm) * 127 / {1000 * reach:g}), at least 1 and at most 255, '
-      'and 0 where mm is 0; the same in all three channels',
-      f'scale the box so that its longer side is {person} pixels, bilinear with antialiasing, and '
-      f'put it in the middle of {side} x {side} zeros',
+      step('person_box', box),
+      step('brightness_of_depth', show, range=self.options['range']),
+      step('place', place, person=self.options['size'], size=self.options['resize']),
     ]

@@ -8,7 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from har.data import pictures, video
-from har.data.input import Arrays, Example, Input, flip_decisions, per_example
+from har.data.input import (
+  Arrays,
+  Example,
+  Input,
+  flip_decisions,
+  normalise,
+  per_example,
+  step,
+)
 from har.data.options import Schema, amount, choice, flag, numbers, size
 from har.errors import UserError
 
@@ -20,6 +28,7 @@ class Frames(Input):
   `<name>_present` bool `[B]`.
   """
 
+  kind: ClassVar[str] = 'frames'
   schema: ClassVar[Schema] = {
     'frames': size(16),
     # Stored frames are 240 high; up to half of that, JPEG decodes at half its size, twice as fast.
@@ -127,27 +136,33 @@ class Frames(Input):
     zoom = jax.random.uniform(zoom_key, (len(x),), minval=low, maxval=high)
     return pictures.zoom_in(x, offset, zoom, size)
 
-  def describe(self, channels: list[tuple[str, str]]) -> dict[str, Any]:
-    options, side = self.options, self.options['resize']
-    cut = (side - options['size']) // 2
-    return {
-      'axes': ['frames', 'rows', 'columns', 'channels'],
-      'channels': [{'name': name, 'unit': unit} for name, unit in channels],
-      'steps': [
-        *video.describe_choice(options['frames'], options['show'], options['apart']),
-        *self.describe_pictures(),
-        f'keep rows and columns {cut} to {cut + options["size"] - 1}, and divide by 255',
-        *(video.MOTION_FORMULA if options['show'] == 'motion' else ()),
-        '(x - mean) / std, channel by channel',
-      ],
-      'mean': options['mean'],
-      'std': options['std'],
-    }
-
-  def describe_pictures(self) -> list[str]:
-    """From chosen frames to `resize` x `resize` bytes."""
-    side = self.options['resize']
-    return [
-      f'cut the centre square of each frame and scale it to {side} x {side} pixels, bilinear with '
-      'antialiasing, RGB'
+  def steps(self) -> list[dict[str, Any]]:
+    options = self.options
+    found = [
+      step(
+        'choose_frames',
+        'of N recorded frames, numbered from 0, floor((i + 0.5) * N / count) for i from 0 to '
+        'count - 1',
+        count=options['frames'],
+      )
     ]
+    motion = options['show'] == 'motion'
+    if motion:
+      how = (
+        'of each chosen frame, the frames `apart` before it, itself and `apart` after it, within '
+        'the recording; the mean of the colours of each is one of three channels'
+      )
+      found.append(step('neighbours', how, apart=options['apart']))
+    found += self.picture_steps()
+    how = 'the square of `size` pixels in the middle of each frame, then divided by 255'
+    found.append(step('crop_centre', how, size=options['size']))
+    if motion:
+      how = 'of the channels (before, now, after): now, 0.5 + after - now, 0.5 + now - before'
+      found.append(step('motion', how))
+    return [*found, normalise(options)]
+
+  def picture_steps(self) -> list[dict[str, Any]]:
+    """From chosen frames to bytes."""
+    how = 'the largest square in the middle of each frame, scaled to `size` pixels: bilinear with '
+    how += 'antialiasing, as Pillow does it, and rounded to bytes'
+    return [step('square', how, size=self.options['resize'])]

@@ -32,6 +32,8 @@ class Input(abc.ABC):
   field: str
   options: Mapping[str, Any]
 
+  kind: ClassVar[str]
+  """Its name in configs."""
   schema: ClassVar[Schema]
   augmentation: ClassVar[Schema]
   is_video: ClassVar[bool] = False
@@ -90,12 +92,8 @@ class Input(abc.ABC):
     """
 
   @abc.abstractmethod
-  def describe(self, channels: list[tuple[str, str]]) -> dict[str, Any]:
-    """All that is needed to feed an exported file from recordings, for its JSON.
-
-    Args:
-      channels: of the recordings, (name, unit) each; empty if the dataset does not say.
-    """
+  def steps(self) -> list[dict[str, Any]]:
+    """From a recording to what an exported file takes, in order; see `step`."""
 
   def augment_options(self, config: Any) -> dict[str, Any]:
     """Options of the augmentation, defaults filled in; UserError if one is unknown or wrong."""
@@ -113,6 +111,26 @@ class Input(abc.ABC):
         raise UserError(
           f'inputs.{self.name}.{option}: {len(value)} numbers for {channels} channels'
         )
+
+
+def step(operation: str, how: str, **numbers: Any) -> dict[str, Any]:
+  """One step of the preprocessing, for the JSON beside exported files.
+
+  Args:
+    operation: its name, for programs.
+    how: what is computed, for people, in terms of `numbers`.
+    **numbers: that it takes.
+  """
+  return {'operation': operation, **numbers, 'how': how}
+
+
+def normalise(options: Mapping[str, Any]) -> dict[str, Any]:
+  """The step that scales channels to about 1."""
+  how = '(x - mean) / std; one number each, or one for each channel'
+  return step('normalise', how, mean=options['mean'], std=options['std'])
+
+
+MASK = step('mask', 'zero wherever the mask is 0; after normalising, so not the value of a 0')
 
 
 def per_example(x: jax.Array, ndim: int) -> jax.Array:

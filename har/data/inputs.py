@@ -15,12 +15,7 @@ from har.data.signal import Signal
 from har.data.skeleton import Skeleton
 from har.errors import UserError
 
-KINDS: dict[str, type[Input]] = {
-  'signal': Signal,
-  'frames': Frames,
-  'depth': Depth,
-  'skeleton': Skeleton,
-}
+KINDS: dict[str, type[Input]] = {one.kind: one for one in (Signal, Frames, Depth, Skeleton)}
 
 # Of fields that datasets have in common, where a config names no kind.
 _KIND_OF_FIELD = {'imu': 'signal', 'rgb': 'frames', 'depth': 'depth', 'skeleton': 'skeleton'}

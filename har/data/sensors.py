@@ -1,9 +1,11 @@
 """Sequences of samples (IMU, skeleton) brought to a fixed length, with a mask of real samples."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from har.data.input import step
 from har.errors import UserError
 
 
@@ -52,7 +54,7 @@ def fit(x: np.ndarray, length: int, how: str) -> tuple[np.ndarray, np.ndarray]:
   return FITS[how](x, length)
 
 
-def step(count: int, length: int, how: str) -> float:
+def stride(count: int, length: int, how: str) -> float:
   """Recorded samples from one sample to the next once `fit` has brought `count` to `length`."""
   return max(count - 1, 1) / max(length - 1, 1) if how == 'resample' else 1.0
 
@@ -110,18 +112,24 @@ def fit_streams(
   return signal.reshape(length, -1), heard
 
 
-def describe_fit(length: int, how: str, rates: Sequence[float] = (), rate: float = 0) -> list[str]:
-  """`fit` or `fit_streams` in words."""
-  whole = 'evenly spaced from the first recorded sample to the last one'
+def fit_step(length: int, how: str, rates: Sequence[float] = (), rate: float = 0) -> dict[str, Any]:
+  """`fit`, or with `rates` `fit_streams`, as a step of the preprocessing."""
   if how == 'resample':
-    every = 'all sensors at the same instants of their common duration' if rates else whole
-    return [f'{length} samples by linear interpolation, {every}']
-  steps = [
-    f'{length} samples as they were recorded: of a longer recording of N samples those from '
-    f'(N - {length}) // 2 on; after a shorter one padding, where the mask is false'
-  ]
+    text = (
+      'linear interpolation at `length` instants, evenly spaced from the first recorded sample to '
+      'the last; the mask is 1 throughout'
+    )
+  else:
+    text = (
+      'of N recorded samples, if there are more than `length`, those from (N - length) // 2 on; if '
+      'fewer, zeros after them, where the mask is 0'
+    )
+  if not rates:
+    return step(how, text, length=length)
+  text = (
+    'channels are those of len(rates) sensors in turn, each recorded at its own rate from one '
+    'instant on; for each sensor: ' + text + '; zero where the sensor was silent'
+  )
   if rate:
-    return [f'bring each sensor to {rate:g} samples a second by linear interpolation', *steps]
-  if rates:
-    steps[0] += f'; each sensor at its own rate, {", ".join(f"{r:g}" for r in rates)} Hz'
-  return steps
+    text += '; before that, each by linear interpolation at `rate` samples a second'
+  return step(f'{how}_sensors', text, length=length, rates=list(rates), rate=rate)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from har.data import sensors
-from har.data.input import Arrays, Example, Input
+from har.data.input import MASK, Arrays, Example, Input, normalise
 from har.data.options import Schema, amount, choice, numbers, size
 from har.data.sequences import SCHEMA, augment_sequence, finish_sequence
 from har.errors import UserError
@@ -22,6 +22,7 @@ class Signal(Input):
   `<name>_present` bool `[B]`.
   """
 
+  kind: ClassVar[str] = 'signal'
   schema: ClassVar[Schema] = {
     'length': size(180),
     'fit': choice('resample', 'pad'),
@@ -128,16 +129,7 @@ class Signal(Input):
       f'{name}_mask': mask,
     }
 
-  def describe(self, channels: list[tuple[str, str]]) -> dict[str, Any]:
+  def steps(self) -> list[dict[str, Any]]:
     options = self.options
-    return {
-      'axes': ['samples', 'channels'],
-      'channels': [{'name': name, 'unit': unit} for name, unit in channels],
-      'steps': [
-        *sensors.describe_fit(options['length'], options['fit'], options['rates'], options['rate']),
-        '(x - mean) / std, channel by channel',
-        'zero wherever the mask is false, after that',
-      ],
-      'mean': options['mean'],
-      'std': options['std'],
-    }
+    fit = sensors.fit_step(options['length'], options['fit'], options['rates'], options['rate'])
+    return [fit, normalise(options), MASK]

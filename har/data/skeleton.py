@@ -8,7 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from har.data import sensors
-from har.data.input import Arrays, Example, Input, flip_decisions, per_example
+from har.data.input import (
+  MASK,
+  Arrays,
+  Example,
+  Input,
+  flip_decisions,
+  normalise,
+  per_example,
+  step,
+)
 from har.data.motion import velocities
 from har.data.options import Schema, amount, choice, numbers, size
 from har.data.sequences import SCHEMA, augment_sequence, finish_sequence
@@ -24,6 +33,7 @@ class Skeleton(Input):
   velocities also `<name>_step` float32 `[B]`, recorded frames from one to the next.
   """
 
+  kind: ClassVar[str] = 'skeleton'
   schema: ClassVar[Schema] = {
     'length': size(64),
     'fit': choice('resample', 'pad'),
@@ -58,7 +68,7 @@ class Skeleton(Input):
     fitted, mask = sensors.fit(x, length, fit)
     example: Example = {self.name: fitted, f'{self.name}_mask': mask}
     if self.options['velocity'] == 'frame':
-      example[f'{self.name}_step'] = np.float32(sensors.step(len(x), length, fit))
+      example[f'{self.name}_step'] = np.float32(sensors.stride(len(x), length, fit))
     return example
 
   def padding(self) -> Example:
@@ -111,28 +121,23 @@ class Skeleton(Input):
       x = jnp.where(mask[..., None, None], x, 0)
     return x
 
-  def describe(self, channels: list[tuple[str, str]]) -> dict[str, Any]:
+  def steps(self) -> list[dict[str, Any]]:
     options = self.options
-    steps = sensors.describe_fit(options['length'], options['fit'])
-    centre, neck = options['centre_joint'], options['neck_joint']
+    found = [sensors.fit_step(options['length'], options['fit'])]
+    joints = {'centre_joint': options['centre_joint'], 'neck_joint': options['neck_joint']}
     if options['scale'] == 'torso':
-      steps.append(
-        f'divide by the mean distance over the recorded frames between joints {centre} and {neck}'
-      )
+      how = 'divide by the mean, over samples whose mask is 1, of the distance between the joints'
+      found.append(step('scale_by_torso', how, **joints))
     if options['centre'] != 'none':
-      frame = 'the first frame' if options['centre'] == 'first' else 'the same frame'
-      steps.append(f'subtract the position of joint {centre} in {frame}')
-    steps += ['(x - mean) / std', 'zero wherever the mask is false, after that']
+      how = 'subtract the position of the joint, `of` the first sample or of each sample its own'
+      centre = options['centre_joint']
+      found.append(step('centre', how, joint=centre, of=options['centre']))
+    found += [normalise(options), MASK]
     if options['velocity'] == 'frame':
-      steps.append(
-        'after x, y, z of each joint its velocities: (x[t+1] - x[t-1]) / 2 of those values, '
-        'one-sided at the first and last recorded sample, divided by the recorded frames from one '
-        'sample to the next: (recorded frames - 1) / (length - 1), or 1 where frames are padded'
+      how = (
+        'after x, y and z of each joint their velocities: (x[t + 1] - x[t - 1]) / 2 of what the '
+        'steps before gave, one-sided at the first and the last sample whose mask is 1, 0 where it '
+        'is 0; divided by (N - 1) / (length - 1) for N resampled frames, by 1 for padded ones'
       )
-    return {
-      'axes': ['frames', 'joints', 'coordinates'],
-      'channels': [{'name': name, 'unit': unit} for name, unit in channels],
-      'steps': steps,
-      'mean': options['mean'],
-      'std': options['std'],
-    }
+      found.append(step('velocities', how, length=options['length'], fit=options['fit']))
+    return found

@@ -99,23 +99,3 @@ def rgb_clip(frames: Sequence[bytes], chosen: np.ndarray, size: int) -> np.ndarr
       image = image.convert('RGB')
     clip[i] = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
   return clip if chosen.ndim == 1 else as_channels(clip)
-
-
-MOTION_FORMULA = (
-  'of the three channels (before, now, after): now, 0.5 + after - now, 0.5 + now - before',
-)
-
-
-def describe_choice(count: int, show: str, apart: int) -> list[str]:
-  """`choose_frames` and `with_neighbours` in words."""
-  chosen = [
-    f'choose {count} of the N recorded frames, numbered from 0: for i from 0 to {count - 1} frame '
-    f'floor((i + 0.5) * N / {count})'
-  ]
-  if show == 'colour':
-    return chosen
-  return [
-    *chosen,
-    f'take each with the frames {apart} before and {apart} after it, or else the first and last of '
-    'all; the mean of the three colours of each is one of three channels: before, now, after',
-  ]

@@ -53,7 +53,12 @@ def describe(
       continue
     one = read[name]
     described[name] |= {'field': one.field, 'rate_hz': rates.get(one.field)}
-    described[name] |= one.describe(list(dataset.channels.get(one.field, ())))
+    channels = dataset.channels.get(one.field, ())
+    described[name] |= {
+      'kind': one.kind,
+      'channels': [{'name': title, 'unit': unit} for title, unit in channels],
+      'steps': one.steps(),
+    }
   packages = {p: importlib.metadata.version(p) for p in _PACKAGES[kind]}
   return {
     'stage': stage,

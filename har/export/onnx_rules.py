@@ -298,10 +298,10 @@ def _unsign_shared_weights(graph: Graph) -> None:
   for name in dict.fromkeys(layer.input[1] for layer in _int8_layers(graph, makers)):
     node = makers[name]
     if len(users[name]) > 1 and graph.constants[node.input[0]].dtype == np.int8:
-      values = np.int16(graph.constants[node.input[0]]) + 128
+      values = graph.constants[node.input[0]].astype(np.int16) + 128
       zeros = np.full(graph.constants[node.input[1]].shape, 128, np.uint8)
       node.input[:] = [
-        graph.constant(values.astype(np.uint8), 'weight'),
+        graph.constant(np.asarray(values.astype(np.uint8)), 'weight'),
         node.input[1],
         graph.constant(zeros, 'zero'),
       ]

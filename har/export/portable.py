@@ -49,7 +49,8 @@ def any_batch(model: Any, graph: Any, batch: int) -> bool:
   Returns:
     Whether it could be done; if not, the content is of no use any more.
   """
-  shapes, others = set(), set()
+  shapes: set[int] = set()
+  others: set[int] = set()
   for name, operator in _operators(model, graph):
     if name == 'RESHAPE':
       operator.builtinOptions = None  # the same shape once more

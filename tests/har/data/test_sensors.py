@@ -58,8 +58,8 @@ def test_fit_chooses_by_name():
 def test_steps_are_those_between_the_samples_of_fit():
   for count, length, how in ((21, 11, 'resample'), (5, 9, 'resample'), (7, 4, 'pad')):
     y, _ = sensors.fit(np.arange(float(count))[:, None], length, how)
-    np.testing.assert_allclose(np.diff(y[:, 0]), sensors.step(count, length, how))
-  assert sensors.step(1, 1, 'resample') == 1
+    np.testing.assert_allclose(np.diff(y[:, 0]), sensors.stride(count, length, how))
+  assert sensors.stride(1, 1, 'resample') == 1
 
 
 RATES = (100, 50)
