@@ -163,8 +163,8 @@ class Depth(Frames):
       'chosen frames'
     )
     place = (
-      'the box scaled so that its longer side is `person` pixels, bilinear with antialiasing, in the '
-      'middle of `size` x `size` zeros; where no neighbours are the three channels, all are alike'
+      'the box scaled so that its longer side is `person` pixels, bilinear with antialiasing, in '
+      'the middle of `size` x `size` zeros; the same in all channels unless those are neighbours'
     )
     return [
       step('person_box', box),
