@@ -18,7 +18,7 @@ from har.errors import UserError
 Examples = Iterable[tuple[Any, Mapping[str, Any]]]
 
 # What builders find out only while they build, and notes.
-_NOT_COMPARED = ('missing', 'absent', 'frames')
+_NOT_COMPARED = ('missing', 'absent', 'raw_files', 'frames')
 _LABEL = tfds.features.ClassLabel
 _METHODS = ('_split_generators', '_shard_iterators_per_split')
 

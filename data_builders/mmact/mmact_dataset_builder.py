@@ -68,7 +68,8 @@ class Builder(preparation.Builder, skip_registration=True):  # type: ignore[call
   Splits are 'train' and 'test' by subject, ordered by subject, camera, scene, session and action.
   `info.metadata` has `modalities`, `rates`, `streams`, `stream_rates`, `train_subjects`,
   `protocols`, `flip_sensitive`, `abnormal`, `frames` (notes on the encoding), `absent` (records
-  without a stream) and `missing` (keys left out for want of a readable video).
+  without a stream), `missing` (keys left out for want of a readable video) and `raw_files` (the
+  number of files that it was built from, and their bytes).
   `preparation.json` beside the records says what was amiss in the raw files.
   """
 
@@ -176,6 +177,8 @@ class Builder(preparation.Builder, skip_registration=True):  # type: ignore[call
     """
     if not self.is_prepared() and self.raw_dir is None:
       raise UserError(f'mmact: needs a licence from {PAGE}; pass the files as --raw_dir')
+    if self.is_prepared() and self.raw_dir is not None:
+      self._check_same_files(self.raw_dir)
     preparation.build(self, self._build, **kwargs)
     # Also what a run left that was killed after its last step.
     shutil.rmtree(self._work, ignore_errors=True)
@@ -192,15 +195,30 @@ class Builder(preparation.Builder, skip_registration=True):  # type: ignore[call
 
   def _plan(self) -> None:
     self._work.mkdir(parents=True, exist_ok=True)
-    kinds = [{'imu': '.csv', 'rgb': '.mp4'}[m] for m in self.modalities]
     assert self.raw_dir is not None
-    self._found = sources.find(self.raw_dir, self._work / 'archives', kinds)
+    self._found = sources.find(self.raw_dir, self._work / 'archives', self._kinds)
+    self.info.metadata['raw_files'] = sources.measure(self.raw_dir, self._kinds)
     self._jobs = plan(self._found, self.builder_config)
     if not self._jobs:
       place = 'subjectN/camN/sceneN/sessionN/ACTION.mp4'
       if 'rgb' not in self.modalities:
         place = 'STREAM_clip/subjectN/sceneN/sessionN/ACTION.csv'
       raise UserError(f'{self.raw_dir}: no file {place} in it; pass the folder as --raw_dir')
+
+  @property
+  def _kinds(self) -> list[str]:
+    return [{'imu': '.csv', 'rgb': '.mp4'}[m] for m in self.modalities]
+
+  def _check_same_files(self, raw_dir: pathlib.Path) -> None:
+    """MMAct is fetched in parts, so that there may be more of it by now."""
+    before = dict(self.info.metadata.items()).get('raw_files')
+    now = sources.measure(raw_dir, self._kinds)
+    if before not in (None, now):
+      raise UserError(
+        f'{self.data_dir}: was built from {before["files"]} files of {before["bytes"]} bytes, and '
+        f'{raw_dir} holds {now["files"]} of {now["bytes"]}; delete the former to have it built '
+        'anew, or use it as it is without --raw_dir'
+      )
 
   def _check_complete(self) -> None:
     absent = self.info.metadata['absent']

@@ -156,6 +156,22 @@ def find(
   return found
 
 
+def measure(raw_dir: pathlib.Path, kinds: Collection[str]) -> dict[str, int]:
+  """Number and size in bytes of the files of these kinds and of the archives in a folder.
+
+  Raises:
+    UserError: a folder that cannot be read.
+  """
+  packed: list[pathlib.Path] = []
+  sizes = [
+    file.size
+    for file in _walk(raw_dir, packed, [])
+    if pathlib.PurePosixPath(file.name).suffix.lower() in kinds
+  ]
+  sizes += [path.stat().st_size for path in packed]
+  return {'files': len(sizes), 'bytes': sum(sizes)}
+
+
 def _walk(raw_dir: pathlib.Path, archives: list[pathlib.Path], empty: list[str]) -> Iterator[File]:
   def refuse(error: OSError) -> None:
     raise UserError(f'{error.filename}: cannot be read ({error.strerror})')

@@ -165,6 +165,19 @@ def test_what_is_prepared_needs_no_raw_files(built):
   assert again.info.splits['train'].num_examples == built.info.splits['train'].num_examples
 
 
+def test_more_raw_files_ask_for_a_new_build(built, raw, tmp_path):
+  make(built.data_dir_root, raw).download_and_prepare()
+  more = tmp_path / 'more'
+  shutil.copytree(raw, more)
+  found = dict(built.info.metadata['raw_files'])
+  (more / 'subject1' / 'late.mp4').write_bytes(b'12345')
+  with pytest.raises(UserError, match='was built from') as error:
+    make(built.data_dir_root, more).download_and_prepare()
+  assert f'{found["files"]} files of {found["bytes"]} bytes' in str(error.value)
+  assert f'holds {found["files"] + 1} of {found["bytes"] + 5};' in str(error.value)
+  assert 'use it as it is without --raw_dir' in str(error.value)
+
+
 def test_an_absent_stream_is_an_error_if_none_may_be(built, raw):
   with pytest.raises(UserError, match='clips lack acc_phone; MMAct is like that'):
     make(built.data_dir_root, raw, require_complete=True).download_and_prepare()
