@@ -7,7 +7,7 @@ import contextlib
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -68,17 +68,22 @@ def check_info(builder: Any) -> None:
   """Checks what a builder says before it writes anything; notes on stderr what it leaves out.
 
   Raises:
-    UserError: no classes, or a class in its metadata that is none.
+    UserError: no classes, or a class or field in its metadata that is none.
   """
   features, facts = builder.info.features, metadata(builder.info)
   if 'label' not in (features or ()) or not isinstance(features['label'], _LABEL):
     raise UserError(f'{builder.name}: _info gives no feature `label` that is a ClassLabel')
   classes = features['label'].names
-  for name in ('flip_sensitive', 'abnormal'):
-    unknown = [one for one in facts.get(name, ()) if one not in classes]
+  for name, kind, known in (
+    ('flip_sensitive', 'class', classes),
+    ('abnormal', 'class', classes),
+    ('modalities', 'field', features),
+    ('optional', 'field', features),
+  ):
+    unknown = [one for one in facts.get(name, ()) if one not in known]
     if unknown:
       raise UserError(
-        f'{builder.name}: metadata {name}: {unknown[0]!r} is no class; known: {", ".join(classes)}'
+        f'{builder.name}: metadata {name}: {unknown[0]!r} is no {kind}; known: {", ".join(known)}'
       )
   lacking = [f'field {name}' for name in ('key', 'subject') if name not in features]
   lacking += [f'metadata {name}' for name in ('train_subjects', 'rates') if name not in facts]
@@ -94,10 +99,16 @@ def check_current(builder: Any) -> None:
   """Checks that a prepared dataset is what the builder would describe today.
 
   Raises:
-    UserError: it was built from another description.
+    UserError: it was built from another description, or that is damaged.
   """
   # Not builder.info, whose features are today's: TFDS drops the error that the stored ones differ.
-  stored = tfds.features.FeaturesDict.from_config(builder.data_dir)
+  try:
+    stored = tfds.features.FeaturesDict.from_config(builder.data_dir)
+  except Exception as error:  # Whatever TFDS makes of a file that is gone or damaged.
+    raise UserError(
+      f'{builder.data_dir}: its features.json cannot be read; delete this folder to have it built '
+      'anew'
+    ) from error
   today = builder._info()
   before, now = metadata(builder.info), metadata(today)
   pairs = {
@@ -112,13 +123,19 @@ def check_current(builder: Any) -> None:
     a, b = (json.loads(json.dumps(value)) for value in pair)
     if a != b:
       raise UserError(
-        f'{builder.data_dir}: was built when its {name} was {a}, and it is {b} now; delete this '
+        f'{builder.data_dir}: was built with {name} {a}, and the builder has {b} now; delete this '
         'folder to have it built anew'
       )
 
 
 def _form(features: tfds.features.FeaturesDict, name: str) -> str:
   return repr(features[name]) if name in features else 'absent'
+
+
+def _is_empty(value: Any) -> bool:
+  if isinstance(value, np.ndarray):
+    return value.size == 0
+  return isinstance(value, Sized) and len(value) == 0
 
 
 class Checker:
@@ -177,16 +194,15 @@ class Checker:
     feature = self._features[name]
     if value is None:
       return 'is None'
-    may_be_empty = name in self._optional or f'{name}_mask' in self._features
-    if feature.shape != () and not name.endswith('_mask'):
-      if len(value) == 0 and not may_be_empty:
-        return 'is empty'
-      if is_encoded(feature) and any(isinstance(v, (bytes, str)) and not v for v in value):
-        return 'has an empty frame'
+    masked = name.endswith('_mask') or f'{name}_mask' in self._features
+    may_be_empty = masked or name in self._optional
     if name == 'key' and value in ('', b''):
       return 'is empty'
-    if not isinstance(feature, tfds.features.Tensor):
-      return ''
+    if feature.shape != () and not may_be_empty and _is_empty(value):
+      return 'is empty'
+    if feature.shape != () and is_encoded(feature):
+      empty = isinstance(value, Sequence) and any(v in ('', b'') for v in value)
+      return 'has an empty frame' if empty else ''
     try:
       encoded = np.asarray(feature.encode_example(value))
     except Exception as error:  # Whatever TFDS makes of other shapes, types and class names.

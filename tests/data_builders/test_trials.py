@@ -156,11 +156,11 @@ def test_a_dataset_of_available_trials_does_not_go_stale_unnoticed(raw_dir, data
 
 
 CHANGES = {
-  'name': ({'actions': ('wave', 'slap'), 'abnormal': ()}, r"classes was \['wave', 'clap'\]"),
-  'order': ({'actions': ('clap', 'wave')}, r"and it is \['clap', 'wave'\] now; delete"),
+  'name': ({'actions': ('wave', 'slap'), 'abnormal': ()}, r"with classes \['wave', 'clap'\]"),
+  'order': ({'actions': ('clap', 'wave')}, r"and the builder has \['clap', 'wave'\] now; delete"),
   'more': ({'subjects': (1, 2, 3)}, 'built from other trials than those of today'),
   'halves': ({'train_subjects': (2,), 'absent': ()}, 'built from other trials'),
-  'rate': ({'rates': LAYOUT.rates | {'imu': 25.0}}, r"rates was \{'imu': 50.0\}"),
+  'rate': ({'rates': LAYOUT.rates | {'imu': 25.0}}, r"with rates \{'imu': 50.0\}"),
 }
 
 

@@ -200,6 +200,18 @@ WRONG = {
     {'metadata': "tfds.core.MetadataDict({'abnormal': ['sat']})"},
     "metadata abnormal: 'sat' is no class; known: sit, stand",
   ),
+  'modalities': (
+    {'metadata': "tfds.core.MetadataDict({'modalities': ['imu', 'rgb']})"},
+    "metadata modalities: 'rgb' is no field; known: imu, label, person, room",
+  ),
+  'nan in a list': (
+    {
+      'features': FEATURES[:-1] + "'pulse': tfds.features.Sequence(np.float32)}",
+      'change': 'i, {**example, "pulse": [1.0, float("inf")]}',
+    },
+    r'record 0: pulse has a value that is not finite, at \[1\]',
+  ),
+  'no signal': ({'change': 'i, {**example, "imu": 5.0}'}, 'record 0: imu does not fit _info'),
   'frames': (
     {
       'features': FEATURES[:-1] + "'rgb': tfds.features.Sequence(tfds.features.Text())}",
@@ -293,7 +305,9 @@ def test_metadata_are_those_that_were_stored(own, tmp_path):
   data = dataset.load('stored', ('imu',), data_dir=str(tmp_path / 'data'))
   assert data.missing == {'imu': ['k']}
   path.write_text('{"missing": {}, "rates": {"imu": 20.0}}')
-  with pytest.raises(UserError, match=r"rates was \{'imu': 20.0\}, and it is \{'imu': 50.0\}"):
+  with pytest.raises(
+    UserError, match=r"with rates \{'imu': 20.0\}, and the builder has \{'imu': 50.0\}"
+  ):
     dataset.load('stored', ('imu',), data_dir=str(tmp_path / 'data'))
 
 
@@ -303,8 +317,18 @@ def test_a_builder_that_was_edited_asks_for_a_new_build(own):
   own(text, name='edited')
   sys.modules.pop('data_builders.edited.edited_dataset_builder')
   changed = FEATURES.replace("'room': tfds.features.Scalar(dtype=np.int64),", '')
-  with pytest.raises(UserError, match=r'field room was Scalar.*int64.* and it is absent now'):
+  with pytest.raises(
+    UserError, match=r'with field room Scalar.*int64.* and the builder has absent now'
+  ):
     own(text, name='edited', features=changed)
+
+
+def test_a_description_that_is_damaged(own, tmp_path):
+  own(name='damaged')
+  (path,) = (tmp_path / 'data').rglob('features.json')
+  path.write_text('{')
+  with pytest.raises(UserError, match=r'features\.json cannot be read; delete this folder'):
+    dataset.load('damaged', ('imu',), data_dir=str(tmp_path / 'data'))
 
 
 def test_checks_are_taken_off_again(own):
