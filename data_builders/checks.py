@@ -24,11 +24,8 @@ _METHODS = ('_split_generators', '_shard_iterators_per_split')
 
 
 def metadata(info: tfds.core.DatasetInfo) -> dict[str, Any]:
-  """What the builder says of its dataset, as stored if it is; empty if it says nothing.
-
-  TFDS loads stored metadata at the first look at an item, and `dict(...)`, `get` and `in` are none.
-  """
-  return dict((info.metadata or {}).items())
+  """What the builder says of its dataset, as stored if it is; empty if it says nothing."""
+  return dict(info.metadata or {})
 
 
 def columns(info: tfds.core.DatasetInfo) -> list[str]:

@@ -211,7 +211,7 @@ class Builder(preparation.Builder, skip_registration=True):  # type: ignore[call
 
   def _check_same_files(self, raw_dir: pathlib.Path) -> None:
     """MMAct is fetched in parts, so that there may be more of it by now."""
-    before = dict(self.info.metadata.items()).get('raw_files')
+    before = self.info.metadata.get('raw_files')
     now = sources.measure(raw_dir, self._kinds)
     if before not in (None, now):
       raise UserError(

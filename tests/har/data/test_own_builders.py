@@ -298,7 +298,6 @@ def test_a_modality_that_is_no_field(own, tmp_path):
 
 
 def test_metadata_are_those_that_were_stored(own, tmp_path):
-  """`get` and `dict` of what TFDS read from a folder give what is not stored."""
   own(name='stored', metadata="tfds.core.MetadataDict({'missing': {}, 'rates': {'imu': 50.0}})")
   (path,) = (tmp_path / 'data').rglob('metadata.json')
   path.write_text('{"missing": {"imu": ["k"]}, "rates": {"imu": 50.0}}')
