@@ -3,28 +3,44 @@
 import hashlib
 import importlib.metadata
 import platform
-from collections.abc import Mapping
-from typing import Any
-
-import jax
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from har.data.dataset import Dataset
 from har.data.input import Input
+from har.export.exportable import Exportable
 
 _PACKAGES = {
   'tflite': ('jax', 'litert-converter', 'ai-edge-litert'),
   'onnx': ('jax', 'jax2onnx', 'onnx', 'onnxruntime'),
   'stablehlo': ('jax',),
 }
+# With the file and its inputs by name put in.
+_OPEN = {
+  'tflite': "ai_edge_litert.interpreter.Interpreter('{0}').get_signature_runner()"
+  '(**{{{1}}})  # or tensorflow.lite.Interpreter',
+  'onnx': "onnxruntime.InferenceSession('{0}').run(None, {{{1}}})",
+  'stablehlo': "jax.export.deserialize(bytearray(open('{0}', 'rb').read())).call({{{1}}})",
+}
+_MEANINGS = {
+  'logits': {'dtype': 'float32', 'meaning': 'one per label; their softmax gives probabilities'}
+}
+
+
+class Opened(Protocol):
+  """What is told of a file by what runs it: `Runner` of each format."""
+
+  names: Mapping[str, str]  # what inputs and outputs are called inside the file
+  any_batch: bool  # whether it takes batches of any size
 
 
 def describe(
   file: bytes,
   kind: str,
+  variant: Exportable,
+  runner: Opened,
   *,
-  stage: str,
-  variant: str,
-  inputs: Mapping[str, jax.ShapeDtypeStruct],
+  outputs: Mapping[str, Sequence[int]],
   read: Mapping[str, Input],
   dataset: Dataset,
 ) -> dict[str, Any]:
@@ -33,42 +49,56 @@ def describe(
   Args:
     file: its content.
     kind: 'tflite', 'onnx' or 'stablehlo'.
-    stage: name of the stage.
-    variant: 'float32', 'int8', ...
-    inputs: shapes and types of a batch of one, by name.
+    variant: what it was made of.
+    runner: of the file.
+    outputs: shapes of an example's, by name.
     read: the stage's inputs.
-    dataset: whose classes and rates these are.
+    dataset: whose classes, channels and rates these are.
   """
-  rates = dataset.metadata.get('rates', {})
-  described = {}
-  batch: int | str = 'batch' if kind == 'stablehlo' else 1
-  for name, spec in inputs.items():
-    modality = name.removesuffix('_mask').removesuffix('_present')
-    described[name] = {'shape': [batch, *spec.shape[1:]], 'dtype': spec.dtype.name}
-    if name == f'{modality}_present':
-      described[name]['meaning'] = f'false where the example has no {modality} at all'
-      continue
-    if name != modality:
-      described[name]['meaning'] = f'true where {modality} is recorded, false where it is padded'
-      continue
-    one = read[name]
-    described[name] |= {'field': one.field, 'rate_hz': rates.get(one.field)}
-    channels = dataset.channels.get(one.field, ())
-    described[name] |= {
-      'kind': one.kind,
-      'channels': [{'name': title, 'unit': unit} for title, unit in channels],
-      'steps': one.steps(),
+  names, batch = runner.names, 'batch' if runner.any_batch else 1
+  described: dict[str, Any] = {}
+  for name, spec in variant.inputs.items():
+    source = name.removesuffix('_mask').removesuffix('_present')
+    described[name] = {
+      'tensor': names[name],
+      'shape': [batch, *spec.shape[1:]],
+      'dtype': spec.dtype.name,
     }
+    if name == f'{source}_present':
+      described[name]['meaning'] = f'1 where the example has {source}, 0 where it has none at all'
+    elif name != source:
+      described[name]['meaning'] = f'1 where {source} is recorded, 0 where it is padded'
+    else:
+      described[name] |= _recording(read[name], dataset)
   packages = {p: importlib.metadata.version(p) for p in _PACKAGES[kind]}
   return {
-    'stage': stage,
-    'variant': variant,
+    'stage': variant.stage,
+    'variant': variant.variant,
     'format': kind,
     'dataset': dataset.name,
+    'open': _OPEN[kind].format(
+      f'{variant.variant}.{kind}', ', '.join(f'{n!r}: {n}' for n in described)
+    ),
+    'batch': 'any' if runner.any_batch else 1,
     'inputs': described,
-    'output': {'name': 'logits', 'shape': [batch, len(dataset.class_names)]},
+    'outputs': {
+      name: {'tensor': names[name], 'shape': [batch, *shape], **_MEANINGS.get(name, {})}
+      for name, shape in outputs.items()
+    },
     'labels': list(dataset.class_names),
+    'abnormal': list(dataset.metadata.get('abnormal', ())),
     'bytes': len(file),
     'sha256': hashlib.sha256(file).hexdigest(),
     'versions': {'python': platform.python_version(), **packages},
+  }
+
+
+def _recording(one: Input, dataset: Dataset) -> dict[str, Any]:
+  """What is recorded, and the way from there into the file."""
+  return {
+    'kind': one.kind,
+    'field': one.field,
+    'rate_hz': dataset.metadata.get('rates', {}).get(one.field),
+    'channels': [{'name': n, 'unit': unit} for n, unit in dataset.channels.get(one.field, ())],
+    'steps': one.steps(),
   }

@@ -11,7 +11,7 @@ import numpy as np
 from jax.extend import core
 
 from har.errors import UserError
-from har.export import compact, optional, portable
+from har.export import compact, optional, portable, supported
 from har.export.rewrite import BATCH, Call, Traced, batched, marked_layers, rewrite, trace
 
 _SIGNATURE = 'serving_default'
@@ -32,8 +32,12 @@ def convert(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct], *, int8: boo
   Raises:
     UserError: LiteRT lacks an operation, or a marked layer did not become int8.
   """
-  file = _convert(call, batched(inputs), int8, BATCH) if batched(inputs) else None
-  return file or _convert(call, inputs, int8)
+  supported.check('LiteRT', trace(call, inputs).closed)
+  many = batched(inputs)
+  file = _convert(call, many, int8, BATCH) if many else b''
+  if file and portable.takes_batches(Runner, file, inputs):
+    return file
+  return _convert(call, inputs, int8)
 
 
 def _convert(call, inputs, int8: bool, batch: int = 0) -> bytes:
@@ -44,7 +48,11 @@ def _convert(call, inputs, int8: bool, batch: int = 0) -> bytes:
   assert lowered is not None
   text = lowered.operation.get_asm(enable_debug_info=False, large_elements_limit=None)
   model = _compile(text, traced, int8)
-  (graph,) = model.subgraphs
+  graph, *called = model.subgraphs
+  if called:
+    names = [name for name, _ in portable.operators(model, graph)]
+    left = [name for name in names if name.startswith('STABLEHLO')] or names
+    raise UserError(f'LiteRT cannot run the operation {left[0]}')
   portable.short_indices(model, graph)
   portable.name_values(graph)
   if batch and not portable.any_batch(model, graph, batch):

@@ -11,7 +11,7 @@ from jax.extend import core
 
 from har.compress.fake_quant import MARK
 from har.errors import UserError
-from har.export import onnx_batch, onnx_rules, optional
+from har.export import onnx_batch, onnx_rules, optional, portable, supported
 from har.export.rewrite import BATCH, Call, batched, marked_layers, rewrite, trace
 from har.export.values import attributes_of
 
@@ -32,8 +32,12 @@ def convert(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct], *, int8: boo
   Raises:
     UserError: ONNX lacks an operation, or a marked layer did not become int8.
   """
-  file = _convert(call, batched(inputs), int8, BATCH) if batched(inputs) else None
-  return file or _convert(call, inputs, int8)
+  supported.check('ONNX', trace(call, inputs).closed)
+  many = batched(inputs)
+  file = _convert(call, many, int8, BATCH) if many else b''
+  if file and portable.takes_batches(Runner, file, inputs):
+    return file
+  return _convert(call, inputs, int8)
 
 
 def _convert(call, inputs, int8: bool, batch: int = 0) -> bytes:
@@ -51,10 +55,10 @@ def _convert(call, inputs, int8: bool, batch: int = 0) -> bytes:
         input_names=traced.inputs,
         output_names=traced.outputs,
       )
+      model, int8_layers = onnx_rules.optimise(model, batch)
     except (RuntimeError, ValueError, TypeError, KeyError) as e:
       lines = str(e).splitlines() or [type(e).__name__]
       raise UserError(f'ONNX cannot express the model: {lines[0]}') from e
-  model, int8_layers = onnx_rules.optimise(model, batch)
   if model is None:
     return b''
   marked = marked_layers(traced.closed)

@@ -46,8 +46,7 @@ def optimise(model: Any, batch: int = 0) -> tuple[Any, int]:
   while any(step(graph) for step in (_add_bias, _sink_transposes, _move_integers, _join_moves)):
     pass
   _round_biases(graph)
-  steps = (_pool_integers, _drop_clipped_relus, _drop_defaults, _name_kernels, _share_results)
-  for step in steps:
+  for step in (_pool_integers, _drop_clipped_relus, _drop_defaults, _share_results):
     step(graph)
   _unsign_shared_weights(graph)
   int8_layers = sum(1 for _ in _int8_layers(graph, graph.makers()))
@@ -344,12 +343,7 @@ def _drop_defaults(graph: Graph) -> None:
     for name, value in _DEFAULTS.get(node.op_type, {}).items():
       if name in node.attributes and np.all(np.equal(node.attributes[name], value)):
         del node.attributes[name]
-
-
-def _name_kernels(graph: Graph) -> None:
-  """The standard lets readers infer the sizes of kernels; not all of them do."""
-  for node in graph.nodes:
-    if node.op_type == 'Conv':
+    if node.op_type == 'Conv':  # Readers may infer it from the kernel, but not all do.
       node.attributes['kernel_shape'] = list(_weight(graph, node).shape[2:])
 
 

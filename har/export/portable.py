@@ -4,7 +4,7 @@ TFLite Micro and tfjs-tflite refuse paddings of 64 bits, OpenVINO and OpenCV val
 And the converter fixes the batch: see `any_batch`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ def name_values(graph: Any) -> None:
 def short_indices(model: Any, graph: Any) -> None:
   """Stores paddings and shapes of 64 bits in 32."""
   types = optional.load('ai_edge_litert.schema_py_generated').TensorType
-  for name, operator in _operators(model, graph):
+  for name, operator in operators(model, graph):
     for place in _INDICES.get(name, ()):
       tensor = graph.tensors[operator.inputs[place]]
       data = model.buffers[tensor.buffer].data
@@ -51,7 +51,7 @@ def any_batch(model: Any, graph: Any, batch: int) -> bool:
   """
   shapes: set[int] = set()
   others: set[int] = set()
-  for name, operator in _operators(model, graph):
+  for name, operator in operators(model, graph):
     if name == 'RESHAPE':
       operator.builtinOptions = None  # the same shape once more
       operator.builtinOptionsType = 0
@@ -76,6 +76,17 @@ def any_batch(model: Any, graph: Any, batch: int) -> bool:
   return True
 
 
+def takes_batches(
+  open_file: Callable[[bytes], Callable], file: bytes, inputs: Mapping[str, Any]
+) -> bool:
+  """Whether a runtime indeed runs a file with a batch of two."""
+  try:
+    open_file(file)({n: np.zeros((2, *s.shape[1:]), s.dtype) for n, s in inputs.items()})
+  except Exception:  # Whatever a runtime raises: then the file is made for a batch of one.
+    return False
+  return True
+
+
 def _opened(shape: np.ndarray, batch: int) -> np.ndarray | None:
   """The shape with -1 for what the batch multiplies, None if there are several."""
   found = (shape % batch == 0) & (shape > 0)
@@ -92,7 +103,7 @@ def _counts(model: Any, tensor: Any, batch: int) -> bool:
   return bool(np.any((values % batch == 0) & (values > 0)))
 
 
-def _operators(model: Any, graph: Any):
+def operators(model: Any, graph: Any):
   """(name, operation) of each."""
   builtin = optional.load('ai_edge_litert.schema_py_generated').BuiltinOperator
   names = {value: name for name, value in vars(builtin).items() if isinstance(value, int)}

@@ -37,7 +37,7 @@ from har.export.values import (
 
 Call = Callable[[dict[str, jax.Array]], dict[str, jax.Array]]
 
-_INLINED = ('jit', 'pjit', 'closed_call', 'core_call', 'custom_vjp_call', 'custom_jvp_call')
+INLINED = ('jit', 'pjit', 'closed_call', 'core_call', 'custom_vjp_call', 'custom_jvp_call')
 _POINTWISE = frozenset(
   {
     *('abs', 'add', 'clamp', 'convert_element_type', 'div', 'erf', 'exp', 'floor', 'integer_pow'),
@@ -110,7 +110,7 @@ def _run(jaxpr, consts, args) -> list[Any]:
     if name == 'composite' and _is_joined(jaxpr, makers, values, eqn.invars[0]):
       # LiteRT would round what was joined, also for others who read it in float.
       operands[0] = lax.mul(force(operands[0]), np.float32(1 + 2**-23))
-    if name in _INLINED:
+    if name in INLINED:
       inner = eqn.params.get('jaxpr') or eqn.params['call_jaxpr']
       outs = _run(inner.jaxpr, inner.consts, operands)
     else:

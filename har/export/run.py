@@ -25,6 +25,7 @@ FLOAT = 'float32'
 LARGEST, FLOAT_AGREEMENT, INT8_AGREEMENT = 1e-3, 1.0, 0.99
 # Largest difference of an int8 output that is no logits, as a share of its root mean square.
 INT8_ERROR = 0.05
+_FEW = 3  # examples in the batch that shows that a file takes one
 NEEDED = ('litert_converter', 'ai_edge_litert', 'jax2onnx', 'onnx', 'onnxruntime')
 
 Arrays = dict[str, np.ndarray]
@@ -194,20 +195,27 @@ def _check_scheme(experiment: Experiment) -> None:
 def _write(experiment, made, path, kind, convert, open_file, split, expected) -> None:
   """Converts, checks, and only then puts file and description in place."""
   content = convert()
-  one = experiment.stages[made.stage]
-  description = describe.describe(
-    content,
-    kind,
-    stage=made.stage,
-    variant=made.variant,
-    inputs=made.inputs,
-    read=one.inputs,
-    dataset=experiment.context.dataset,
-  )
   with _drafts(path, Path(f'{path}.json')) as (draft, draft_json):
     draft.write_bytes(content)
+    runner = open_file(draft)
+    description = describe.describe(
+      content,
+      kind,
+      stage=made.stage,
+      variant=made.variant,
+      inputs=made.inputs,
+      outputs={n: x.shape[1:] for n, x in expected.items()},
+      names=runner.names,
+      any_batch=runner.any_batch,
+      options_of=experiment.stages[made.stage].inputs,
+      dataset=experiment.context.dataset,
+    )
     draft_json.write_text(json.dumps(description, indent=2, ensure_ascii=False) + '\n')
-    line = compare(str(path), is_int8(made.variant), run_file(open_file(draft), split), expected)
+    line = compare(str(path), is_int8(made.variant), run_file(runner, split), expected)
+    if runner.any_batch:
+      few = split.examples[:_FEW]
+      first = {name: x[: len(few)] for name, x in expected.items()}
+      compare(f'{path} (in batches)', is_int8(made.variant), runner(joined(few)), first)
   print(f'{path}: {len(content) / 1e6:.2f} MB, {line}')
   sys.stdout.flush()
 

@@ -1,7 +1,8 @@
 """StableHLO files, for any batch size and for CPU, CUDA and TPU (`jax.export`)."""
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import jax
@@ -23,7 +24,20 @@ def convert(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct]) -> bytes:
   """
   (batch,) = export.symbolic_shape('batch')
   specs = {n: jax.ShapeDtypeStruct((batch, *s.shape[1:]), s.dtype) for n, s in inputs.items()}
-  return bytes(export.export(jax.jit(call), platforms=PLATFORMS)(specs).serialize())
+  with _no_locations():
+    return bytes(export.export(jax.jit(call), platforms=PLATFORMS)(specs).serialize())
+
+
+@contextlib.contextmanager
+def _no_locations() -> Iterator[None]:
+  """Keeps the names of this machine's files, which JAX notes for error messages, out of a file."""
+  name = 'jax_traceback_in_locations_limit'
+  before = getattr(jax.config, name)
+  jax.config.update(name, 0)
+  try:
+    yield
+  finally:
+    jax.config.update(name, before)
 
 
 class Runner:

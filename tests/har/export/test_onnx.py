@@ -46,7 +46,7 @@ def test_int8_files_agree_and_are_int8(name, tmp_path):
   np.testing.assert_allclose(runner(given)['logits'], expected, atol=0.03 * np.ptp(expected))
   graph = onnx_library.load(str(tmp_path / 'optimised.onnx')).graph
   kinds = collections.Counter(node.op_type for node in graph.node)
-  assert kinds['QLinearConv'] == {'imu': 2, 's3d': 40}[name]
+  assert kinds['QLinearConv'] == {'imu': 2, 's3d': 77}[name]
   assert kinds['Conv'] == kinds['FusedConv'] == kinds['Gemm'] == kinds['MatMul'] == 0
 
 

@@ -181,6 +181,22 @@ def _decoded(frame, name):
 VIDEO = {'frames': 4, 'resize': 20, 'size': 16}
 
 
+def described(built, shapes):
+  """As somebody finds it beside a file."""
+  variant = types.SimpleNamespace(stage='one', variant='float32', inputs=shapes)
+  runner = types.SimpleNamespace(names={name: name for name in shapes}, any_batch=True)
+  found = describe.describe(
+    b'',
+    'stablehlo',
+    variant,
+    runner,
+    outputs={},
+    read={built.name: built},
+    dataset=fakes.FakeDataset(),
+  )
+  return json.loads(json.dumps(found))
+
+
 @pytest.mark.parametrize(
   ('name', 'options'),
   [
@@ -202,19 +218,7 @@ def test_the_steps_lead_from_a_recording_to_what_the_model_sees(name, options):
   (batch,) = loader.eval_batches(records, range(6), {name: built}, 6)
   expected = jax.device_get(inputs_lib.preprocess(batch, inputs={name: built}))
   shapes = {n: jax.ShapeDtypeStruct(x[:1].shape, jnp.float32) for n, x in expected.items()}
-  description = json.loads(
-    json.dumps(
-      describe.describe(
-        b'',
-        'stablehlo',
-        stage=name,
-        variant='float32',
-        inputs=shapes,
-        read={name: built},
-        dataset=fakes.FakeDataset(),
-      )
-    )
-  )
+  description = described(built, shapes)
   for i, recording in enumerate(decoded):
     found = from_recording(description, recording)
     assert set(found) == set(expected)
@@ -223,19 +227,9 @@ def test_the_steps_lead_from_a_recording_to_what_the_model_sees(name, options):
 
 
 def test_every_kind_describes_units_of_every_channel():
-  dataset = fakes.FakeDataset()
   for name in base.MODALITIES:
     built = inputs_lib.build(name, {})
-    shapes = {name: jax.ShapeDtypeStruct((1, 2), jnp.float32)}
-    one = describe.describe(
-      b'',
-      'stablehlo',
-      stage=name,
-      variant='float32',
-      inputs=shapes,
-      read={name: built},
-      dataset=dataset,
-    )['inputs'][name]
+    one = described(built, {name: jax.ShapeDtypeStruct((1, 2), jnp.float32)})['inputs'][name]
     assert len(one['channels']) == {'imu': 6, 'rgb': 3, 'depth': 1, 'skeleton': 20}[name]
     assert all(channel['unit'] for channel in one['channels'])
     assert (one['kind'], one['field']) == (built.kind, name)
