@@ -117,7 +117,7 @@ def main(_):
   places = {name: flags.FLAGS[name].value for name in ('data_dir', 'raw_dir')}
   opened = experiment.open_experiment(config, workdir, **places)
   rows = [('File', 'Client', 'Agree', 'Difference')]
-  for stage in opened.stages:
+  for stage in run.choose(opened, flags.FLAGS['stages'].value):
     split = run.read_split(opened, stage)
     count = min(_EXAMPLES.value, len(split.examples))
     chosen = np.linspace(0, len(split.examples) - 1, count).round().astype(int)

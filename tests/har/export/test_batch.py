@@ -20,7 +20,7 @@ def _stacked(inputs, count):
 
 
 @pytest.mark.parametrize('target', FORMATS)
-@pytest.mark.parametrize('name', ['masked', 'fusion', 's3d'])
+@pytest.mark.parametrize('name', ['masked', 'imu', 's3d'])
 def test_batches_of_several_sizes(name, target):
   call, inputs = network(name)
   runner = target.Runner(target.convert(call, inputs))
