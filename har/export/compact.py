@@ -35,14 +35,16 @@ def compact(model: Any) -> bytes:
 
 def _drop_empty_buffers(model: Any) -> None:
   """Whatever has no content refers to the first buffer, which has none by convention."""
+  users = (*(t for graph in model.subgraphs for t in graph.tensors), *(model.metadata or ()))
+  used = {user.buffer for user in users}
   kept, places = model.buffers[:1], {}
   for i, buffer in enumerate(model.buffers):
     places[i] = 0
-    if buffer.data is not None and len(buffer.data):
+    if i in used and buffer.data is not None and len(buffer.data):
       places[i] = len(kept)
       kept.append(buffer)
   model.buffers = kept
-  for user in (*(t for graph in model.subgraphs for t in graph.tensors), *(model.metadata or ())):
+  for user in users:
     user.buffer = places[user.buffer]
 
 

@@ -4,6 +4,7 @@ import collections
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -148,7 +149,9 @@ class Runner:
     details = signature.get_input_details() | signature.get_output_details()
     self._outputs = {n: d['index'] for n, d in signature.get_output_details().items()}
     self.names = {n: d['name'] for n, d in details.items()}
-    self.any_batch = all(d['shape_signature'][0] == -1 for d in details.values())
+    content = file if isinstance(file, bytes) else Path(file).read_bytes()
+    schema = optional.load('ai_edge_litert.schema_py_generated')
+    self.any_batch = schema.Model.GetRootAs(content, 0).Description() == portable.ANY_BATCH
 
   def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Outputs by name, as logits float32 `[B, C]`, of inputs `[B, ...]`; others are left alone.

@@ -11,6 +11,7 @@ import numpy as np
 
 from har.export import optional
 
+ANY_BATCH = b'any batch'
 # Operations with the places of operands that are shapes, places or axes.
 _INDICES = {'PAD': (1,), 'PADV2': (1,), 'MIRROR_PAD': (1,), 'SLICE': (1, 2), 'BROADCAST_TO': (1,)}
 
@@ -65,7 +66,6 @@ def any_batch(model: Any, graph: Any, batch: int) -> bool:
       if opened is None or np.all(opened == shape):
         return False
       tensor.shape = np.where(opened == -1, shape // batch, shape)
-      tensor.shapeSignature, tensor.hasRank = opened, True
     elif i in shapes - others:
       opened = _opened(data.view(np.int32), batch)
       if opened is None:
@@ -73,6 +73,8 @@ def any_batch(model: Any, graph: Any, batch: int) -> bool:
       tensor.buffer = _add(model, opened)
     elif np.any(shape % batch == 0) or _counts(model, tensor, batch):
       return False
+  # In the description, because LiteRT.js refuses inputs of open sizes; resizing needs none.
+  model.description = ANY_BATCH
   return True
 
 
