@@ -70,15 +70,14 @@ def describe(
       described[name]['meaning'] = f'1 where {source} is recorded, 0 where it is padded'
     else:
       described[name] |= _recording(read[name], dataset)
+  given = ', '.join(f'{name!r}: {name}' for name in described)
   packages = {p: importlib.metadata.version(p) for p in _PACKAGES[kind]}
   return {
     'stage': variant.stage,
     'variant': variant.variant,
     'format': kind,
     'dataset': dataset.name,
-    'open': _OPEN[kind].format(
-      f'{variant.variant}.{kind}', ', '.join(f'{n!r}: {n}' for n in described)
-    ),
+    'open': _OPEN[kind].format(f'{variant.variant}.{kind}', given),
     'batch': 'any' if runner.any_batch else 1,
     'inputs': described,
     'outputs': {

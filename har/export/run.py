@@ -201,13 +201,10 @@ def _write(experiment, made, path, kind, convert, open_file, split, expected) ->
     description = describe.describe(
       content,
       kind,
-      stage=made.stage,
-      variant=made.variant,
-      inputs=made.inputs,
+      made,
+      runner,
       outputs={n: x.shape[1:] for n, x in expected.items()},
-      names=runner.names,
-      any_batch=runner.any_batch,
-      options_of=experiment.stages[made.stage].inputs,
+      read=experiment.stages[made.stage].inputs,
       dataset=experiment.context.dataset,
     )
     draft_json.write_text(json.dumps(description, indent=2, ensure_ascii=False) + '\n')
