@@ -14,16 +14,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
 
+from har.compress.hooks import Hook
 from har.compress.operations import (
   Following,
   Layer,
+  Loop,
   Operation,
   Path,
   Value,
-  called,
-  constant,
   identity,
   is_affine,
   is_clip,
@@ -32,34 +31,11 @@ from har.compress.operations import (
   left_in_float,
   number,
 )
+from har.compress.trace import trace
 from har.models.mode import matches
 
 Leaves = Mapping[Path, Any]
 STATE = 'carry_'
-
-
-class Hook:
-  """What is done to values while a graph runs; this one leaves them alone."""
-
-  def point(self, name: str, x: jax.Array) -> jax.Array:
-    """Values at one of `Graph.points`."""
-    return x
-
-  def kernel(self, layer: Layer, kernel: jax.Array) -> jax.Array:
-    """The parameter of a quantised layer, output channels last."""
-    return kernel
-
-  def bias(self, layer: Layer, point: str, kernel: jax.Array, bias: jax.Array) -> jax.Array:
-    """What is added to a quantised layer's output, given the point of its input and its kernel."""
-    return bias
-
-  def kept(self, name: str, x: jax.Array) -> jax.Array:
-    """Values of the point `name` after they have been moved, selected or joined with others."""
-    return x
-
-  def lowest(self, name: str) -> float:
-    """Takes the place of minus infinity, a max pool's padding, among the values of a point."""
-    return -np.inf
 
 
 class Graph:
@@ -90,10 +66,10 @@ class Graph:
       inputs: flat dict of the same.
       keep_float: path patterns (see `har.models.mode.matches`) of layers that are not quantised.
     """
-    self._leaves: list[Value] = []
-    self._inputs: dict[str, Value] = {}
-    self._operations: list[Operation] = []
-    self._outputs = self._trace(fn, variables, inputs)
+    self._trace = trace(fn, variables, inputs)
+    self._operations = tuple(self._trace.everything())
+    loops = [one.loop for one in self._operations if one.loop is not None]
+    self._ends = {*self._trace.outputs, *(value for loop in loops for value in loop.outputs)}
     self._users: dict[Value, list[Operation]] = {}
     for operation in self._operations:
       for value in operation.inputs:
@@ -109,43 +85,6 @@ class Graph:
     rest = (op for op in self._operations if not op.outputs[0].static and op not in self._layer_of)
     self.unseen = tuple(filter(None, map(left_in_float, rest)))
     self.points, self._point_of = self._find_points()
-
-  def _trace(self, fn, variables, inputs) -> list[Value]:
-    closed, shapes = jax.make_jaxpr(fn, return_shape=True)(variables, inputs)
-    self._tree = jax.tree.structure(shapes)
-    flat, _ = jax.tree_util.tree_flatten_with_path((variables, inputs))
-    env: dict[core.Var, Value] = {}
-    for (path, _), var in zip(flat, closed.jaxpr.invars, strict=True):
-      leaf = tuple(str(k.key) for k in path[1:])
-      is_input = path[0].idx == 1
-      env[var] = Value(var.aval.shape, var.aval.dtype, leaf=leaf, static=not is_input)
-      if is_input:
-        self._inputs[leaf[0]] = env[var]
-      else:
-        self._leaves.append(env[var])
-    return self._inline(closed.jaxpr, closed.consts, env)
-
-  def _inline(self, jaxpr, consts, env) -> list[Value]:
-    env.update(zip(jaxpr.constvars, map(constant, consts), strict=True))
-
-    def read(atom) -> Value:
-      return constant(atom.val) if isinstance(atom, core.Literal) else env[atom]
-
-    for eqn in jaxpr.eqns:
-      args = [read(atom) for atom in eqn.invars]
-      inner = called(eqn)
-      if inner is not None:
-        bound = dict(zip(inner.jaxpr.invars, args, strict=True))
-        results = self._inline(inner.jaxpr, inner.consts, bound)
-      else:
-        static = all(a.static for a in args)
-        results = [Value(v.aval.shape, v.aval.dtype, static=static) for v in eqn.outvars]
-        operation = Operation(eqn, args, results)
-        for result in results:
-          result.source = operation
-        self._operations.append(operation)
-      env.update(zip(eqn.outvars, results, strict=True))
-    return [read(atom) for atom in jaxpr.outvars]
 
   def _find_layers(self, keep_float: Sequence[str]) -> list[Layer]:
     found: list[tuple[Path, Operation]] = []
@@ -183,7 +122,7 @@ class Graph:
     """What can be folded into one use of a kernel, in order."""
     following: list[Following] = []
     value, channels, clipped = layer.operation.outputs[0], layer.kernel.shape[-1], False
-    while value not in self._outputs and len(self._users.get(value, ())) == 1:
+    while value not in self._ends and len(self._users.get(value, ())) == 1:
       (user,) = self._users[value]
       other = next((v for v in user.inputs if v is not value), None)
       if other is not None and user.outputs[0].shape == value.shape:
@@ -217,7 +156,7 @@ class Graph:
       for point in points[1:]:
         parent[root(point)] = root(points[0])
 
-    for name, value in self._inputs.items():
+    for name, value in self._trace.inputs.items():
       if jnp.issubdtype(value.dtype, jnp.floating) and not name.startswith(STATE):
         point_of[value] = new(f'in:{name}')
     for operation in self._operations:
@@ -309,25 +248,32 @@ class Graph:
         while all of this is traced.
     """
     env: dict[Value, Any] = {}
-    get = functools.partial(self._get, env, folded, fixed)
-    weights: dict[Path, tuple[Any, Any]] = {}  # rounded once for all uses
-    for name, value in self._inputs.items():
+    static = functools.partial(self._get, env, folded, fixed)
+    # Rounded once for all uses.
+    weights = {one.path: self._weights(one, folded, static, hook) for one in self.layers}
+    for name, value in self._trace.inputs.items():
       x = inputs[name]
       env[value] = hook.point(f'in:{name}', x) if f'in:{name}' in self.points else x
-    for operation in self._operations:
-      if operation.outputs[0].static:
-        continue
-      layer = self._layer_of.get(operation)
-      if layer is not None:
-        if layer.path not in weights:
-          weights[layer.path] = self._weights(layer, folded, get, hook)
-        results = [self._run_layer(layer, *weights[layer.path], get, hook)]
-      elif operation in self._absorbed:
-        results = [get(self._absorbed[operation])]
-      else:
-        results = self._run_other(operation, get, hook)
-      env.update(zip(operation.outputs, results, strict=True))
-    return jax.tree.unflatten(self._tree, map(get, self._outputs))
+
+    def run_all(env: dict[Value, Any], operations: Sequence[Operation]) -> Callable[[Value], Any]:
+      get = functools.partial(self._get, env, folded, fixed)
+      for operation in operations:
+        if operation.outputs[0].static:
+          continue
+        layer = self._layer_of.get(operation)
+        if layer is not None:
+          results = [self._run_layer(layer, *weights[layer.path], get, hook)]
+        elif operation in self._absorbed:
+          results = [get(self._absorbed[operation])]
+        elif operation.loop is not None:
+          results = _run_loop(operation, operation.loop, env, run_all, hook)
+        else:
+          results = self._run_other(operation, get, hook)
+        env.update(zip(operation.outputs, results, strict=True))
+      return get
+
+    result = run_all(env, self._trace.operations)
+    return jax.tree.unflatten(self._trace.tree, map(result, self._trace.outputs))
 
   def _weights(self, layer: Layer, folded: Leaves, get, hook: Hook) -> tuple[Any, Any]:
     kernel = get(layer.kernel)
@@ -374,3 +320,28 @@ class Graph:
       results = value.source.run(*args)
     env.update(zip(value.source.outputs, results, strict=True))
     return env[value]
+
+
+def _run_loop(
+  operation: Operation,
+  loop: Loop,
+  env: Mapping[Value, Any],
+  run_all: Callable[[dict[Value, Any], Sequence[Operation]], Callable[[Value], Any]],
+  hook: Hook,
+) -> list[Any]:
+  """Runs a `scan`; what the hook sees of its points is combined over the steps."""
+  params, outside = operation.eqn.params, hook.seen
+  get = run_all(dict(env), ())
+  given = [get(value) for value in operation.inputs[params['num_consts'] :]]
+  count = params['num_carry']
+
+  def step(carry, xs):
+    hook.seen = {}
+    inside = run_all({**env, **dict(zip(loop.inputs, [*carry, *xs], strict=True))}, loop.operations)
+    results = [inside(value) for value in loop.outputs]
+    return results[:count], (results[count:], hook.seen)
+
+  options = {name: params[name] for name in ('length', 'reverse', 'unroll')}
+  carry, (results, seen) = jax.lax.scan(step, given[:count], given[count:], **options)
+  hook.seen = outside | {name: hook.combine(x) for name, x in seen.items()}
+  return [*carry, *results]

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Hashable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
@@ -21,6 +22,7 @@ _KEEPING = _MOVING | {
   'concatenate',
   'split',
 }
+_PRODUCTS = ('conv_general_dilated', 'dot_general')
 _AFFINE = {'add', 'sub', 'mul', 'div'}
 
 
@@ -47,11 +49,12 @@ class Value:
 
 @dataclasses.dataclass(eq=False)
 class Operation:
-  """A primitive with its arguments."""
+  """A primitive with its arguments, and what it repeats if it is a `scan`."""
 
   eqn: core.JaxprEqn
   inputs: list[Value]
   outputs: list[Value]
+  loop: 'Loop | None' = None
 
   @property
   def name(self) -> str:
@@ -60,6 +63,21 @@ class Operation:
   def run(self, *args: Any) -> list[Any]:
     out = self.eqn.primitive.bind(*args, **self.eqn.params)
     return list(out) if self.eqn.primitive.multiple_results else [out]
+
+
+@dataclasses.dataclass(eq=False)
+class Loop:
+  """What a `scan` does at each step.
+
+  Attributes:
+    inputs: the carry and a slice of each sequence; what stays the same is read from outside.
+    operations: in order.
+    outputs: the new carry and a slice of each result.
+  """
+
+  inputs: list[Value]
+  operations: list[Operation]
+  outputs: list[Value]
 
 
 @dataclasses.dataclass(eq=False)
@@ -132,15 +150,21 @@ def left_in_float(operation: Operation) -> str | None:
   Args:
     operation: depends on the inputs, and is no layer.
   """
-  inner = [p for p in operation.eqn.params.values() if isinstance(p, core.Jaxpr | core.ClosedJaxpr)]
-  if not inner and operation.name not in ('conv_general_dilated', 'dot_general'):
+  params = jax.tree.leaves(tuple(operation.eqn.params.values()), is_leaf=_is_jaxpr)
+  if not any(map(_is_jaxpr, params)) and operation.name not in _PRODUCTS:
     return None
-  kernels = [v for v in operation.inputs if v.static and len(v.shape) > 1 and _leaf(v) is not None]
+  # What a loop reads whole is seen at the operations inside.
+  inputs = operation.inputs[operation.eqn.params['num_consts'] if operation.loop else 0 :]
+  kernels = [v for v in inputs if v.static and len(v.shape) > 1 and _leaf(v) is not None]
   if not kernels:
     return None
   leaf = _leaf(kernels[0])
   assert leaf is not None
   return f'{"/".join(leaf[1:])} ({operation.name})'
+
+
+def _is_jaxpr(x: Any) -> bool:
+  return isinstance(x, core.Jaxpr | core.ClosedJaxpr)
 
 
 def _leaf(value: Value) -> Path | None:
@@ -159,7 +183,7 @@ def called(eqn: core.JaxprEqn) -> core.ClosedJaxpr | None:
 
 def kernel_path(operation: Operation) -> Path | None:
   """Where the parameter of a convolution or product is, if it is one in the usual layout."""
-  if operation.name not in ('conv_general_dilated', 'dot_general'):
+  if operation.name not in _PRODUCTS:
     return None
   x, kernel = operation.inputs
   if x.static or not kernel.static:

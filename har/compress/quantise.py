@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from har.compress import fake_quant
-from har.compress.graph import Graph, Hook, Layer
+from har.compress.graph import Graph
+from har.compress.hooks import Dynamic, Hook, Marking, Observer, Static
+from har.compress.operations import Layer
 from har.errors import UserError
 from har.models.mode import INFERENCE, UNROLLED, Mode
 from har.models.types import Outputs
@@ -87,14 +88,14 @@ class FoldedModel:
     """The same for another model of the same parameters."""
     return FoldedModel(model, self._like, self.scheme)
 
-  def graph(self, inputs: Mapping[str, Any]) -> Graph:
-    """The model's operations for inputs of these shapes."""
+  def graph(self, inputs: Mapping[str, Any], *, unroll: bool = False) -> Graph:
+    """The model's operations for inputs of these shapes; loops over time step by step if asked."""
     shapes = {n: jax.ShapeDtypeStruct(x.shape, x.dtype) for n, x in inputs.items()}
-    key = tuple(sorted((n, x.shape, str(x.dtype)) for n, x in shapes.items()))
+    key = (unroll, *sorted((n, x.shape, str(x.dtype)) for n, x in shapes.items()))
     keep = self.scheme.keep_float if self.scheme else ('*',)
 
     def infer(variables: Variables, x: Mapping[str, Any]) -> Any:
-      outputs = self.model.apply(variables, x, UNROLLED)
+      outputs = self.model.apply(variables, x, UNROLLED if unroll else INFERENCE)
       return outputs.deployed() if isinstance(outputs, Outputs) else outputs
 
     if key not in self._graphs:
@@ -130,98 +131,47 @@ class FoldedModel:
       mode: changes nothing.
       rngs: not used.
       mutable: if true, an empty dict of updates is returned too.
-      mark: quantise by operations that exporters recognise; the variables must be constants.
+      mark: for exporters: quantise by operations that they recognise, with variables that are
+        constants, and write loops over time step by step.
     """
     del mode, rngs
-    graph = self.graph(inputs)
+    graph = self.graph(inputs, unroll=mark)
+    ranges = None
+    if self.has_ranges:
+      ranges = ranges_for(graph, self.graph(inputs), variables['batch_stats']['ranges'])
     flat = flax.traverse_util.flatten_dict({'params': variables['params']})
-    outputs = graph.run(flat, inputs, self._hook(graph, variables, mark), fixed=mark)
+    fixed = mark and self.scheme is not None
+    outputs = graph.run(flat, inputs, self._hook(ranges, mark), fixed=fixed)
     return (outputs, {}) if mutable else outputs
 
   @property
   def has_ranges(self) -> bool:
     return self.scheme is not None and self.scheme.ranges == 'static'
 
-  def _hook(self, graph: Graph, variables: Variables, mark: bool) -> Hook:
+  def _hook(self, ranges: dict[str, Any] | None, mark: bool) -> Hook:
     if self.scheme is None:
       return Hook()
-    if not self.has_ranges:
-      return _Dynamic(self.scheme)
-    ranges = dict(zip(graph.points, variables['batch_stats']['ranges'], strict=True))
-    return _Marking(ranges) if mark else _Static(self.scheme, ranges)
+    bits = self.scheme.weights, self.scheme.activations
+    if ranges is None:
+      return Dynamic(*bits)
+    return Marking(ranges) if mark else Static(*bits, ranges)
 
 
-class _Static(Hook):
-  """Quantises within given ranges."""
+def ranges_for(graph: Graph, calibrated: Graph, ranges: Any) -> dict[str, Any]:
+  """Ranges of another graph of the same layers, such as one whose loops are unrolled.
 
-  def __init__(self, scheme: Scheme, ranges: Mapping[str, jax.Array]):
-    self.scheme, self.ranges = scheme, ranges
-
-  def point(self, name, x):
-    return fake_quant.quantise_activation(x, *self.ranges[name], self.scheme.activations)
-
-  def kernel(self, layer, kernel):
-    return fake_quant.quantise_weight(kernel, self.scheme.weights)
-
-  def bias(self, layer, point, kernel, bias):
-    scale, _ = fake_quant.activation_scale(*self.ranges[point], self.scheme.activations)
-    return fake_quant.quantise_bias(bias, kernel, scale, self.scheme.weights)
-
-  def lowest(self, name):
-    scale, zero_point = fake_quant.activation_scale(*self.ranges[name], self.scheme.activations)
-    return (-(2 ** (self.scheme.activations - 1)) - zero_point) * scale
-
-
-class _Dynamic(Hook):
-  """Quantises each array within its own range."""
-
-  def __init__(self, scheme: Scheme):
-    self.scheme = scheme
-
-  def point(self, name, x):
-    return fake_quant.quantise_activation(x, x.min(), x.max(), self.scheme.activations)
-
-  def kernel(self, layer, kernel):
-    return fake_quant.quantise_weight(kernel, self.scheme.weights)
-
-
-class _Marking(Hook):
-  """Marks what is quantised, for exporters."""
-
-  def __init__(self, ranges: Mapping[str, Any]):
-    self.steps = {}
-    for name, (low, high) in ranges.items():
-      with jax.ensure_compile_time_eval():
-        scale, zero_point = fake_quant.activation_scale(low, high)
-      self.steps[name] = float(scale), int(zero_point)
-
-  def point(self, name, x):
-    return fake_quant.mark_activation(x, *self.steps[name])
-
-  def kept(self, name, x):
-    return self.point(name, x)
-
-  def kernel(self, layer, kernel):
-    return fake_quant.mark_weight(np.asarray(kernel))
-
-  def bias(self, layer, point, kernel, bias):
-    with jax.ensure_compile_time_eval():
-      return fake_quant.quantise_bias(bias, np.asarray(kernel), self.steps[point][0])
-
-  def lowest(self, name):
-    scale, zero_point = self.steps[name]
-    return (-128 - zero_point) * scale
-
-
-class _Observer(Hook):
-  """Collects something of the values at each point."""
-
-  def __init__(self, measure):
-    self.measure, self.seen = measure, {}
-
-  def point(self, name, x):
-    self.seen[name] = self.measure(name, x)
-    return x
+  Args:
+    graph: whose points they are for.
+    calibrated: the graph of `ranges`.
+    ranges: `[points, 2]`.
+  """
+  known = dict(zip(calibrated.points, ranges, strict=True))
+  enters = {one.path: calibrated.entrance(one) for one in calibrated.layers if one.quantised}
+  out = {}
+  for layer in (one for one in graph.layers if one.quantised):
+    out[f'to:{layer.name}'] = known[enters[layer.path]]
+    out[f'out:{layer.name}'] = known[f'out:{layer.name.split("#")[0]}']
+  return {name: out[name] if name in out else known[name] for name in graph.points}
 
 
 def calibrate(
@@ -248,14 +198,14 @@ def calibrate(
     return variables
   flat = flax.traverse_util.flatten_dict({'params': variables['params']})
 
-  def observe(inputs, measure) -> list[jax.Array]:
-    hook = _Observer(measure)
+  def observe(inputs, measure, combine) -> list[jax.Array]:
+    hook = Observer(measure, combine)
     graph.run(flat, inputs, hook)
     return [hook.seen[name] for name in graph.points]
 
   @jax.jit
   def extremes(inputs):
-    return jnp.stack(observe(inputs, lambda _, x: jnp.stack([x.min(), x.max()])))
+    return jnp.stack(observe(inputs, lambda _, x: jnp.stack([x.min(), x.max()]), _widest))
 
   seen = np.stack([extremes(inputs) for inputs in batches])
   ranges = np.stack([seen[..., 0].min(0), seen[..., 1].max(0)], -1)
@@ -268,15 +218,20 @@ def calibrate(
 
     @jax.jit
     def histograms(inputs):
-      return jnp.stack(
-        observe(inputs, lambda name, x: jnp.histogram(x, _BINS, tuple(wide[name]))[0])
-      )
+      def count(name, x):
+        return jnp.histogram(x, _BINS, tuple(wide[name]))[0]
+
+      return jnp.stack(observe(inputs, count, lambda counts: counts.sum(0)))
 
     counts = np.sum([np.asarray(histograms(inputs), np.float64) for inputs in batches], 0)
     ranges = np.stack(
       [_covering(c, r, model.scheme.percentile) for c, r in zip(counts, ranges, strict=True)]
     )
   return {**variables, 'batch_stats': {'ranges': jnp.asarray(_shared(graph.points, ranges))}}
+
+
+def _widest(ranges: jax.Array) -> jax.Array:
+  return jnp.stack([ranges[:, 0].min(), ranges[:, 1].max()])
 
 
 def _covering(counts: np.ndarray, wide: np.ndarray, percentile: float) -> np.ndarray:

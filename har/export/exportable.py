@@ -53,7 +53,7 @@ def load(experiment: Experiment, stage: str, variant: str) -> Exportable:
     return built.model.apply(variables, _with_bools(inputs, masks)).named()
 
   def marked(inputs: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    outputs = plain.apply(variables, _with_bools(inputs, masks), mark=built.quantised)
+    outputs = plain.apply(variables, _with_bools(inputs, masks), mark=True)
     return outputs.named()
 
   inputs = {name: without_bools(x) for name, x in example.items()}
