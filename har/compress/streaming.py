@@ -1,0 +1,97 @@
+"""Causal models as one step of a stream, with their state as inputs and outputs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from har.compress.graph import STATE
+from har.compress.quantise import FoldedModel, Variables, ranges_for
+from har.errors import UserError
+from har.models.mode import INFERENCE, Mode
+from har.models.recogniser import Recogniser
+
+
+class StepModel:
+  """A recogniser of one signal, called as a Linen module with a sample at a time.
+
+  Its inputs are the sample `[B, C]` by the signal's name, and the state as `carry_0`, `carry_1`,
+  ..., all zero at the start of a stream; it returns `logits` of all that has come, and the next
+  state by the same names.
+  """
+
+  def __init__(self, model: Recogniser):
+    """Takes a whole model.
+
+    Raises:
+      UserError: it has several inputs, or its encoder is not causal.
+    """
+    names = sorted(model.encoders)
+    if len(names) != 1:
+      raise UserError(
+        f'a model of {" and ".join(names)} cannot run step by step: it takes one input'
+      )
+    (self.name,) = names
+    self.model, self._encoder = model, model.encoders[self.name]
+    causal = hasattr(self._encoder, 'step') and not getattr(self._encoder, 'bidirectional', False)
+    if not causal:
+      kind = type(self._encoder).__name__
+      raise UserError(
+        f'the encoder {kind} of {self.name} is not causal: it cannot run step by step'
+      )
+
+  def apply(self, variables: Variables, inputs: Mapping[str, Any], mode: Mode = INFERENCE) -> Any:
+    """`{'logits': [B, classes], 'carry_0': ...}` of one step."""
+    del mode
+    encoder, head = (
+      {group: tree[name] for group, tree in variables.items() if name in tree}
+      for name in (self.name, 'head')
+    )
+    like = jax.eval_shape(lambda: self._carry(encoder, 1))
+    state = [inputs[f'{STATE}{i}'] for i in range(len(jax.tree.leaves(like)))]
+    carry = jax.tree.unflatten(jax.tree.structure(like), state)
+    carry, features = self._encoder.apply(encoder, carry, inputs[self.name], method='step')
+    logits = self.model.head.apply(head, {self.name: features}, INFERENCE)
+    return {'logits': logits} | _named(carry)
+
+  def initial(self, variables: Variables, batch: int = 1) -> dict[str, jax.Array]:
+    """The state at the start of a stream: zeros."""
+    encoder = {group: tree[self.name] for group, tree in variables.items() if self.name in tree}
+    return _named(self._carry(encoder, batch))
+
+  def _carry(self, variables: Variables, batch: int) -> Any:
+    return self._encoder.apply(variables, batch, method='initial_carry')
+
+
+def _named(carry: Any) -> dict[str, jax.Array]:
+  return {f'{STATE}{i}': leaf for i, leaf in enumerate(jax.tree.leaves(carry))}
+
+
+def step_form(
+  whole: FoldedModel, variables: Variables, like: Variables, inputs: Mapping[str, Any]
+) -> tuple[FoldedModel, Variables, dict[str, jax.Array]]:
+  """A folded model, float or with static ranges, as one step of a stream.
+
+  Args:
+    whole: the model of whole clips.
+    variables: of it, calibrated if it is quantised.
+    like: those of the model that it was folded from, or their shapes.
+    inputs: of a whole clip `[B, T, C]`, of any length.
+
+  Returns:
+    The folded `StepModel`, its variables, and zeros for the inputs of one step.
+
+  Raises:
+    UserError: as `StepModel`.
+  """
+  model = StepModel(whole.model)
+  zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), dict(like))
+  x = inputs[model.name]
+  first = {model.name: jnp.zeros((1, x.shape[-1]), x.dtype)} | model.initial(zeros)
+  step = FoldedModel(model, like, whole.scheme)
+  stats: Variables = {}
+  if whole.has_ranges:
+    found = ranges_for(step.graph(first), whole.graph(inputs), variables['batch_stats']['ranges'])
+    stats['ranges'] = jnp.stack(list(found.values()))
+  return step, {'params': variables['params'], 'batch_stats': stats}, first
