@@ -9,7 +9,7 @@ import pytest
 
 from har.compress.graph import Graph, Hook
 from har.models import registry
-from har.models.mode import INFERENCE
+from har.models.mode import INFERENCE, UNROLLED
 
 ENCODERS = {
   'imu': {'kind': 'cnn1d_bn', 'channels': (8, 16), 'kernels': (9, 5), 'strides': 2, 'pools': 1},
@@ -151,7 +151,7 @@ def test_what_is_observed_at_points():
   assert recorder.seen['out:conv'].max() == 6
 
 
-def test_a_kernel_that_is_used_twice_is_not_folded():
+def test_a_kernel_that_is_used_twice_is_two_layers():
   class Net(nn.Module):
     @nn.compact
     def __call__(self, x):
@@ -181,3 +181,63 @@ def test_masked_signals_go_through():
   np.testing.assert_allclose(
     graph.run(folded, x, Hook()), infer(model)(variables, x), rtol=1e-5, atol=1e-6
   )
+
+
+class Loop(nn.Module):
+  """A foreign recurrent layer: a scan of dense layers, or a `while` that hides its kernel."""
+
+  kind: str
+
+  @nn.compact
+  def __call__(self, x):
+    kernel = self.param('kernel', nn.initializers.orthogonal(), (4, 4))
+    if self.kind == 'scan':
+      _, y = jax.lax.scan(lambda h, v: (jnp.tanh(h @ kernel + v),) * 2, x[:, 0], x.swapaxes(0, 1))
+      return nn.Dense(2, name='dense')(y[-1])
+    y = jax.lax.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, s[1] @ kernel), (0, x[:, 0]))
+    return nn.Dense(2, name='dense')(y[1])
+
+
+def traced_loop(kind):
+  x = jax.random.normal(jax.random.key(0), (3, 5, 4))
+  variables = Loop(kind).init(jax.random.key(1), x)
+
+  def fn(v, inputs):
+    return Loop(kind).apply(v, inputs['x'])
+
+  graph, folded = traced(fn, variables, {'x': x})
+  expected = fn(variables, {'x': x})
+  np.testing.assert_allclose(graph.run(folded, {'x': x}, Hook()), expected, rtol=1e-5)
+  return graph
+
+
+def test_layers_inside_a_scan_are_seen():
+  graph = traced_loop('scan')
+  assert [one.name for one in graph.layers] == ['kernel', 'dense']
+  assert list(graph.points) == ['to:kernel', 'out:kernel', 'to:dense', 'out:dense']
+  assert not graph.unseen
+
+
+def test_what_hides_a_kernel_is_named():
+  graph = traced_loop('while')
+  assert [one.name for one in graph.layers] == ['dense']
+  assert graph.unseen == ('kernel (while)',)
+
+
+def test_uses_of_one_kernel_fold_one_bias_and_share_ranges():
+  encoder = {'kind': 'gru', 'features': 4, 'layers': 1}
+  model = registry.build(['imu'], {'imu': encoder}, {'kind': 'linear'}, 5)
+  x = {'imu': jax.random.normal(jax.random.key(0), (2, 4, 6))}
+  variables = dict(model.init(jax.random.key(1), x, INFERENCE))
+  variables.pop('auxiliary', None)
+  variables = jax.tree.map(lambda v: v + 0.1, variables)
+  for mode, uses in ((INFERENCE, 1), (UNROLLED, 3)):  # the first step's product is of zeros
+    graph, folded = traced(lambda v, x, mode=mode: model.apply(v, x, mode), variables, x)
+    np.testing.assert_allclose(
+      graph.run(folded, x, Hook()), infer(model)(variables, x), rtol=1e-5, atol=1e-6
+    )
+    found = [one for one in graph.layers if 'recurrent' in one.name]
+    assert len(found) == uses
+    assert {one.bias for one in found} == {(*found[0].path[:-1], 'bias')}
+    assert len({graph.points[f'out:{one.name}'] for one in found}) == 1
+    assert len({graph.entrance(one) for one in found}) == 1

@@ -1,0 +1,42 @@
+"""Recurrent models become files, in float and in int8, with masks too."""
+
+import jax
+import numpy as np
+import pytest
+
+from har.compress.quantise import FoldedModel, Scheme, calibrate
+from har.export import litert, onnx
+from har.models import registry
+
+RNG = np.random.default_rng(0)
+X = {
+  'imu': RNG.standard_normal((8, 4, 6)).astype(np.float32),
+  'imu_mask': np.arange(4) < RNG.integers(2, 5, 8)[:, None],
+}
+KINDS = {
+  'bilstm': {'kind': 'lstm', 'features': 8, 'bidirectional': True},
+  'gru': {'kind': 'gru', 'features': 8, 'layers': 1},
+}
+
+
+@pytest.mark.parametrize('scheme', [None, Scheme()], ids=['float', 'int8'])
+@pytest.mark.parametrize('kind', KINDS)
+def test_files_agree(kind, scheme):
+  model = registry.build(['imu'], {'imu': KINDS[kind]}, {'kind': 'linear'}, 5)
+  variables = dict(model.init(jax.random.key(0), X))
+  variables.pop('auxiliary', None)
+  folded = FoldedModel(model, variables, scheme)
+  values = folded.fold(variables, X)
+  if scheme is not None:
+    values = calibrate(folded, values, [X])
+  values = jax.tree.map(np.asarray, values)
+  expected = np.asarray(jax.jit(lambda x: folded.apply(values, x))(X))
+  inputs = {n: jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype) for n, x in X.items()}
+  for library in (litert, onnx):
+    file = library.convert(
+      lambda x: folded.apply(values, x, mark=True), inputs, int8=scheme is not None
+    )
+    runner = library.Runner(file)
+    got = np.concatenate([runner({n: x[i : i + 1] for n, x in X.items()}) for i in range(8)])
+    tolerance = 1e-4 if scheme is None else 0.03 * np.ptp(expected)
+    np.testing.assert_allclose(got, expected, atol=tolerance)
