@@ -78,7 +78,7 @@ class FoldedModel:
   and highest value at each of `graph(...).points`.
   """
 
-  def __init__(self, model: nn.Module, like: Variables, scheme: Scheme | None):
+  def __init__(self, model: Any, like: Variables, scheme: Scheme | None):
     """Takes a model with the shapes of its variables; a scheme of None leaves values in float."""
     self.model, self.scheme = model, scheme
     self._like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like)

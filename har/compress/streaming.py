@@ -10,7 +10,6 @@ from har.compress.graph import STATE
 from har.compress.quantise import FoldedModel, Variables, ranges_for
 from har.errors import UserError
 from har.models.mode import INFERENCE, Mode
-from har.models.recogniser import Recogniser
 
 
 class StepModel:
@@ -21,8 +20,8 @@ class StepModel:
   state by the same names.
   """
 
-  def __init__(self, model: Recogniser):
-    """Takes a whole model.
+  def __init__(self, model: Any):
+    """Takes a whole `har.models.recogniser.Recogniser`.
 
     Raises:
       UserError: it has several inputs, or its encoder is not causal.
@@ -52,8 +51,8 @@ class StepModel:
     state = [inputs[f'{STATE}{i}'] for i in range(len(jax.tree.leaves(like)))]
     carry = jax.tree.unflatten(jax.tree.structure(like), state)
     carry, features = self._encoder.apply(encoder, carry, inputs[self.name], method='step')
-    logits = self.model.head.apply(head, {self.name: features}, INFERENCE)
-    return {'logits': logits} | _named(carry)
+    outputs: Any = self.model.head.apply(head, {self.name: features}, INFERENCE)
+    return outputs.named() | _named(carry)
 
   def initial(self, variables: Variables, batch: int = 1) -> dict[str, jax.Array]:
     """The state at the start of a stream: zeros."""

@@ -229,10 +229,9 @@ def test_uses_of_one_kernel_fold_one_bias_and_share_ranges():
   model = registry.build(['imu'], {'imu': encoder}, {'kind': 'linear'}, 5)
   x = {'imu': jax.random.normal(jax.random.key(0), (2, 4, 6))}
   variables = dict(model.init(jax.random.key(1), x, INFERENCE))
-  variables.pop('auxiliary', None)
   variables = jax.tree.map(lambda v: v + 0.1, variables)
   for mode, uses in ((INFERENCE, 1), (UNROLLED, 3)):  # the first step's product is of zeros
-    graph, folded = traced(lambda v, x, mode=mode: model.apply(v, x, mode), variables, x)
+    graph, folded = traced(lambda v, x, mode=mode: model.apply(v, x, mode).logits, variables, x)
     np.testing.assert_allclose(
       graph.run(folded, x, Hook()), infer(model)(variables, x), rtol=1e-5, atol=1e-6
     )
