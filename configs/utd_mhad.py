@@ -62,7 +62,14 @@ TEMPORAL: dict[str, dict[str, Any]] = {
     'features': 128,
     'pooling': 'mean_max',
   },
-  'lstm': {'kind': 'lstm', 'features': 64, 'layers': 2, 'pooling': 'mean_max'},
+  'lstm': {
+    'kind': 'lstm',
+    'features': 64,
+    'layers': 2,
+    'bidirectional': False,
+    'dropout': 0.1,
+    'pooling': 'mean_max',
+  },
   'tcn': {'kind': 'tcn', 'features': (64,) * 5, 'kernel': 5, 'pooling': 'mean_max'},
 }
 

@@ -226,3 +226,16 @@ def test_sizes_in_bytes():
 def test_wrong_settings_are_user_errors(settings, message):
   with pytest.raises(UserError, match=message):
     prune.prune(params(), Pruning(**settings))
+
+
+def test_recurrent_kernels_are_pruned():
+  model = registry.build(
+    ['imu'], {'imu': {'kind': 'gru', 'features': 8, 'layers': 1}}, {'kind': 'linear'}, 5
+  )
+  params = model.init(jax.random.key(0), {'imu': jnp.ones((1, 4, 6))})['params']
+  found = prune.zeros(prune.prune(params, Pruning(sparsity=0.5, scope='layer')))
+  assert found == {
+    'imu/layer/forward_0/input/kernel': (72, 144),
+    'imu/layer/forward_0/recurrent/kernel': (96, 192),
+    'head/imu/kernel': (20, 40),
+  }

@@ -10,6 +10,8 @@ import pytest
 from har.compress import quantise
 from har.compress.quantise import FoldedModel, Scheme
 from har.errors import UserError
+from har.models import sequence
+from har.models.mode import INFERENCE
 from tests.har.compress import test_graph
 
 
@@ -129,10 +131,22 @@ class Recurrent(nn.Module):
     return nn.Dense(4, name='dense')(y)
 
 
+class Looped(nn.Module):
+  @nn.compact
+  def __call__(self, inputs, mode=None):
+    lstm = sequence.LSTM(features=6, name='lstm')
+    return nn.Dense(4, name='dense')(lstm(inputs['x'], None, mode or INFERENCE).pooled)
+
+
 @pytest.mark.parametrize(
   ('net', 'shape'),
-  [(Depthwise(), (2, 8, 8, 3)), (Recurrent(), (3, 5, 4)), (None, None)],
-  ids=['depthwise', 'lstm', 'residual fusion'],
+  [
+    (Depthwise(), (2, 8, 8, 3)),
+    (Recurrent(), (3, 5, 4)),
+    (Looped(), (3, 5, 4)),
+    (None, None),
+  ],
+  ids=['depthwise', 'foreign lstm', 'lstm', 'residual fusion'],
 )
 def test_straight_through_gradients_are_close_to_those_in_float(net, shape):
   if net is None:
@@ -182,3 +196,25 @@ def test_float_layers_are_listed_and_untouched():
   assert quantise.float_layers(model, inputs) == ['imu/conv_0', 'imu/conv_1', 'head/imu']
   variables = quantise.calibrate(model, variables, [inputs])
   np.testing.assert_allclose(model.apply(variables, inputs).logits, expected, rtol=1e-5, atol=1e-5)
+
+
+def marked(model, folded, x):
+  constants = jax.tree.map(np.asarray, folded)
+  return jax.jit(lambda x: model.apply(constants, x, mark=True))(x)
+
+
+def test_loops_have_the_ranges_of_their_unrolled_form():
+  net, x = Looped(), {'x': jax.random.normal(jax.random.key(0), (3, 5, 4))}
+  variables = net.init(jax.random.key(1), x)
+  for scheme in (Scheme(), Scheme(calibration='percentile', percentile=95)):
+    model = FoldedModel(net, variables, scheme)
+    folded = quantise.calibrate(model, model.fold(variables, x), [x])
+    looped, unrolled = model.graph(x), model.graph(x, unroll=True)
+    recurrent = [one for one in unrolled.layers if one.name.startswith('lstm/layer/forward_0/rec')]
+    assert len(recurrent) == 4
+    assert quantise.float_layers(model, x) == []
+    ranges = quantise.ranges_for(unrolled, looped, folded['batch_stats']['ranges'])
+    found = {tuple(np.asarray(ranges[f'to:{one.name}'])) for one in recurrent}
+    ((low, high),) = found
+    assert -1 < low < 0 < high < 1
+    np.testing.assert_allclose(model.apply(folded, x), marked(model, folded, x), atol=1e-5)
