@@ -70,10 +70,10 @@ def test_bfloat16_keeps_parameters_and_logits_in_float32():
     ([], {}, {}, 'float32', 'at least one modality'),
     (
       ['imu'],
-      {'imu': {'kind': 'lstm'}},
+      {'imu': {'kind': 'transformer'}},
       {},
       'float32',
-      "encoders.imu.kind 'lstm': use one of cnn1",
+      "encoders.imu.kind 'transformer': use one of cnn1",
     ),
     (['imu'], {'imu': {}}, {}, 'float32', 'encoders.imu.kind None'),
     (
