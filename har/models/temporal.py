@@ -18,9 +18,6 @@ from har.errors import UserError
 from har.models.layers import batch_norm, dropout
 from har.models.mode import INFERENCE, Mode
 
-# Steps of a loop over time that are compiled together: faster than one on CPU (see `unroll` of
-# `jax.lax.scan`), and longer ones only take longer to compile.
-_UNROLL = 1
 # Saturates a sigmoid: it is 0 or 1 exactly, also in bfloat16.
 _SATURATED = 1e4
 
@@ -72,7 +69,7 @@ class _Cell(nn.Module):
 
     if not mode.unroll:
       xs = jnp.moveaxis(gates, 1, 0)
-      _, ys = jax.lax.scan(advance, carry, xs, reverse=reverse, unroll=min(_UNROLL, length))
+      _, ys = jax.lax.scan(advance, carry, xs, reverse=reverse)
       return jnp.moveaxis(ys, 0, 1)
     # Sliced and joined along the last axis, which takes no reshape for each step.
     size, flat, ys = gates.shape[-1], gates.reshape(batch, -1), [x] * length
