@@ -84,8 +84,7 @@ def step_form(
   Raises:
     UserError: as `StepModel`.
   """
-  assert isinstance(whole.model, Recogniser)
-  model: Any = StepModel(whole.model)
+  model = StepModel(whole.model)
   zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), dict(like))
   x = inputs[model.name]
   first = {model.name: jnp.zeros((1, x.shape[-1]), x.dtype)} | model.initial(zeros)
