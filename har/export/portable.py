@@ -39,8 +39,9 @@ def short_indices(model: Any, graph: Any) -> None:
 def any_batch(model: Any, graph: Any, batch: int) -> bool:
   """Lets a file that was converted for a batch of a conspicuous size take any other.
 
-  Readers work out the sizes of all values from those of the inputs, but for what is reshaped or
-  cut: there the file says -1. It gives 1 as the size of a batch to those that ask no further.
+  Readers work out the sizes of all values from those of the inputs, but for what is reshaped:
+  there the file says -1. (What is cut could say so too, but XNNPACK then keeps the first size.)
+  The file gives 1 as the size of a batch to those that ask no further.
 
   Args:
     model: the file's content.
@@ -57,7 +58,7 @@ def any_batch(model: Any, graph: Any, batch: int) -> bool:
       operator.builtinOptions = None  # the same shape once more
       operator.builtinOptionsType = 0
     for place, i in enumerate(operator.inputs):
-      (shapes if (name, place) in (('RESHAPE', 1), ('SLICE', 2)) else others).add(int(i))
+      (shapes if (name, place) == ('RESHAPE', 1) else others).add(int(i))
   for i, tensor in enumerate(graph.tensors):
     shape = np.array(tensor.shape if tensor.shape is not None else (), np.int32)
     data = model.buffers[tensor.buffer].data
@@ -83,10 +84,10 @@ def takes_batches(
 ) -> bool:
   """Whether a runtime indeed runs a file with a batch of two."""
   try:
-    open_file(file)({n: np.zeros((2, *s.shape[1:]), s.dtype) for n, s in inputs.items()})
+    outs = open_file(file)({n: np.zeros((2, *s.shape[1:]), s.dtype) for n, s in inputs.items()})
   except Exception:  # Whatever a runtime raises: then the file is made for a batch of one.
     return False
-  return True
+  return all(len(x) == 2 for x in outs.values())
 
 
 def _opened(shape: np.ndarray, batch: int) -> np.ndarray | None:

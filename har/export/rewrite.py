@@ -35,6 +35,7 @@ from har.export.values import (
   reshape_to,
 )
 
+# Names of outputs are not names of inputs: ONNX has one space of names.
 Call = Callable[[dict[str, jax.Array]], dict[str, jax.Array]]
 
 INLINED = ('jit', 'pjit', 'closed_call', 'core_call', 'custom_vjp_call', 'custom_jvp_call')

@@ -38,18 +38,18 @@ def test_state_goes_in_and_out(target):
 
   def step(inputs):
     carry = jnp.tanh(jnp.concatenate([inputs['x'], inputs['carry_h']], -1) @ kernel)
-    return {'logits': carry[:, :2] * 3.0, 'carry_h': carry}
+    return {'logits': carry[:, :2] * 3.0, 'next_h': carry}
 
   inputs = {'x': (1, 3), 'carry_h': (1, 4)}
   inputs = {n: jax.ShapeDtypeStruct(s, jnp.float32) for n, s in inputs.items()}
   runner = target.Runner(target.convert(step, inputs))
-  given = _stacked(inputs, 2)
+  given = _stacked(inputs, 2 if runner.any_batch else 1)
   for _ in range(3):
     found, expected = runner(given), step(given)
-    assert set(found) == {'logits', 'carry_h'}
+    assert set(found) == {'logits', 'next_h'}
     for name, x in found.items():
       np.testing.assert_allclose(x, expected[name], atol=1e-5)
-    given = given | {'carry_h': found['carry_h']}
+    given = given | {'carry_h': found['next_h']}
 
 
 @pytest.mark.parametrize('target', FORMATS)
