@@ -50,7 +50,7 @@ def test_an_operation_that_litert_lacks_is_named():
   def call(inputs):
     return {'values': jnp.linalg.eigh(inputs['x'])[0]}
 
-  with pytest.raises(UserError, match='LiteRT cannot run'):
+  with pytest.raises(UserError, match='LiteRT has no operation for eigh'):
     litert.convert(call, {'x': jax.ShapeDtypeStruct((4, 4), jnp.float32)})
 
 

@@ -1,5 +1,7 @@
 """StableHLO files give JAX's numbers for any batch size."""
 
+import pathlib
+
 import jax
 import numpy as np
 import pytest
@@ -28,3 +30,11 @@ def test_a_broken_file_is_a_user_error(tmp_path):
     stablehlo.Runner(path)
   with pytest.raises(UserError, match='cannot read'):
     stablehlo.Runner(tmp_path / 'absent')
+
+
+def test_no_path_of_this_machine_is_inside():
+  call, inputs = network('masked')
+  jax.make_jaxpr(call)(inputs)  # a trace that may be reused
+  file = stablehlo.convert(call, inputs)
+  assert b'.py' not in file
+  assert str(pathlib.Path(__file__).parents[3]).encode() not in file
