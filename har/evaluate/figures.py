@@ -113,6 +113,8 @@ def scores_by_class(stage: str, detections: Detections) -> str:
       ax.plot([np.median(own)], [row], '|', color=INK, markersize=14, markeredgewidth=2)
     if (scores > 0).all():
       ax.set_xscale('log')
+      for axis_format in (ax.xaxis.set_major_formatter, ax.xaxis.set_minor_formatter):
+        axis_format(FuncFormatter(lambda value, _: f'{value:g}'))
     ax.set_ylim(len(seen) - 0.5, -0.5)
     ax.set_yticks(range(len(seen)), names, fontsize=10.5)
     ax.set_xlabel('score of an example; the bar is the class median')
