@@ -7,10 +7,10 @@
 # does.
 #
 # What happens: QtProvider (training) leaves jnp.dot in float and PtqProvider (inference) quantises
-# it; `@` stays float in both; einsum and lax.dot_general are quantised in both. Nothing is logged.
-# Flax's OptimizedLSTMCell uses jnp.dot, LSTMCell does not: after training with QtProvider the
-# optimised cell has never seen rounding, and gets int8 at inference, while the two cells have the
-# same parameters and give the same float outputs.
+# it; `@`, and dot imported by name, stay float in both; einsum and lax.dot_general are quantised in
+# both. Nothing is logged. Flax's OptimizedLSTMCell uses jnp.dot, LSTMCell does not: after training
+# with QtProvider the optimised cell has never seen rounding, and gets int8 at inference, while the
+# two cells have the same parameters and give the same float outputs.
 #
 # Seen with qwix 0.1.8, flax 0.12.8, jax 0.10.2, int8 weights and activations, largest difference to
 # float for training / inference: einsum 0.02 / 0.02, dot 0 / 0.02, @ 0 / 0, LSTMCell 0.003 / 0.003,
@@ -35,6 +35,7 @@ import jax
 import jax.numpy as jnp
 import qwix
 from importlib.metadata import version
+from jax.numpy import dot
 
 print('qwix', version('qwix'), 'flax', flax.__version__, 'jax', jax.__version__)
 RULES = [qwix.QuantizationRule(weight_qtype='int8', act_qtype='int8')]
@@ -42,6 +43,7 @@ PRODUCTS = {
   'einsum': lambda x, w: jnp.einsum('bi,io->bo', x, w),
   'lax.dot_general': lambda x, w: jax.lax.dot_general(x, w, (((1,), (0,)), ((), ()))),
   'jnp.dot': lambda x, w: jnp.dot(x, w),
+  'dot, imported by name': dot,
   '@': lambda x, w: x @ w,
 }
 
@@ -81,6 +83,7 @@ assert changes == {
   'einsum': (True, True),
   'lax.dot_general': (True, True),
   'jnp.dot': (False, True),
+  'dot, imported by name': (False, False),
   '@': (False, False),
   'LSTMCell': (True, True),
   'OptimizedLSTMCell': (False, True),
