@@ -32,7 +32,8 @@ def test_convolutions_and_their_gradients_agree(kernel, strides, pads, shape):
 
   for ours, theirs in zip(jax.jit(run, static_argnums=0)('folded'), run('plain'), strict=True):
     assert ours.shape == theirs.shape
-    np.testing.assert_allclose(ours, theirs, atol=2e-5, rtol=1e-5)
+    # What cancels out is as exact as the largest sums are: processors add in other orders.
+    np.testing.assert_allclose(ours, theirs, atol=2e-6 * np.abs(theirs).max(), rtol=1e-5)
 
 
 @pytest.mark.parametrize(

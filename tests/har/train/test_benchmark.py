@@ -40,7 +40,7 @@ def test_our_steps_run():
   labels = np.arange(2, dtype=np.int32)
   steps = benchmark.make_steps(clips, labels, {'kind': 's3d', 'width': 0.125}, 'float32')
   assert list(steps) == ['forward', 'train step', 'stage-2 step']
-  logits = steps['forward']()
+  logits = steps['forward']()['logits']
   assert logits.shape == (2, benchmark.CLASSES)
   assert bool(jax.numpy.isfinite(logits).all())
   steps['stage-2 step']()
