@@ -31,6 +31,9 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.inputs[name], config.encoders[name], config.stages[name] = make(name)
   if encoder != 'cnn' and 'imu' in modalities:
     config.encoders.imu = ConfigDict(TEMPORAL[encoder])
+    if encoder == 'lstm':  # It overfits: few samples, much augmentation.
+      config.inputs.imu.length = 60
+      config.stages.imu.augment.imu.update(rotation_degrees=30.0, jitter=0.1)
   if len(modalities) > 1:
     config.stages.fusion = {'tuned': tuned_fusion, 'paper': paper_fusion}[recipe](modalities)
   config.order = modalities + (('fusion',) if len(modalities) > 1 else ())
@@ -64,10 +67,10 @@ TEMPORAL: dict[str, dict[str, Any]] = {
   },
   'lstm': {
     'kind': 'lstm',
-    'features': 64,
+    'features': 96,
     'layers': 2,
-    'bidirectional': False,
-    'dropout': 0.1,
+    'bidirectional': True,
+    'dropout': 0.4,
     'pooling': 'mean_max',
   },
   'tcn': {'kind': 'tcn', 'features': (64,) * 5, 'kernel': 5, 'pooling': 'mean_max'},

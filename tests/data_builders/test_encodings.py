@@ -5,7 +5,7 @@ import numpy as np
 from PIL import Image
 
 from data_builders import encodings
-from har.data.video import decode_depth
+from har.data.depth import decode_depth
 
 
 def decode(data: bytes) -> np.ndarray:

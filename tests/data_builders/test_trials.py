@@ -12,7 +12,7 @@ from PIL import Image
 
 from data_builders import encodings, trials
 from data_builders.layout import MODALITIES, Trial
-from har.data.video import decode_depth
+from har.data.depth import decode_depth
 from har.errors import UserError
 from tests.data_builders import raw_trees
 from tests.data_builders.raw_trees import LAYOUT, write_folder, zip_folder

@@ -10,6 +10,7 @@ from data_builders.mmact import clips, generate, names, report
 from data_builders.mmact import mmact_dataset_builder as mmact
 from har.data import dataset, loader
 from har.errors import UserError
+from tests import fakes
 
 MANIFEST = pathlib.Path(__file__).with_name('manifest.csv')
 CLIPS = 140
@@ -91,10 +92,8 @@ def test_batches(built):
   data = dataset.Dataset(
     'mmact', names.ACTIONS, dict(built.info.metadata), dataset.read_index(built), built
   )
-  inputs = {
-    'imu': {'length': 90, 'fit': 'pad', 'channels': 12, 'rates': (100, 100, 50, 50), 'rate': 50},
-    'rgb': {'frames': 4, 'resize': 24, 'size': 24},
-  }
+  sensors = {'length': 90, 'fit': 'pad', 'channels': 12, 'rates': (100, 100, 50, 50), 'rate': 50}
+  inputs = fakes.inputs_of({'imu': sensors, 'rgb': {'frames': 4, 'resize': 24, 'size': 24}})
   positions = range(len(data.index))
   batches = list(loader.eval_batches(data.records(inputs), positions, inputs, 8))
   assert sum(batch['mask'].sum() for batch in batches) == CLIPS - BAD
