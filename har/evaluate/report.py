@@ -90,11 +90,7 @@ def write_report(
       exported=_exported(workdir),
       curves=_curves(stages, about),
       confusions=[_confusion(name, p, flagged) for name, p in classifiers.items()],
-      detections=[
-        (name, Markup(figures.scores_by_class(name, p)))
-        for name, p in predictions.items()
-        if isinstance(p, Detections)
-      ],
+      detections=_detections(predictions),
       class_figure=_class_figure(classifiers, flagged) if classifiers else None,
       flagged=flagged,
       alarms=table.get('alarms', {}),
@@ -217,6 +213,11 @@ def _curves(stages: Sequence[str], about: About) -> dict[str, Markup]:
     for stage in stages
     if about.curves.get(stage)
   }
+
+
+def _detections(predictions: Mapping[str, Predictions | Detections]) -> list[tuple[str, Markup]]:
+  found = ((name, p) for name, p in predictions.items() if isinstance(p, Detections))
+  return [(name, Markup(figures.scores_by_class(name, p))) for name, p in found]
 
 
 def _confusion(stage: str, predicted: Predictions, flagged: Sequence[str]) -> dict:

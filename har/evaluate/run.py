@@ -74,29 +74,10 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
   product = _product(experiment, tested)
   if product is not None:
     predictions[sections.PRODUCT] = product
-  abnormal = tuple(context.dataset.metadata.get('abnormal', ()))
-  table = {
-    'dataset': context.dataset.name,
-    'protocol': experiment.config.dataset.protocol,
-    'split': context.split,
-    'seed': experiment.config.seed,
-    'modalities': {n: list(one.modalities) for n, one in experiment.stages.items()},
-    'stages': {n: {VARIANT: predictions[n].metrics()} for n in experiment.stages},
+  table = _table(experiment, tested, predictions) | {
     'parameters': {n: int(size[0]) for n, size in sizes.items()},
     'bytes': {n: {VARIANT: int(size[1])} for n, size in sizes.items()},
     'seconds': {n: round(facts[n]['seconds'], 1) for n in experiment.stages},
-    'baselines': {} if product is None else {sections.PRODUCT: product.metrics()},
-    'missing': context.dataset.missing,
-    'removed': {
-      n: {m: _evaluated(experiment, n, scores).metrics() for m, scores in t.removed.items()}
-      for n, t in tested.items()
-      if t.removed
-    },
-    'alarms': {
-      n: sections.alarms(p, abnormal)
-      for n, p in predictions.items()
-      if abnormal and isinstance(p, Predictions) and n in experiment.stages
-    },
   }
   extra = {(o.stage, o.variant): _evaluated(experiment, o.stage, o.scores) for o in others}
   for other in others:
@@ -110,6 +91,36 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
     details = [other.note for other in others if other.note]
     _write(experiment, table, predictions, notes, details, command)
   return table
+
+
+def _table(
+  experiment: Experiment,
+  tested: Mapping[str, '_Tested'],
+  predictions: Mapping[str, Predictions | Detections],
+) -> dict[str, Any]:
+  """What `results.json` says of the float32 stages and their untrained product."""
+  context = experiment.context
+  abnormal = tuple(context.dataset.metadata.get('abnormal', ()))
+  return {
+    'dataset': context.dataset.name,
+    'protocol': experiment.config.dataset.protocol,
+    'split': context.split,
+    'seed': experiment.config.seed,
+    'modalities': {n: list(one.modalities) for n, one in experiment.stages.items()},
+    'stages': {n: {VARIANT: predictions[n].metrics()} for n in experiment.stages},
+    'baselines': {n: p.metrics() for n, p in predictions.items() if n == sections.PRODUCT},
+    'missing': context.dataset.missing,
+    'removed': {
+      n: {m: _evaluated(experiment, n, scores).metrics() for m, scores in t.removed.items()}
+      for n, t in tested.items()
+      if t.removed
+    },
+    'alarms': {
+      n: sections.alarms(p, abnormal)
+      for n, p in predictions.items()
+      if abnormal and isinstance(p, Predictions) and n in experiment.stages
+    },
+  }
 
 
 def _product(experiment: Experiment, tested: Mapping[str, '_Tested']) -> Predictions | None:

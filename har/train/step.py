@@ -101,45 +101,11 @@ def make_train_step(
     ema: decay of the moving average of the trained parameters, 0 for none.
     seed: of the stage.
   """
-  mode = Mode(train=True, trained=tuple(trained))
+  differentiate = _differentiation(model, preprocess, objective, trained)
+  update = _updating(optimizer, trained, ema)
 
   def step_key(state):
     return jax.random.fold_in(jax.random.key(seed), state.step)
-
-  def differentiate(state, batch, key, teacher):
-    """Metrics and gradients, and the state with new batch statistics."""
-    train, frozen = partition(state.params, trained)
-    augment_key, dropout_key = jax.random.split(key)
-    inputs = preprocess(batch, key=augment_key)
-    inputs, targets = objective.prepare(
-      inputs, batch, jax.random.fold_in(augment_key, _OBJECTIVE), teacher
-    )
-
-    def loss_of(train):
-      variables = {'params': merge(frozen, train), 'batch_stats': state.batch_stats}
-      outputs, updates = model.apply(
-        variables, inputs, mode, rngs={'dropout': dropout_key}, mutable=['batch_stats']
-      )
-      loss, metrics = objective.loss(outputs, targets)
-      return loss, (metrics, updates)
-
-    (loss, (metrics, updates)), grads = jax.value_and_grad(loss_of, has_aux=True)(train)
-    stats = updates.get('batch_stats', state.batch_stats)
-    return ({'loss': loss} | metrics, grads), state.replace(batch_stats=stats)
-
-  def update(state, metrics, grads, rate_scale):
-    train, frozen = partition(state.params, trained)
-    changes, opt_state = optimizer.update(grads, state.opt_state, train, rate_scale=rate_scale)
-    train = optax.apply_updates(train, changes)
-    average = state.ema
-    if average is not None:
-      # A young average follows faster, or it would be stuck at the initial values.
-      decay = jnp.minimum(ema, (1 + state.step) / (10 + state.step))
-      average = optax.incremental_update(train, average, 1 - decay)
-    new = state.replace(
-      step=state.step + 1, params=merge(frozen, train), opt_state=opt_state, ema=average
-    )
-    return new, metrics | {'gradient_norm': optax.tree.norm(grads)}
 
   def whole(state, batch, rate_scale, teacher=None):
     (metrics, grads), state = differentiate(state, batch, step_key(state), teacher)
@@ -161,6 +127,53 @@ def make_train_step(
     return update(state, *means, rate_scale)
 
   return TrainStep(whole, first, add, apply)
+
+
+def _differentiation(model, preprocess, objective: Objective, trained: Sequence[str]):
+  """Metrics and gradients of a batch, and the state with new batch statistics."""
+  mode = Mode(train=True, trained=tuple(trained))
+
+  def differentiate(state, batch, key, teacher):
+    train, frozen = partition(state.params, trained)
+    augment_key, dropout_key = jax.random.split(key)
+    inputs = preprocess(batch, key=augment_key)
+    inputs, targets = objective.prepare(
+      inputs, batch, jax.random.fold_in(augment_key, _OBJECTIVE), teacher
+    )
+
+    def loss_of(train):
+      variables = {'params': merge(frozen, train), 'batch_stats': state.batch_stats}
+      outputs, updates = model.apply(
+        variables, inputs, mode, rngs={'dropout': dropout_key}, mutable=['batch_stats']
+      )
+      loss, metrics = objective.loss(outputs, targets)
+      return loss, (metrics, updates)
+
+    (loss, (metrics, updates)), grads = jax.value_and_grad(loss_of, has_aux=True)(train)
+    stats = updates.get('batch_stats', state.batch_stats)
+    return ({'loss': loss} | metrics, grads), state.replace(batch_stats=stats)
+
+  return differentiate
+
+
+def _updating(optimizer, trained: Sequence[str], ema: float):
+  """The optimiser's step, and that of the moving average."""
+
+  def update(state, metrics, grads, rate_scale):
+    train, frozen = partition(state.params, trained)
+    changes, opt_state = optimizer.update(grads, state.opt_state, train, rate_scale=rate_scale)
+    train = optax.apply_updates(train, changes)
+    average = state.ema
+    if average is not None:
+      # A young average follows faster, or it would be stuck at the initial values.
+      decay = jnp.minimum(ema, (1 + state.step) / (10 + state.step))
+      average = optax.incremental_update(train, average, 1 - decay)
+    new = state.replace(
+      step=state.step + 1, params=merge(frozen, train), opt_state=opt_state, ema=average
+    )
+    return new, metrics | {'gradient_norm': optax.tree.norm(grads)}
+
+  return update
 
 
 def make_eval_step(
