@@ -1,6 +1,7 @@
 """LiteRT files (.tflite), for Android, iOS and microcontrollers; no TensorFlow is needed."""
 
 import collections
+import functools
 import os
 import re
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from jax.extend import core
 
 from har.errors import UserError
 from har.export import compact, optional, portable, supported
-from har.export.rewrite import BATCH, Call, Traced, batched, marked_layers, rewrite, trace
+from har.export.rewrite import Call, Traced, marked_layers, rewrite, trace
 
 _SIGNATURE = 'serving_default'
 _LAYERS = ('CONV_2D', 'DEPTHWISE_CONV_2D', 'FULLY_CONNECTED', 'BATCH_MATMUL', 'CONV_3D')
@@ -34,14 +35,10 @@ def convert(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct], *, int8: boo
     UserError: LiteRT lacks an operation, or a marked layer did not become int8.
   """
   supported.check('LiteRT', trace(call, inputs).closed)
-  many = batched(inputs)
-  file = _convert(call, many, int8, BATCH) if many else b''
-  if file and portable.takes_batches(Runner, file, inputs):
-    return file
-  return _convert(call, inputs, int8)
+  return portable.of_any_batch(functools.partial(_convert, call, int8), Runner, inputs)
 
 
-def _convert(call, inputs, int8: bool, batch: int = 0) -> bytes:
+def _convert(call: Call, int8: bool, inputs, batch: int = 0) -> bytes:
   """A file for these shapes; if `batch`, with that left open, or nothing if it cannot be."""
   traced = trace(rewrite(call, inputs), inputs)
   run = jax.jit(core.jaxpr_as_fun(traced.closed), keep_unused=True)
@@ -157,7 +154,16 @@ class Runner:
     """Outputs by name, as logits float32 `[B, C]`, of inputs `[B, ...]`; others are left alone.
 
     B is 1 unless `any_batch`.
+
+    Raises:
+      UserError: LiteRT cannot run the file on these shapes.
     """
+    try:
+      return self._run(inputs)
+    except (ValueError, RuntimeError) as e:
+      raise UserError(f'LiteRT cannot run the model: {" ".join(str(e).split())}') from e
+
+  def _run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     shapes = {index: np.shape(inputs[name]) for name, index in self.inputs.items()}
     if shapes != self._shapes:
       for index, shape in shapes.items():

@@ -1,6 +1,7 @@
 """ONNX files, in float and in int8 with QuantizeLinear and DequantizeLinear (QDQ)."""
 
 import contextlib
+import functools
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,7 +13,7 @@ from jax.extend import core
 from har.compress.fake_quant import MARK
 from har.errors import UserError
 from har.export import onnx_batch, onnx_rules, optional, portable, supported
-from har.export.rewrite import BATCH, Call, batched, marked_layers, rewrite, trace
+from har.export.rewrite import Call, marked_layers, rewrite, trace
 from har.export.values import attributes_of
 
 OPSET = 21
@@ -33,14 +34,10 @@ def convert(call: Call, inputs: Mapping[str, jax.ShapeDtypeStruct], *, int8: boo
     UserError: ONNX lacks an operation, or a marked layer did not become int8.
   """
   supported.check('ONNX', trace(call, inputs).closed)
-  many = batched(inputs)
-  file = _convert(call, many, int8, BATCH) if many else b''
-  if file and portable.takes_batches(Runner, file, inputs):
-    return file
-  return _convert(call, inputs, int8)
+  return portable.of_any_batch(functools.partial(_convert, call, int8), Runner, inputs)
 
 
-def _convert(call, inputs, int8: bool, batch: int = 0) -> bytes:
+def _convert(call: Call, int8: bool, inputs, batch: int = 0) -> bytes:
   """A file for these shapes; if `batch`, with that left open, or nothing if it cannot be."""
   # Traced here, because jax2onnx replaces functions of JAX while it traces.
   traced = trace(rewrite(call, inputs), inputs)
@@ -190,17 +187,10 @@ class Runner:
     options.add_session_config_entry('session.x64quantprecision', '1')
     if optimised:
       options.optimized_model_filepath = optimised
-    state = library.capi.onnxruntime_pybind11_state
-    errors = (
-      *(state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf),
-      *(state.NoSuchFile, state.NotImplemented, state.RuntimeException),
-    )
-    try:
+    self._file = 'the model' if isinstance(file, bytes) else file
+    with self._errors():
       source = file if isinstance(file, bytes) else os.fspath(file)
       self._session = library.InferenceSession(source, options, ['CPUExecutionProvider'])
-    except errors as e:
-      name = 'the model' if isinstance(file, bytes) else file
-      raise UserError(f'ONNX Runtime cannot run {name}: {" ".join(str(e).split())}') from e
     self.inputs = tuple(i.name for i in self._session.get_inputs())
     self._outputs = tuple(o.name for o in self._session.get_outputs())
     self.names = {n: n for n in (*self.inputs, *self._outputs)}
@@ -210,6 +200,23 @@ class Runner:
     """Outputs by name, as logits float32 `[B, C]`, of inputs `[B, ...]`; others are left alone.
 
     B is 1 unless `any_batch`.
+
+    Raises:
+      UserError: ONNX Runtime cannot run the file on these shapes.
     """
-    outs = self._session.run(self._outputs, {n: np.asarray(inputs[n]) for n in self.inputs})
+    with self._errors():
+      outs = self._session.run(self._outputs, {n: np.asarray(inputs[n]) for n in self.inputs})
     return dict(zip(self._outputs, outs, strict=True))
+
+  @contextlib.contextmanager
+  def _errors(self) -> Iterator[None]:
+    """Says in a line what ONNX Runtime raises; its errors have nothing else in common."""
+    state = optional.load('onnxruntime').capi.onnxruntime_pybind11_state
+    errors = (
+      *(state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf),
+      *(state.NoSuchFile, state.NotImplemented, state.RuntimeException),
+    )
+    try:
+      yield
+    except errors as e:
+      raise UserError(f'ONNX Runtime cannot run {self._file}: {" ".join(str(e).split())}') from e

@@ -7,9 +7,12 @@ And the converter fixes the batch: see `any_batch`.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
+from har.errors import UserError
 from har.export import optional
+from har.export.rewrite import BATCH, batched
 
 ANY_BATCH = b'any batch'
 # Operations with the places of operands that are shapes, places or axes.
@@ -79,13 +82,33 @@ def any_batch(model: Any, graph: Any, batch: int) -> bool:
   return True
 
 
-def takes_batches(
+def of_any_batch(
+  make: Callable[..., bytes],
+  open_file: Callable[[bytes], Callable],
+  inputs: Mapping[str, jax.ShapeDtypeStruct],
+) -> bytes:
+  """A file that takes any batch where that can be, else one for the batch of these shapes.
+
+  Args:
+    make: `make(inputs, batch)` writes a file for shapes that begin with a batch of that size, which
+      it leaves open, or nothing if it cannot; `make(inputs)` leaves nothing open.
+    open_file: runs a file.
+    inputs: shapes and types, by name.
+  """
+  many = batched(inputs)
+  file = make(many, BATCH) if many else b''
+  if file and _takes_batches(open_file, file, inputs):
+    return file
+  return make(inputs)
+
+
+def _takes_batches(
   open_file: Callable[[bytes], Callable], file: bytes, inputs: Mapping[str, Any]
 ) -> bool:
   """Whether a runtime indeed runs a file with a batch of two."""
   try:
     outs = open_file(file)({n: np.zeros((2, *s.shape[1:]), s.dtype) for n, s in inputs.items()})
-  except Exception:  # Whatever a runtime raises: then the file is made for a batch of one.
+  except UserError:
     return False
   return all(len(x) == 2 for x in outs.values())
 

@@ -7,6 +7,7 @@ import onnx as onnx_library
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from har.errors import UserError
 from har.export import litert, onnx
 from har.export.rewrite import BATCH, batched
 from tests.har.export.stand_in import example, network
@@ -75,6 +76,15 @@ def test_a_size_that_is_mistaken_for_the_batch_is_kept(target):
   x = np.random.default_rng(0).standard_normal((1, BATCH, 2)).astype(np.float32)
   np.testing.assert_allclose(runner({'x': x})['y'], x.mean(1), atol=1e-6)
   assert batched({'x': jax.ShapeDtypeStruct((2, 3), jnp.float32)}) == {}
+
+
+@pytest.mark.parametrize('target', FORMATS)
+def test_shapes_that_a_file_does_not_take_are_an_error(target):
+  kernel = np.ones((6, 2), np.float32)
+  inputs = {'x': jax.ShapeDtypeStruct((1, 6), jnp.float32)}
+  runner = target.Runner(target.convert(lambda x: {'y': x['x'] @ kernel}, inputs))
+  with pytest.raises(UserError, match='cannot run the model'):
+    runner({'x': np.ones((1, 7), np.float32)})
 
 
 def test_readers_find_what_they_ask_for():
