@@ -1,6 +1,5 @@
 """Encoders of sequences by temporal layers: of signals, or of the features of frames."""
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -17,8 +16,8 @@ from har.models.types import Features
 Carry = dict[str, Any]
 
 
-class Mean(nn.Module):
-  """The sequence as it is, pooled.
+class _Temporal(nn.Module):
+  """A temporal layer, that of the subclass's `_layer()`, pooled.
 
   Attributes:
     pooling: 'last' (the last real step), 'mean', 'max' or 'mean_max' over time.
@@ -30,9 +29,6 @@ class Mean(nn.Module):
 
   def setup(self):
     self.layer = self._layer()
-
-  def _layer(self) -> nn.Module | None:
-    return None
 
   def __call__(
     self, x: jax.Array, mask: jax.Array | None = None, mode: Mode = INFERENCE
@@ -50,7 +46,7 @@ class Mean(nn.Module):
     Raises:
       UserError: an unknown pooling.
     """
-    y = x.astype(self.dtype) if self.layer is None else self.layer(x, mask, mode)
+    y = self.layer(x, mask, mode)
     return Features(y, self._pool(y, mask), mask)
 
   def _pool(self, y: jax.Array, mask: jax.Array | None) -> jax.Array:
@@ -65,7 +61,6 @@ class Mean(nn.Module):
 
   def initial_carry(self, batch: int) -> Carry:
     """Zeros, for `step`."""
-    assert self.layer is not None
     carry: Carry = {'layer': self.layer.initial_carry(batch)}
     if self.pooling != 'last':
       carry['count'] = jnp.zeros((batch, 1), self.dtype)
@@ -86,7 +81,6 @@ class Mean(nn.Module):
     Raises:
       UserError: the layer reads the future.
     """
-    assert self.layer is not None
     state, y = self.layer.step(carry['layer'], x)
     after: Carry = {'layer': state}
     if self.pooling == 'last':
@@ -103,7 +97,7 @@ class Mean(nn.Module):
     return after, Features(y[:, None], jnp.concatenate(pooled, -1))
 
 
-class LSTM(Mean):
+class LSTM(_Temporal):
   """Long short-term memory.
 
   Attributes:
@@ -127,19 +121,13 @@ class LSTM(Mean):
     )
 
 
-class BiLSTM(LSTM):
-  """`LSTM` in both directions."""
-
-  bidirectional: bool = True
-
-
 class GRU(LSTM):
   """Gated recurrent units, with the attributes of `LSTM`."""
 
   _kind = temporal.GRU
 
 
-class TCN(Mean):
+class TCN(_Temporal):
   """Dilated causal convolutions (see `har.models.temporal.TCN`)."""
 
   features: tuple[int, ...] = (64, 64, 64, 64)
@@ -210,12 +198,3 @@ class CnnGRU(nn.Module):
       dtype=self.dtype,
       name='gru',
     )(steps.sequence, steps.mask, mode)
-
-
-TEMPORAL: Mapping[str, type[nn.Module]] = {
-  'mean': Mean,
-  'lstm': LSTM,
-  'bilstm': BiLSTM,
-  'gru': GRU,
-  'tcn': TCN,
-}

@@ -14,7 +14,7 @@ MASK = np.arange(20) < np.array([20, 9, 4])[:, None]
 SMALL_CNN = {'channels': (8, 8), 'kernels': (5, 3), 'features': 8}
 ENCODERS = {
   'lstm': sequence.LSTM(features=8),
-  'bilstm': sequence.BiLSTM(features=8),
+  'bilstm': sequence.LSTM(features=8, bidirectional=True),
   'gru': sequence.GRU(features=8, pooling='mean'),
   'tcn': sequence.TCN(features=(8, 8), kernel=3),
   'cnn_gru': sequence.CnnGRU(**SMALL_CNN),
@@ -80,14 +80,6 @@ def test_encoders_of_a_recogniser_train(kind):
 
   for path, leaf in jax.tree_util.tree_leaves_with_path(gradient(params)):
     assert np.any(leaf), path
-
-
-def test_temporal_layers_by_name():
-  assert list(sequence.TEMPORAL) == ['mean', 'lstm', 'bilstm', 'gru', 'tcn']
-  mean = sequence.TEMPORAL['mean']()
-  features = mean.apply({}, X, MASK)
-  np.testing.assert_allclose(features.pooled[1], X[1, :9].mean(0), atol=1e-6)
-  np.testing.assert_array_equal(features.sequence, X)
 
 
 def test_an_unknown_pooling_is_refused():
