@@ -1,66 +1,21 @@
-"""The report's figures as SVG fragments that stand in an HTML page and take on its colours.
+"""The report's figures as SVG fragments that stand in an HTML page and take on its colours."""
 
-Drawn with Matplotlib's object interface, one unit = one CSS pixel. Text stays text, so that the
-page's font applies and a browser can search it. The neutral colours below are placeholders for the
-page's CSS variables, which is how a figure follows a light, a dark or a printed page.
-"""
-
-import hashlib
-import io
 import itertools
-import re
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from har.evaluate import drawing
+from har.evaluate.drawing import ALARM, GRID, INK, MUTED
 from har.evaluate.files import file_size
 from har.metrics.detection import Detections
 from har.objectives.objective import Selection
 
-INK, MUTED, GRID, ALARM = '#010101', '#020202', '#030303', '#040404'
-VARIABLES = {INK: '--ink', MUTED: '--muted', GRID: '--grid', ALARM: '--alarm'}
 RIGHT, WRONG = '#3b78d8', '#e0762f'
-COLOURS = {
-  'imu': '#3b78d8',
-  'rgb': '#2a9d6a',
-  'depth': '#8b5fd0',
-  'skeleton': '#d99a1f',
-  'fusion': '#d6455d',
-  'product': '#8a929c',
-}
-STYLE = {
-  'svg.fonttype': 'none',
-  'svg.hashsalt': 'har',
-  'font.family': 'sans-serif',
-  'font.size': 11,
-  'text.color': INK,
-  'axes.labelcolor': MUTED,
-  'axes.titlesize': 12,
-  'axes.titlecolor': INK,
-  'axes.edgecolor': GRID,
-  'axes.linewidth': 1,
-  'axes.unicode_minus': False,
-  'text.parse_math': False,
-  'xtick.color': GRID,
-  'ytick.color': GRID,
-  'xtick.labelcolor': MUTED,
-  'ytick.labelcolor': MUTED,
-  'figure.facecolor': 'none',
-  'axes.facecolor': 'none',
-  'legend.frameon': False,
-}
-LONGEST_NAME = 30
 MOST_POINTS = 400
-
-
-def colour(stage: str) -> str:
-  """A stage's colour, the same in every figure and run."""
-  return COLOURS.get(stage, '#12909a')
 
 
 def learning_curves(stage: str, rows: Sequence[Mapping], selection: Selection) -> str:
@@ -72,9 +27,9 @@ def learning_curves(stage: str, rows: Sequence[Mapping], selection: Selection) -
       either of which may be absent or None. Of rows with one step and split the last counts.
     selection: the figure; one to be maximised is a fraction.
   """
-  with _style():
+  with drawing.style():
     figure = Figure(dpi=72)
-    axes = _axes(figure, [(60, 470), (640, 430)], top=30, height=210, bottom=46, right=10)
+    axes = drawing.axes(figure, [(60, 470), (640, 430)], top=30, height=210, bottom=46, right=10)
     corner = 'lower right' if selection.maximise else 'upper right'
     panels = (('loss', 'Loss', 'upper right'), (selection.name, selection.title, corner))
     for ax, (field, title, corner) in zip(axes, panels, strict=True):
@@ -82,17 +37,17 @@ def learning_curves(stage: str, rows: Sequence[Mapping], selection: Selection) -
       for split, look in (('train', {'alpha': 0.45}), ('validation', {'linewidth': 2})):
         if lines[split][0].size:
           one = 'o' if lines[split][0].size == 1 else None
-          ax.plot(*lines[split], color=colour(stage), label=split, marker=one, **look)
+          ax.plot(*lines[split], color=drawing.colour(stage), label=split, marker=one, **look)
           ax.legend(loc=corner, labelcolor=MUTED)
       ax.set_title(title, loc='left')
       ax.set_xlabel('epoch')
       ax.grid(color=GRID, linewidth=0.7)
       ax.margins(x=0.02)
-      _bare(ax)
+      drawing.bare(ax)
     if selection.maximise:
       axes[1].set_ylim(-0.02, 1.02)
       axes[1].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    return _svg(figure)
+    return drawing.svg(figure)
 
 
 def scores_by_class(stage: str, detections: Detections) -> str:
@@ -100,15 +55,15 @@ def scores_by_class(stage: str, detections: Detections) -> str:
   scores, labels = detections.scores, detections.labels
   seen = sorted(set(labels.tolist()), key=lambda c: -np.median(scores[labels == c]))
   shown = [detections.class_names[c] for c in seen]
-  names = _labels(shown, detections.abnormal)
-  left = _text_width(names) + 14
-  with _style():
+  names = drawing.labels(shown, detections.abnormal)
+  left = drawing.text_width(names) + 14
+  with drawing.style():
     figure = Figure(dpi=72)
     height = 22.0 * len(seen)
-    (ax,) = _axes(figure, [(left, 1060 - left)], top=12, height=height, bottom=46, right=20)
+    (ax,) = drawing.axes(figure, [(left, 1060 - left)], top=12, height=height, bottom=46, right=20)
     for row, label in enumerate(seen):
       own = scores[labels == label]
-      ink = ALARM if shown[row] in detections.abnormal else colour(stage)
+      ink = ALARM if shown[row] in detections.abnormal else drawing.colour(stage)
       ax.plot(own, np.full(len(own), row), 'o', color=ink, markersize=5, alpha=0.45)
       ax.plot([np.median(own)], [row], '|', color=INK, markersize=14, markeredgewidth=2)
     if (scores > 0).all():
@@ -119,25 +74,25 @@ def scores_by_class(stage: str, detections: Detections) -> str:
     ax.set_yticks(range(len(seen)), names, fontsize=10.5)
     ax.set_xlabel('score of an example; the bar is the class median')
     ax.grid(axis='x', color=GRID, linewidth=0.7)
-    _bare(ax)
-    _flag(ax.get_yticklabels(), shown, detections.abnormal)
-    return _svg(figure)
+    drawing.bare(ax)
+    drawing.flag(ax.get_yticklabels(), shown, detections.abnormal)
+    return drawing.svg(figure)
 
 
 def signal(x: np.ndarray) -> str:
   """A recorded signal [T, C] against its samples, each run of three channels in a panel."""
   groups = [x[:, i : i + 3] for i in range(0, x.shape[1], 3)]
-  with _style():
+  with drawing.style():
     figure = Figure(dpi=72)
     width = (1060 - 50 * len(groups)) / len(groups)
     spans = [(50 + i * (width + 50), width) for i in range(len(groups))]
-    axes = _axes(figure, spans, top=8, height=90, bottom=24, right=10)
+    axes = drawing.axes(figure, spans, top=8, height=90, bottom=24, right=10)
     for ax, group in zip(axes, groups, strict=True):
       ax.plot(group, linewidth=1)
       ax.grid(color=GRID, linewidth=0.7)
       ax.margins(x=0.01)
-      _bare(ax)
-    return _svg(figure)
+      drawing.bare(ax)
+    return drawing.svg(figure)
 
 
 def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], flagged: Iterable[str]) -> str:
@@ -145,11 +100,11 @@ def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], flagged: It
   classes = len(class_names)
   cell = min(46.0, 650 / classes)
   size = 9.5 if cell < 30 else 12
-  names = _labels(class_names, flagged)
-  margin = _text_width(names) + 26
-  with _style():
+  names = drawing.labels(class_names, flagged)
+  margin = drawing.text_width(names) + 26
+  with drawing.style():
     figure = Figure(dpi=72)
-    (ax,) = _axes(
+    (ax,) = drawing.axes(
       figure, [(margin, cell * classes)], top=6, height=cell * classes, bottom=margin, right=8
     )
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -171,24 +126,24 @@ def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], flagged: It
     ax.set_axisbelow(True)
     ax.set_xlabel('predicted class')
     ax.set_ylabel('true class')
-    _flag(ax.get_xticklabels() + ax.get_yticklabels(), class_names, flagged)
-    return _svg(figure)
+    drawing.flag(ax.get_xticklabels() + ax.get_yticklabels(), class_names, flagged)
+    return drawing.svg(figure)
 
 
 def class_bars(
   f1: Mapping[str, np.ndarray], class_names: Sequence[str], flagged: Iterable[str]
 ) -> str:
   """Per-class F1 [C] of each stage, a column of horizontal bars per stage."""
-  classes, names = len(class_names), _labels(class_names, flagged)
-  left, gap, pitch = _text_width(names) + 14, 34, 19
+  classes, names = len(class_names), drawing.labels(class_names, flagged)
+  left, gap, pitch = drawing.text_width(names) + 14, 34, 19
   width = min(420.0, (1060 - left) / len(f1) - gap)
-  with _style():
+  with drawing.style():
     figure = Figure(dpi=72)
     spans = [(left + i * (width + gap), width) for i in range(len(f1))]
-    axes = _axes(figure, spans, top=28, height=classes * pitch, bottom=12, right=gap)
+    axes = drawing.axes(figure, spans, top=28, height=classes * pitch, bottom=12, right=gap)
     for ax, (stage, values) in zip(axes, f1.items(), strict=True):
       ax.barh(range(classes), np.ones(classes), height=0.66, color=GRID, alpha=0.45)
-      ax.barh(range(classes), values, height=0.66, color=colour(stage), alpha=0.85)
+      ax.barh(range(classes), values, height=0.66, color=drawing.colour(stage), alpha=0.85)
       for place, value in enumerate(values):
         ax.text(1.02, place, f'{100 * value:.0f}', va='center_baseline', fontsize=10, color=MUTED)
       ax.set_title(f'{stage}, mean {100 * np.mean(values):.1f}', loc='left')
@@ -199,8 +154,8 @@ def class_bars(
       ax.tick_params(length=0)
       for spine in ax.spines.values():
         spine.set_visible(False)
-    _flag(axes[0].get_yticklabels(), class_names, flagged)
-    return _svg(figure)
+    drawing.flag(axes[0].get_yticklabels(), class_names, flagged)
+    return drawing.svg(figure)
 
 
 def accuracy_against_size(
@@ -228,10 +183,10 @@ def accuracy_against_latency(points: Sequence[tuple[str, str, float, float]]) ->
 def _accuracy_against(points, label: str, written: Callable[[float], str]) -> str:
   sizes = np.array([point[2] for point in points], np.float64)
   accuracies = 100 * np.array([point[3] for point in points])
-  with _style():
+  with drawing.style():
     figure = Figure(dpi=72)
     height = max(290, 17 * len(points))  # room for the labels
-    (ax,) = _axes(figure, [(60, 890)], top=12, height=height, bottom=46, right=130)
+    (ax,) = drawing.axes(figure, [(60, 890)], top=12, height=height, bottom=46, right=130)
     ax.set_xscale('log')
     spare = max(1.6, (sizes.max() / sizes.min()) ** 0.14)  # room for the labels
     ax.set_xlim(sizes.min() / spare, sizes.max() * 1.3)
@@ -241,10 +196,10 @@ def _accuracy_against(points, label: str, written: Callable[[float], str]) -> st
     for (stage, variant), i in place.items():
       made_of = 'float32' if variant == 'int8' else variant.removesuffix('_int8')
       ends = [place.get((stage, made_of), i), i]
-      ax.plot(sizes[ends], accuracies[ends], color=colour(stage), linewidth=1, alpha=0.5)
+      ax.plot(sizes[ends], accuracies[ends], color=drawing.colour(stage), linewidth=1, alpha=0.5)
     for (stage, variant, *_), x, y in zip(points, sizes, accuracies, strict=True):
       shape = 'o' if variant == 'float32' else 's'
-      ax.plot([x], [y], shape, color=colour(stage), markersize=8, clip_on=False)
+      ax.plot([x], [y], shape, color=drawing.colour(stage), markersize=8, clip_on=False)
     _label_points(ax, points, sizes, accuracies)
     ax.set_xlabel(f'{label} (logarithmic)')
     ax.set_ylabel('Top-1, %')
@@ -253,8 +208,8 @@ def _accuracy_against(points, label: str, written: Callable[[float], str]) -> st
     ax.set_xticks(_size_ticks(*ax.get_xlim()))
     ax.yaxis.set_major_locator(MaxNLocator(6))
     ax.grid(color=GRID, linewidth=0.7)
-    _bare(ax)
-    return _svg(figure)
+    drawing.bare(ax)
+    return drawing.svg(figure)
 
 
 def _series(rows: Sequence[Mapping], split: str, field: str) -> tuple[np.ndarray, np.ndarray]:
@@ -306,65 +261,3 @@ def _size_ticks(low: float, high: float) -> list[float]:
   if len(chosen) < 3:  # hardly more than a factor of 2
     chosen = [float(tick) for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
   return chosen
-
-
-def _axes(figure: Figure, spans, *, top: float, height: float, bottom: float, right: float) -> list:
-  """Axes at given pixels, (left, width) each, and the figure's size around them."""
-  width = spans[-1][0] + spans[-1][1] + right
-  whole = top + height + bottom
-  figure.set_size_inches(width / 72, whole / 72)
-  return [
-    figure.add_axes((left / width, bottom / whole, across / width, height / whole))
-    for left, across in spans
-  ]
-
-
-def _bare(ax) -> None:
-  for side in ('top', 'right', 'left'):
-    ax.spines[side].set_visible(False)
-  ax.tick_params(which='both', length=0)
-
-
-def _labels(class_names: Sequence[str], flagged: Iterable[str]) -> list[str]:
-  marks = [
-    '\N{BLACK UP-POINTING TRIANGLE} ' if name in set(flagged) else '' for name in class_names
-  ]
-  short = [
-    name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + '\N{HORIZONTAL ELLIPSIS}'
-    for name in class_names
-  ]
-  return [mark + name for mark, name in zip(marks, short, strict=True)]
-
-
-def _text_width(labels: Iterable[str]) -> float:
-  return 10 + 6.2 * max(len(label) for label in labels)
-
-
-def _flag(ticks, class_names: Sequence[str], flagged: Iterable[str]) -> None:
-  for tick, name in zip(ticks, itertools.cycle(class_names), strict=False):
-    tick.set_color(ALARM if name in set(flagged) else INK)
-
-
-def _style():
-  return matplotlib.rc_context(STYLE)
-
-
-def _svg(figure: Figure) -> str:
-  """The figure as an <svg> element with no outside reference and identifiers of its own."""
-  buffer = io.StringIO()
-  with warnings.catch_warnings():
-    # The browser draws the text, so it does not matter what Matplotlib's own font lacks.
-    warnings.filterwarnings('ignore', 'Glyph .* missing from font')
-    figure.savefig(buffer, format='svg', metadata={'Date': None})
-  text = buffer.getvalue()
-  text = re.sub(r'<metadata>.*?</metadata>|<!--.*?-->', '', text[text.index('<svg') :], flags=re.S)
-  text = re.sub(r'font-family: [^;\"]*;?', '', text)
-  prefix = f'f{hashlib.sha256(text.encode()).hexdigest()[:8]}-'
-  text = re.sub(r'\bid="', f'id="{prefix}', text)
-  text = re.sub(r'xlink:href="#', f'href="#{prefix}', text).replace('url(#', f'url(#{prefix}')
-  for placeholder, variable in VARIABLES.items():
-    text = text.replace(placeholder, f'var({variable})')
-  width = figure.get_size_inches()[0] * 72
-  return re.sub(
-    r'<svg[^>]*?(viewBox="[^"]*")[^>]*>', rf'<svg \1 style="width:{width:.0f}px">', text, count=1
-  )

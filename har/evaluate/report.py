@@ -11,7 +11,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from har.evaluate import figures, results, sections
+from har.evaluate import drawing, figures, results, sections
 from har.evaluate.files import file_size, write_text
 from har.metrics import classification
 from har.metrics.classification import Predictions
@@ -81,7 +81,7 @@ def write_report(
       split=table.get('split', results.OPTIONAL['split']),
       modalities=_modalities(table),
       fusions=sections.fusions(table),
-      colours={name: figures.colour(name) for name in [*stages, sections.PRODUCT]},
+      colours={name: drawing.colour(name) for name in [*stages, sections.PRODUCT]},
       rows=rows,
       metrics=results.metric_names(row['metrics'] for row in rows),
       removed=bool(table.get('removed')),

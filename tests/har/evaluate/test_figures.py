@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from har.evaluate import figures
+from har.evaluate import drawing, figures
 from har.metrics.detection import Detections
 from har.objectives.classify import Classify
 from har.objectives.reconstruct import Reconstruct
@@ -38,7 +38,7 @@ def test_confusion_matrix_shows_the_counts_and_no_zeros():
 def test_figures_take_the_colours_of_the_page():
   svg = figures.confusion_matrix(np.eye(2, dtype=int), ['a', 'b'], ['b'])
   assert all(f'var({name})' in svg for name in ('--ink', '--muted', '--grid', '--alarm'))
-  assert not set(re.findall(r'#[0-9a-f]{6}', svg)) & set(figures.VARIABLES)
+  assert not set(re.findall(r'#[0-9a-f]{6}', svg)) & set(drawing.VARIABLES)
 
 
 def test_markup_and_formulas_in_names_are_only_text():
