@@ -61,6 +61,11 @@ class Graph:
     """The node that makes each value."""
     return {name: node for node in self.nodes for name in node.output}
 
+  def only_user(self, users: Mapping[str, list[Node]], name: str) -> Node | None:
+    """The only node of `users` that reads a value, if it is read by one alone."""
+    found = users.get(name, [])
+    return found[0] if len(found) == 1 and name not in self.outputs else None
+
   def constant(self, array: np.ndarray, hint: str) -> str:
     """Adds a constant; returns its name."""
     self.made += 1

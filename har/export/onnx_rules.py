@@ -5,15 +5,14 @@ as additions and maxima. Int8 kernels are used only where DequantizeLinear, the 
 and QuantizeLinear follow each other directly.
 """
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from har.export import onnx_int8
 from har.export.onnx_batch import any_batch
 from har.export.onnx_graph import Graph, Node
 
-_LAYERS = ('Conv', 'Gemm')
 _ALIKE = ('Relu', 'Clip', 'QuantizeLinear')
 _MOVING = ('Reshape', 'Transpose')
 _POINTWISE = ('Add', 'Sub', 'Mul', 'Div', 'Max', 'Min', 'Pow', 'Where', 'Greater', 'Less')
@@ -45,11 +44,16 @@ def optimise(model: Any, batch: int = 0) -> tuple[Any, int]:
     step(graph)
   while any(step(graph) for step in (_add_bias, _sink_transposes, _move_integers, _join_moves)):
     pass
-  _round_biases(graph)
-  for step in (_pool_integers, _drop_clipped_relus, _drop_defaults, _share_results):
+  onnx_int8.round_biases(graph)
+  for step in (
+    onnx_int8.pool_integers,
+    onnx_int8.drop_clipped_relus,
+    _drop_defaults,
+    _share_results,
+  ):
     step(graph)
-  _unsign_shared_weights(graph)
-  int8_layers = sum(1 for _ in _int8_layers(graph, graph.makers()))
+  onnx_int8.unsign_shared_weights(graph)
+  int8_layers = sum(1 for _ in onnx_int8.int8_layers(graph, graph.makers()))
   graph.drop_unused()
   return graph.finish() if not batch or any_batch(graph, batch) else None, int8_layers
 
@@ -142,11 +146,6 @@ def _drop_zero_bias(graph: Graph) -> None:
       del node.input[2]
 
 
-def _only_user(graph: Graph, users: Mapping[str, list[Any]], name: str) -> Node | None:
-  found = users.get(name, [])
-  return found[0] if len(found) == 1 and name not in graph.outputs else None
-
-
 def _channels(array: np.ndarray, rank: int, axis: int, count: int) -> np.ndarray | None:
   """The numbers of each channel, if an array that is broadcast differs along that axis alone."""
   array = array.reshape((1,) * (rank - array.ndim) + array.shape)
@@ -160,14 +159,14 @@ def _add_bias(graph: Graph) -> bool:
   """Additions behind a layer, also behind a transposition, become its bias."""
   users = graph.users()
   for layer in graph.nodes:
-    if layer.op_type not in _LAYERS or len(layer.input) != 2:
+    if layer.op_type not in onnx_int8.LAYERS or len(layer.input) != 2:
       continue
-    after = _only_user(graph, users, layer.output[0])
+    after = graph.only_user(users, layer.output[0])
     perm = None
     last = layer.output[0]
     if after is not None and after.op_type == 'Transpose':
       perm, last = after.attributes['perm'], after.output[0]
-      after = _only_user(graph, users, last)
+      after = graph.only_user(users, last)
     if after is None or after.op_type != 'Add':
       continue
     other = next((i for i in after.input if i != last), '')
@@ -206,7 +205,7 @@ def _sink_transposes(graph: Graph) -> bool:
   for node in graph.nodes:
     if node.op_type != 'Transpose' or node.output[0] in graph.outputs:
       continue
-    after = _only_user(graph, users, node.output[0])
+    after = graph.only_user(users, node.output[0])
     if after is None or after.op_type not in _ALIKE or after.input[0] != node.output[0]:
       continue
     if any(np.ndim(graph.constants.get(i, 0)) for i in after.input[1:]):
@@ -259,83 +258,6 @@ def _join_moves(graph: Graph) -> bool:
       graph.nodes[graph.nodes.index(node)] = new
     return True
   return False
-
-
-def _round_biases(graph: Graph) -> None:
-  """Biases of int8 layers in the steps of their sums: input step times weight step."""
-  makers = graph.makers()
-  for layer in _int8_layers(graph, makers):
-    if len(layer.input) != 3:
-      continue
-    step = graph.constants[makers[layer.input[0]].input[1]]
-    steps = np.asarray(step * graph.constants[makers[layer.input[1]].input[1]])
-    limits = np.iinfo(np.int32)
-    bias = np.round(np.float64(graph.constants[layer.input[2]]) / steps)
-    bias = np.clip(bias, limits.min, limits.max).astype(np.int32)
-    values = graph.constant(np.asarray(bias), 'bias')
-    scale = graph.constant(steps, 'bias_scale')
-    name = f'{values}.float'
-    per_channel: dict[str, Any] = {'axis': 0} if steps.ndim else {}
-    graph.nodes.append(Node('DequantizeLinear', [values, scale], [name], per_channel))
-    layer.input[2] = name
-
-
-def _int8_layers(graph: Graph, makers: Mapping[str, Any]) -> Iterator[Any]:
-  for layer in list(graph.nodes):
-    if layer.op_type in _LAYERS:
-      sources = [makers.get(name) for name in layer.input[:2]]
-      if all(s is not None and s.op_type == 'DequantizeLinear' for s in sources):
-        yield layer
-
-
-def _unsign_shared_weights(graph: Graph) -> None:
-  """Weights of several layers as uint8, into which ONNX Runtime fails to convert them twice.
-
-  See `session.x64quantprecision` in `har.export.onnx.Runner`.
-  """
-  makers, users = graph.makers(), graph.users()
-  for name in dict.fromkeys(layer.input[1] for layer in _int8_layers(graph, makers)):
-    node = makers[name]
-    if len(users[name]) > 1 and graph.constants[node.input[0]].dtype == np.int8:
-      values = graph.constants[node.input[0]].astype(np.int16) + 128
-      zeros = np.full(graph.constants[node.input[1]].shape, 128, np.uint8)
-      node.input[:] = [
-        graph.constant(np.asarray(values.astype(np.uint8)), 'weight'),
-        node.input[1],
-        graph.constant(zeros, 'zero'),
-      ]
-
-
-def _pool_integers(graph: Graph) -> None:
-  """Maxima of int8 values instead of the same ones in float."""
-  makers, users = graph.makers(), graph.users()
-  for pool in [node for node in graph.nodes if node.op_type == 'MaxPool']:
-    before = makers.get(pool.input[0])
-    after = _only_user(graph, users, pool.output[0])
-    if before is None or after is None or before.op_type != 'DequantizeLinear':
-      continue
-    if after.op_type != 'QuantizeLinear' or not _same_steps(graph, before, after):
-      continue
-    pool.input[0], pool.output[0] = before.input[0], after.output[0]
-    graph.nodes.remove(after)
-
-
-def _same_steps(graph: Graph, one: Node, other: Node) -> bool:
-  return all(
-    np.array_equal(graph.constants[a], graph.constants[b])
-    for a, b in zip(one.input[1:], other.input[1:], strict=True)
-  )
-
-
-def _drop_clipped_relus(graph: Graph) -> None:
-  """QuantizeLinear whose lowest value stands for zero is a ReLU itself."""
-  makers = graph.makers()
-  for node in graph.nodes:
-    relu = makers.get(node.input[0]) if node.op_type == 'QuantizeLinear' else None
-    if relu is not None and relu.op_type == 'Relu':
-      zero = graph.constants[node.input[2]]
-      if np.all(zero == np.iinfo(zero.dtype).min):
-        node.input[0] = relu.input[0]
 
 
 def _drop_defaults(graph: Graph) -> None:
