@@ -5,7 +5,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import grain
 import numpy as np
@@ -15,6 +15,17 @@ from har.data.input import Example, Input
 from har.errors import UserError
 
 Batch = dict[str, np.ndarray]
+
+
+class Share(NamedTuple):
+  """A process's part of every batch: of `parts` contiguous ones that number `place`, from 0."""
+
+  place: int
+  parts: int
+
+
+WHOLE = Share(0, 1)
+
 
 _PADDING = -1  # stands for an example that is not there
 _MAX_THREADS = 8  # each holds a batch
@@ -156,8 +167,7 @@ def train_batches(
   batch_size: int,
   seed: int,
   start_step: int = 0,
-  process_index: int = 0,
-  process_count: int = 1,
+  share: Share = WHOLE,
   workers: int = 0,
 ) -> Iterator[Batch]:
   """Yields training batches without end; batch k is a function of the seed and k alone.
@@ -172,26 +182,24 @@ def train_batches(
     batch_size: of all processes together.
     seed: of order and frame choice.
     start_step: the first batch to yield.
-    process_index: this process's place among `process_count`; it gets that contiguous part of
-      every batch.
-    process_count: number of processes that share each batch.
+    share: this process's part of every batch.
     workers: processes that read and decode (absl's flags have to be parsed, as absl.app.run does);
       0 does it in threads of this one.
 
   Returns:
-    An iterator of batches (see the package's documentation) of `batch_size / process_count`.
+    An iterator of batches (see the package's documentation) of `batch_size / share.parts`.
 
   Raises:
     UserError: for a batch size that the processes cannot share.
   """
-  local = _local_size(batch_size, process_count)
+  local = _local_size(batch_size, share.parts)
   if not len(positions):
     raise UserError('no trial to train on')
   examples = grain.MapDataset.source(_Epochs(np.asarray(positions), seed))
   examples = examples.random_map(ReadExample(records, inputs), seed=seed)
   # In batches of the local size, global batch k is local batches k * count ... k * count + count-1.
   batches = examples.batch(local, batch_fn=_stack)
-  return _iterate(batches[start_step * process_count + process_index :: process_count], workers)
+  return _iterate(batches[start_step * share.parts + share.place :: share.parts], workers)
 
 
 def eval_steps(examples: int, batch_size: int) -> int:
@@ -204,8 +212,7 @@ def eval_batches(
   positions: Sequence[int] | np.ndarray,
   inputs: Mapping[str, Input],
   batch_size: int,
-  process_index: int = 0,
-  process_count: int = 1,
+  share: Share = WHOLE,
   workers: int = 0,
 ) -> Iterator[Batch]:
   """Yields every position exactly once, in order, over all processes together.
@@ -215,10 +222,10 @@ def eval_batches(
   positions k * batch_size onwards. Frames are the segments' centres. Arguments are those of
   `train_batches`.
   """
-  local = _local_size(batch_size, process_count)
+  local = _local_size(batch_size, share.parts)
   padded = np.full(eval_steps(len(positions), batch_size) * batch_size, _PADDING)
   padded[: len(positions)] = positions
   if not len(padded):
     return iter(())
   examples = grain.MapDataset.source(padded).map(ReadExample(records, inputs))
-  return _iterate(examples.batch(local, batch_fn=_stack)[process_index::process_count], workers)
+  return _iterate(examples.batch(local, batch_fn=_stack)[share.place :: share.parts], workers)

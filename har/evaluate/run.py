@@ -198,8 +198,7 @@ def _over_split(
     context.evaluated,
     one.inputs,
     batch_size=mesh_lib.round_up(context.runtime['eval_batch_size'], context.mesh),
-    process_index=jax.process_index(),
-    process_count=jax.process_count(),
+    share=loader.Share(jax.process_index(), jax.process_count()),
     workers=context.runtime['workers'],
   )
   return predict.predict(eval_step, variables, batches, context.mesh)

@@ -154,8 +154,7 @@ class _Run:
       batch_size=c['batch_size'],
       seed=self.stage.seed,
       start_step=first,
-      process_index=jax.process_index(),
-      process_count=jax.process_count(),
+      share=loader.Share(jax.process_index(), jax.process_count()),
       workers=self.context.runtime['workers'],
     )
     started, before, wait = time.monotonic(), progress, DataWait()
@@ -262,8 +261,7 @@ class _Run:
       positions,
       self.stage.inputs,
       batch_size=mesh_lib.round_up(context.runtime['eval_batch_size'], context.mesh),
-      process_index=jax.process_index(),
-      process_count=jax.process_count(),
+      share=loader.Share(jax.process_index(), jax.process_count()),
       workers=context.runtime['workers'],
     )
     scores = predict.predict(self.eval_step, variables, batches, context.mesh)

@@ -126,7 +126,7 @@ def test_frames_are_drawn_anew_each_time(records):
 def test_processes_share_the_same_global_batches(records, processes):
   def run(index, count):
     batches = loader.train_batches(
-      records, np.arange(24), INPUTS, 8, 1, start_step=2, process_index=index, process_count=count
+      records, np.arange(24), INPUTS, 8, 1, start_step=2, share=loader.Share(index, count)
     )
     return list(itertools.islice(batches, 3))
 
@@ -141,7 +141,7 @@ def test_processes_share_the_same_global_batches(records, processes):
 def test_evaluation_visits_each_example_once_in_order(count, batch_size, processes):
   positions = np.arange(100, 100 + count)
   parts = [
-    list(loader.eval_batches(Numbered(200), positions, ONE, batch_size, p, processes))
+    list(loader.eval_batches(Numbered(200), positions, ONE, batch_size, loader.Share(p, processes)))
     for p in range(processes)
   ]
   steps = loader.eval_steps(count, batch_size)
@@ -211,7 +211,7 @@ def test_a_killed_worker_process_is_an_error(records):
 
 def test_wrong_requests(records):
   with pytest.raises(UserError, match='batch_size=5: must be a positive multiple of the 2'):
-    loader.train_batches(records, [0], INPUTS, 5, 0, process_count=2)
+    loader.train_batches(records, [0], INPUTS, 5, 0, share=loader.Share(0, 2))
   with pytest.raises(UserError, match='batch_size=0'):
     loader.eval_batches(records, [0], INPUTS, 0)
   with pytest.raises(UserError, match='no trial to train on'):
