@@ -50,14 +50,12 @@ _CONFIG = config_flags.DEFINE_config_file(
 # Sections of a config whose options are documented where they are used, and checked there: a config
 # need not list them all.
 _OPEN = (
-  *(
-    r'inputs\.\w+',
-    r'encoders\.\w+',
-    r'dataset\.options',
-    r'compress\.\w+',
-    r'compress\.study\.\w+',
-  ),
-  *(r'stages\.\w+\.head', r'stages\.\w+\.objective', r'stages\.\w+\.augment\.\w+'),
+  r'inputs\.\w+',
+  r'encoders\.\w+',
+  r'dataset\.options',
+  r'compress\.\w+',
+  r'compress\.study\.\w+',
+  r'stages\.\w+\.(head|objective|augment\.\w+)',
 )
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything is written.')
 _MODE = flags.DEFINE_string('mode', 'train', f'One of {", ".join(_MODES)}.')

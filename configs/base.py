@@ -12,6 +12,73 @@ from har.errors import UserError
 MODALITIES = ('imu', 'rgb', 'depth', 'skeleton')
 VIDEO = ('rgb', 'depth')
 
+# How examples are chosen and divided.
+DATASET = {
+  # How examples are divided: cross_subject, leave_one_subject_out (test_subject), folds over
+  # people (fold 1 to folds), official (the dataset's own list; of several, fold is the
+  # number) or one of the dataset's own names. See `har.data.protocols.SplitOptions`.
+  'protocol': 'cross_subject',
+  'test_subject': 0,
+  'fold': 0,
+  'folds': 5,
+  # The column that tells people, or whatever else folds and validation must not part.
+  'group': 'subject',
+  # Training subjects that are kept for validation: (7,). None means that every training
+  # subject is trained on, and the last step's parameters are the result.
+  'validation_subjects': (),
+  # Less than 1: so much of the training examples, drawn by class and person.
+  'train_fraction': 1.0,
+  # Classes to report, ('fall',); none named: those that the builder names.
+  'abnormal': (),
+  # False: trials that lack one of the modalities are left out and listed in the report.
+  'require_complete': True,
+}
+
+# Smaller forms of the finished stages; may change when a run is continued.
+COMPRESS = {
+  # How values are quantised: see `har.compress.quantise.Scheme`.
+  'int8': {
+    'weights': 8,
+    'activations': 8,
+    'ranges': 'static',  # or dynamic
+    'calibration': 'minmax',  # or percentile
+    'percentile': 99.99,
+    'examples': 128,
+    'keep_float': (),  # path patterns of layers
+  },
+  # Other schemes that --mode=compress compares: what they change in int8.
+  'study': {
+    'int8_percentile': {'calibration': 'percentile'},
+    'int8_dynamic': {'ranges': 'dynamic'},
+    'w4a8': {'weights': 4},
+    'w8a16': {'activations': 16},
+    'w4a16': {'weights': 4, 'activations': 16},
+  },
+  # What --mode=compress trains: int8_qat, pruned and slim.
+  'variants': ('int8_qat', 'pruned', 'slim'),
+  # Of each, `learning_rate` and `epochs` are factors on the stage's own.
+  'int8_qat': {'learning_rate': 0.002, 'epochs': 0.1},
+  # See `har.compress.prune.Pruning` and `har.compress.channels.Slimming`.
+  'pruned': {'learning_rate': 0.5, 'epochs': 0.3, 'sparsity': 0.8},
+  'slim': {'learning_rate': 0.5, 'epochs': 0.5, 'flops': 0.5, 'least': 0.5},
+}
+
+# How the experiment runs, not what it computes; may change when a run is continued.
+RUNTIME = {
+  'devices': 0,  # 0: all
+  # Devices that share one copy of the parameters, their average and the optimiser's state,
+  # instead of each having its own; divides the number of devices.
+  'fsdp': 1,
+  # How: pairs of a path pattern and the axis that is split, its number, largest (that can
+  # be) or none; the first match counts.
+  'fsdp_rules': (('*', 'largest'),),
+  'fsdp_min_size': 16384,  # elements; smaller arrays are not split
+  'workers': 0,  # processes that load data; 0: threads of this one
+  'eval_batch_size': 32,
+  'save_steps': 100,  # between checkpoints
+  'log_steps': 50,  # at most so many between looks at the loss
+}
+
 
 def experiment(dataset: str, modalities: Sequence[str]) -> ConfigDict:
   """An experiment without stages, inputs and encoders.
@@ -28,73 +95,12 @@ def experiment(dataset: str, modalities: Sequence[str]) -> ConfigDict:
       'order': (),
       # Of the computation; parameters are float32. bfloat16 is for accelerators.
       'dtype': 'float32',
-      'dataset': {
-        'name': dataset,
-        # How examples are divided: cross_subject, leave_one_subject_out (test_subject), folds over
-        # people (fold 1 to folds), official (the dataset's own list; of several, fold is the
-        # number) or one of the dataset's own names. See `har.data.protocols.SplitOptions`.
-        'protocol': 'cross_subject',
-        'test_subject': 0,
-        'fold': 0,
-        'folds': 5,
-        # The column that tells people, or whatever else folds and validation must not part.
-        'group': 'subject',
-        # Training subjects that are kept for validation: (7,). None means that every training
-        # subject is trained on, and the last step's parameters are the result.
-        'validation_subjects': (),
-        # Less than 1: so much of the training examples, drawn by class and person.
-        'train_fraction': 1.0,
-        # Classes to report, ('fall',); none named: those that the builder names.
-        'abnormal': (),
-        # False: trials that lack one of the modalities are left out and listed in the report.
-        'require_complete': True,
-      },
+      'dataset': {'name': dataset, **DATASET},
       'inputs': {},
       'encoders': {},
       'stages': {},
-      # Smaller forms of the finished stages; may change when a run is continued.
-      'compress': {
-        # How values are quantised: see `har.compress.quantise.Scheme`.
-        'int8': {
-          'weights': 8,
-          'activations': 8,
-          'ranges': 'static',  # or dynamic
-          'calibration': 'minmax',  # or percentile
-          'percentile': 99.99,
-          'examples': 128,
-          'keep_float': (),  # path patterns of layers
-        },
-        # Other schemes that --mode=compress compares: what they change in int8.
-        'study': {
-          'int8_percentile': {'calibration': 'percentile'},
-          'int8_dynamic': {'ranges': 'dynamic'},
-          'w4a8': {'weights': 4},
-          'w8a16': {'activations': 16},
-          'w4a16': {'weights': 4, 'activations': 16},
-        },
-        # What --mode=compress trains: int8_qat, pruned and slim.
-        'variants': ('int8_qat', 'pruned', 'slim'),
-        # Of each, `learning_rate` and `epochs` are factors on the stage's own.
-        'int8_qat': {'learning_rate': 0.002, 'epochs': 0.1},
-        # See `har.compress.prune.Pruning` and `har.compress.channels.Slimming`.
-        'pruned': {'learning_rate': 0.5, 'epochs': 0.3, 'sparsity': 0.8},
-        'slim': {'learning_rate': 0.5, 'epochs': 0.5, 'flops': 0.5, 'least': 0.5},
-      },
-      # How the experiment runs, not what it computes; may change when a run is continued.
-      'runtime': {
-        'devices': 0,  # 0: all
-        # Devices that share one copy of the parameters, their average and the optimiser's state,
-        # instead of each having its own; divides the number of devices.
-        'fsdp': 1,
-        # How: pairs of a path pattern and the axis that is split, its number, largest (that can
-        # be) or none; the first match counts.
-        'fsdp_rules': (('*', 'largest'),),
-        'fsdp_min_size': 16384,  # elements; smaller arrays are not split
-        'workers': 0,  # processes that load data; 0: threads of this one
-        'eval_batch_size': 32,
-        'save_steps': 100,  # between checkpoints
-        'log_steps': 50,  # at most so many between looks at the loss
-      },
+      'compress': COMPRESS,
+      'runtime': RUNTIME,
     }
   )
 

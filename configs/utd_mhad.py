@@ -15,6 +15,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from configs import base
+from har.errors import UserError
 
 RECIPES = ('tuned', 'paper')
 
@@ -29,7 +30,9 @@ def get_config(arg: str | None = None) -> ConfigDict:
   encoder = base.choose('encoder', args['encoder'], ('cnn', *TEMPORAL))
   for name in modalities:
     config.inputs[name], config.encoders[name], config.stages[name] = make(name)
-  if encoder != 'cnn' and 'imu' in modalities:
+  if encoder != 'cnn':
+    if recipe != 'tuned' or 'imu' not in modalities:
+      raise UserError(f'--config: encoder={encoder} is for the tuned IMU')
     config.encoders.imu = ConfigDict(TEMPORAL[encoder])
     if encoder == 'lstm':  # It overfits: few samples, much augmentation.
       config.inputs.imu.length = 60

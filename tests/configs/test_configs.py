@@ -144,6 +144,8 @@ def test_the_default_is_the_papers_pair_of_modalities():
     ('modalities=imu+imu', 'must be different'),
     ('modality=imu', "'modality=imu' is not understood; it takes modalities=..., recipe=..."),
     ('recipe=ours', "recipe='ours' is none of tuned, paper"),
+    ('recipe=paper,encoder=lstm', 'encoder=lstm is for the tuned IMU'),
+    ('modalities=depth,encoder=tcn', 'encoder=tcn is for the tuned IMU'),
   ],
 )
 def test_wrong_config_arguments_are_user_errors(arg, message):
