@@ -45,7 +45,10 @@ class Reconstruct(Objective):
     return {'error': errors(outputs, inputs)}
 
   def validate(self, scores: dict[str, np.ndarray], labels: np.ndarray) -> dict[str, float]:
-    error = float(scores['error'][self.trains_on(labels)].mean())
+    known = self.trains_on(labels)
+    if not known.any():
+      raise UserError('objective.normal_only: every validation example is of an abnormal class')
+    error = float(scores['error'][known].mean())
     return {'loss': error, 'error': error}
 
   def evaluate(

@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import ml_collections
+import numpy as np
 
 from har.data import dataset as dataset_lib
 from har.data import protocols
@@ -85,13 +86,24 @@ def open_experiment(
   mesh = mesh_lib.make_mesh(runtime.devices, runtime.fsdp)
   context = loop.Context(data, splits, mesh, workdir, runtime, split)
   stages = {name: stage.build(config, name, data, splits.train) for name in config.order}
-  facts = protocols.fingerprint(data.index, splits, data.class_names)
+  facts = protocols.fingerprint(data.index, splits, data.class_names) | _left_out(data, stages)
   claims = (claim, _Claim(workdir, 'data.json', facts, (), 'was trained with other data'))
   for one in claims:
     one.check()
   for one in claims:
     one.write()
   return Experiment(config, context, stages)
+
+
+def _left_out(data: dataset_lib.Dataset, stages: Mapping[str, stage.Stage]) -> dict[str, list[str]]:
+  """The classes that a stage does not train on, of the stages that leave some out."""
+  labels = np.arange(len(data.class_names))
+  learnt = {name: one.objective.trains_on(labels) for name, one in stages.items()}
+  return {
+    f'left out of {name}': [data.class_names[i] for i in np.flatnonzero(~kept)]
+    for name, kept in learnt.items()
+    if not kept.all()
+  }
 
 
 def train(experiment: Experiment) -> None:

@@ -36,6 +36,8 @@ def test_normal_examples_alone():
   assert normal.trains_on(labels).tolist() == [True, False, True]
   assert every.validate(scores, labels)['error'] == pytest.approx(10 / 3)
   assert normal.validate(scores, labels)['error'] == pytest.approx(1.5)
+  with pytest.raises(UserError, match='every validation example is of an abnormal class'):
+    normal.validate({'error': np.array([7.0])}, np.array([1]))
   nothing = Reconstruct(Facts(('a', 'b'), (), FACTS.counts), normal_only=True)
   with pytest.raises(UserError, match='names no abnormal class'):
     nothing.trains_on(labels)

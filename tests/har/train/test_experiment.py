@@ -92,6 +92,29 @@ def test_abnormal_classes_may_change_after_training(tmp_path):
   experiment.open_experiment(config(abnormal=('wave',)), tmp_path)
 
 
+def test_abnormal_classes_that_were_left_out_of_training_stay(tmp_path, fake_dataset, monkeypatch):
+  def opened(*abnormal):
+    metadata = fakes.METADATA | {'abnormal': abnormal}
+    changed = dataclasses.replace(fake_dataset, metadata=metadata)
+    monkeypatch.setattr(dataset_lib, 'load', lambda *_, **__: changed)
+    c = config(abnormal=abnormal)
+    c.order = ('imu',)
+    c.stages.imu = base.stage(
+      ['imu'],
+      learning_rate=0.1,
+      objective={'kind': 'reconstruct', 'normal_only': True},
+      head={'kind': 'decoder'},
+    )
+    c.inputs.imu = {'length': 20}
+    c.encoders.imu = {'kind': 'cnn1d_bn'}
+    return experiment.open_experiment(c, tmp_path)
+
+  opened('wave')
+  opened('wave')
+  with pytest.raises(UserError, match=r"left out of imu is \['wave'\] there and \['swipe_left'\]"):
+    opened('swipe_left')
+
+
 def test_a_split_without_examples(tmp_path):
   for protocol in ({}, {'protocol': 'official'}):
     with pytest.raises(UserError, match='--split=validation: no trial is in it'):
