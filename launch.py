@@ -137,6 +137,7 @@ def _run() -> None:
 def _dispatch(config: Any, workdir: pathlib.Path) -> None:
   """Does what the mode asks for in a workdir that is ours."""
   from har.compress import run as compression
+  from har.export import supported
   from har.train import experiment
 
   opened = experiment.open_experiment(
@@ -160,6 +161,7 @@ def _dispatch(config: Any, workdir: pathlib.Path) -> None:
     compression.compress(opened, command=command)
   else:
     if _MODE.value == 'train':
+      supported.announce(opened)
       experiment.train(opened)
     compression.evaluate(opened, command=command)
 

@@ -27,7 +27,9 @@ import launch as launch_lib
 from configs import demo
 from data_builders.stickman import generate
 from har.data import dataset as dataset_lib
+from har.errors import UserError
 from har.export import run as export
+from har.export import supported
 from har.train import experiment as experiment_lib
 from tests.configs import test_configs
 
@@ -300,6 +302,18 @@ def test_untrained_workdirs_are_refused(mode, experiment, undisturbed, tmp_path,
   assert code == 2
   assert "holds no finished stage 'imu'" in err
   assert {p.name for p in workdir.rglob('*') if p.is_file()} == {'config.json', 'data.json', 'lock'}
+
+
+def test_what_cannot_be_exported_is_said_before_training(experiment, tmp_path, capfd, monkeypatch):
+  def train(_):
+    raise UserError('trains')
+
+  monkeypatch.setattr(supported, 'problems', lambda *_: ['ONNX has no operation for sort'])
+  monkeypatch.setattr(experiment_lib, 'train', train)
+  code, _, err = run_here(capfd, *experiment, f'--workdir={tmp_path}/run')
+  said = 'ONNX has no operation for sort: it can be trained but not exported'
+  assert err.splitlines() == [*(f'{n}: {said}' for n in ('imu', 'rgb', 'fusion')), 'error: trains']
+  assert code == 2
 
 
 def test_more_devices_than_there_are_are_refused(experiment, tmp_path, capfd):

@@ -1,5 +1,6 @@
 """Which operations of JAX a format cannot hold, found in the trace: even before training."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -7,7 +8,10 @@ import jax
 from jax.extend import core
 
 from har.errors import UserError
-from har.export.rewrite import INLINED, Call
+from har.export.rewrite import INLINED
+from har.models.mode import INFERENCE, UNROLLED
+from har.train import checkpoints
+from har.train.experiment import Experiment
 
 _LOOPS = ('scan', 'while', 'cond')
 _ALGEBRA = ('cholesky', 'eigh', 'eig', 'fft', 'lu', 'qr', 'svd', 'triangular_solve')
@@ -20,20 +24,32 @@ _REFUSED = {
 }
 
 
-def check_exportable(call: Call, inputs: Mapping[str, Any]) -> None:
-  """Checks a function for all formats; nothing is computed.
+def announce(experiment: Experiment) -> None:
+  """Says on stderr which formats cannot hold the stages that are still to be trained.
 
-  Args:
-    call: maps a dict of inputs to anything: of a model that is not trained yet, too.
-    inputs: arrays, or shapes and types, by name.
-
-  Raises:
-    UserError: a format has no operation for one of JAX's; where it is in the model stands beside.
+  Nothing is computed: a model is traced, with its loops over time step by step if that is needed.
   """
-  closed = jax.make_jaxpr(call)(dict(inputs))
-  problems = [line for target in _REFUSED if (line := refusal(target, closed))]
-  if problems:
-    raise UserError('; '.join(problems))
+  if jax.process_index():
+    return
+  for name, stage in experiment.stages.items():
+    if not checkpoints.finished(experiment.context.workdir, name):
+      for line in problems(stage.model, stage.variables, stage.example):
+        print(f'{name}: {line}: it can be trained but not exported', file=sys.stderr, flush=True)
+
+
+def problems(model: Any, variables: Any, inputs: Mapping[str, Any]) -> list[str]:
+  """What each format cannot hold of a model that maps inputs to `har.models.types.Outputs`."""
+  found: list[str] = []
+  for mode in (INFERENCE, UNROLLED):
+
+    def infer(variables, inputs, mode=mode):
+      return model.apply(variables, inputs, mode).named()
+
+    closed = jax.make_jaxpr(infer)(variables, dict(inputs))
+    found = [line for target in _REFUSED if (line := refusal(target, closed))]
+    if not found:
+      break
+  return found
 
 
 def check(target: str, closed: Any) -> None:
@@ -44,7 +60,7 @@ def check(target: str, closed: Any) -> None:
     closed: what is to be written.
 
   Raises:
-    UserError: see `check_exportable`.
+    UserError: the format has no operation for one of JAX's; where it is in the model stands beside.
   """
   if line := refusal(target, closed):
     raise UserError(line)
