@@ -27,7 +27,7 @@ def narrowed(widths: Widths, below: str = '') -> contextlib.AbstractContextManag
   def intercept(call: Any, args: Sequence[Any], kwargs: Mapping[str, Any], context: Any) -> Any:
     layer = context.module
     size = sizes.get('/'.join(filter(None, (below, *layer.path))))
-    if size is None or context.method_name != '__call__' or layer.features == size:
+    if size in (None, getattr(layer, 'features', size)) or context.method_name != '__call__':
       return call(*args, **kwargs)
     changes = {'features': size}
     if getattr(layer, 'feature_group_count', 1) > 1:
