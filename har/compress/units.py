@@ -97,7 +97,8 @@ class Units:
     flat = dict(flax.traverse_util.flatten_dict(variables))
     for (path, axis), rows in stay.items():
       flat[path] = np.compress(rows, flat[path], axis)
-    return flax.traverse_util.unflatten_dict(flat)
+    # A model without batch norms has an empty `batch_stats`.
+    return {tree: {} for tree in variables} | flax.traverse_util.unflatten_dict(flat)
 
   def widths(self, kept: Kept) -> tuple[tuple[str, int], ...]:
     """Features of the layers that have fewer; see `har.models.widths`."""
