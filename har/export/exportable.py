@@ -66,7 +66,7 @@ class Exportable:
 
   def _stream(self, run: Runner, clips: Arrays) -> Arrays:
     (name,) = self.inputs.keys() - self.state.keys()
-    x, last = clips[name], {}
+    x, last = clips[name], Arrays()
     lengths = clips.get(f'{name}_mask', np.ones(x.shape[:2])).sum(1)
     specs = {n: self.inputs[n] for n in self.state}
     state = {n: np.zeros((len(x), *spec.shape[1:]), spec.dtype) for n, spec in specs.items()}
