@@ -27,7 +27,7 @@ LARGEST, FLOAT_AGREEMENT, INT8_AGREEMENT = 1e-3, 1.0, 0.99
 # Largest difference of an int8 output that is no logits, as a share of its root mean square.
 INT8_ERROR = 0.05
 _FEW = 3  # examples in the batch that shows that a file takes one
-_STREAMED = 128  # recordings at most that step files are checked on, sample by sample
+_STREAMED = 500  # recordings at most that step files are checked on, sample by sample
 NEEDED = ('litert_converter', 'ai_edge_litert', 'jax2onnx', 'onnx', 'onnxruntime')
 
 

@@ -1,11 +1,12 @@
 """Causal models become files that take a step of a stream, as the JSON beside each describes."""
 
 import json
+import pathlib
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import onnxruntime
 import pytest
 from ai_edge_litert import interpreter
 
@@ -20,6 +21,7 @@ from har.models import registry
 from har.train import experiment
 from tests import fakes
 
+README = pathlib.Path(exportable.__file__).with_name('README.md')
 LENGTH = 5
 FILES = ['float32.tflite', 'float32.onnx', 'float32.stablehlo', 'int8.tflite', 'int8.onnx']
 
@@ -58,22 +60,24 @@ def opened(tmp_path, monkeypatch):
   return open_
 
 
-def stream(path, samples):
+def stream_onnx(path, samples):
+  """Logits after the last of `[T, C]`, by the code in the README."""
+  (code,) = re.findall(r'```python\n(.*?)```', README.read_text(), re.DOTALL)
+  code, count = re.subn(r"^path = '.*'$", f'path = {str(path)!r}', code, flags=re.MULTILINE)
+  assert count == 1
+  names = {'stream': samples}
+  exec(code, names)
+  return names['outputs']['logits']
+
+
+def stream_tflite(path, samples):
   """Logits after the last of `[T, C]`, by what the description says."""
   about = json.loads(path.with_name(f'{path.name}.json').read_text())
   inputs, outputs = about['inputs'], about['outputs']
-  if path.suffix == '.onnx':
-    session = onnxruntime.InferenceSession(path)
-    names = [one['tensor'] for one in outputs.values()]
-
-    def step(**given):
-      tensors = {inputs[n]['tensor']: x for n, x in given.items()}
-      return dict(zip(outputs, session.run(names, tensors), strict=True))
-  else:
-    step = interpreter.Interpreter(str(path)).get_signature_runner()
   carried = {name: one['from'] for name, one in inputs.items() if 'from' in one}
   assert {outputs[output]['to']: output for output in carried.values()} == carried
   state = {n: np.zeros([1, *inputs[n]['shape'][1:]], inputs[n]['dtype']) for n in carried}
+  step = interpreter.Interpreter(str(path)).get_signature_runner()
   for x in samples:
     outs = step(imu=x[None], **state)
     state = {name: outs[output] for name, output in carried.items()}
@@ -96,19 +100,19 @@ def test_a_stream_by_the_description_gives_the_logits_of_whole_clips(
   monkeypatch.setattr(run, 'targets', lambda form: targets(form) if form.state else ())
   steps = [name.replace('.', '.step.') for name in FILES]
   assert [path.name for path in run.run(found)] == steps
+  lines = capsys.readouterr().out.splitlines()
   split = run.read_split(found, 'imu')
   there = [i for i, one in enumerate(split.examples) if one['imu_present'][0]]
   assert len(there) < len(split.examples)
   lengths = [int(split.examples[i]['imu_mask'].sum()) for i in there]
   assert set(lengths) == {3, 4, 5}
   whole = run.run_jax(exportable.load(found, 'imu', 'float32'), split)['logits']
-  for kind in ('tflite', 'onnx'):
+  for kind, stream in (('tflite', stream_tflite), ('onnx', stream_onnx)):
     path = run.folder(found, 'imu') / f'float32.step.{kind}'
     logits = [
       stream(path, split.examples[i]['imu'][0][:n]) for i, n in zip(there, lengths, strict=True)
     ]
     np.testing.assert_allclose(np.concatenate(logits), whole[there], atol=1e-4)
-  lines = capsys.readouterr().out.splitlines()
   assert len(lines) == len(steps)
   for line in lines:
     assert f' in {len(there)} recordings sample by sample' in line
