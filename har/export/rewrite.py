@@ -8,6 +8,8 @@ pools. So
 * 1-D convolutions, and 3-D ones with a 1 x k x k or a k x 1 x 1 kernel, become 2-D,
 * products with a matrix become 2-D,
 * 1- and 3-D max pools become 2-D ones.
+
+Where LiteRT's converter takes an operation for another (`rem`, `cbrt`), it is written otherwise.
 """
 
 import dataclasses
@@ -301,6 +303,18 @@ def _reduce_window(eqn, *operands) -> list[Any]:
   return [Reshaped(force(pooled) > 0.5, eqn.outvars[0].aval.shape)]
 
 
+def _odd(eqn, *operands) -> list[Any]:
+  """A remainder or a cube root, of absolute values: LiteRT's are wrong where one is negative.
+
+  Both are odd functions of the first operand, and the sign of a divisor has no influence.
+  """
+  if all(map(_constant, operands)):
+    return _plain(eqn, *operands)
+  arrays = [force(x) for x in operands]
+  y = eqn.primitive.bind(*map(lax.abs, arrays), **eqn.params)
+  return [lax.mul(lax.sign(arrays[0]), y)]
+
+
 _RULES = {
   'reshape': _reshape,
   'squeeze': _reshape,
@@ -311,6 +325,8 @@ _RULES = {
   'dot_general': _dot,
   'reduce_window_max': _reduce_window_max,
   'reduce_window': _reduce_window,
+  'rem': _odd,
+  'cbrt': _odd,
 }
 
 
