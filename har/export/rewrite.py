@@ -48,6 +48,8 @@ _POINTWISE = frozenset(
     *('square', 'sub', 'tanh'),
   }
 )
+# What LiteRT moves a rounding before.
+_MOVED = ('concatenate', 'reduce_max', 'reshape')
 # Larger constants are left to be computed: they would only fill the file.
 _FOLDED_SIZE = 4096
 # A prime, so that it divides no other size but by a rare chance.
@@ -198,14 +200,15 @@ def _composite(eqn, *operands) -> list[Any]:
 
 
 def _is_joined(jaxpr, makers, values, variable) -> bool:
-  """Whether a value is a concatenation, of what is not rounded and others read too."""
-  while variable in makers and makers[variable].primitive.name == 'reshape':
-    variable = makers[variable].invars[0]
-  if variable not in makers or makers[variable].primitive.name != 'concatenate':
+  """Whether a value is joined or the greatest of what is not rounded and others read too."""
+  name = makers[variable].primitive.name if variable in makers else ''
+  if name not in _MOVED:
     return False
-  joined = [v for v in makers[variable].invars if not isinstance(v, core.Literal)]
-  joined = [v for v in joined if getattr(values.get(v), 'grid', None) is None]
-  return any(sum(v is x for e in jaxpr.eqns for x in e.invars) > 1 for v in joined)
+  parts = [v for v in makers[variable].invars if not isinstance(v, core.Literal)]
+  parts = [v for v in parts if getattr(values.get(v), 'grid', None) is None]
+  uses = [sum(v is x for e in jaxpr.eqns for x in e.invars) for v in parts]
+  shared = name != 'reshape' and max(uses, default=0) > 1
+  return shared or any(_is_joined(jaxpr, makers, values, v) for v in parts)
 
 
 def _same_grid(a: Grid | None, b: Grid) -> bool:
