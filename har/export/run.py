@@ -152,9 +152,9 @@ def _checks(
     return
   # Of an absent signal no sample is streamed.
   masks = [n for n in split.examples[0] if n.endswith(('_mask', '_present'))]
-  there = [i for i, one in enumerate(split.examples) if all(one[n].any() for n in masks)]
+  there = np.flatnonzero([all(one[n].any() for n in masks) for one in split.examples])
   places = np.linspace(0, len(there) - 1, min(_STREAMED, len(there))).round().astype(int)
-  chosen = np.array(there)[places]
+  chosen = there[places]
   clips = TestSplit([split.examples[i] for i in chosen], split.labels[chosen])
   expected = {f' in {len(chosen)} recordings sample by sample': run_jax(made.step, clips)}
   if not is_int8(made.variant):
