@@ -206,7 +206,8 @@ def _is_joined(jaxpr, makers, values, variable) -> bool:
     return False
   parts = [v for v in makers[variable].invars if not isinstance(v, core.Literal)]
   parts = [v for v in parts if getattr(values.get(v), 'grid', None) is None]
-  uses = [sum(v is x for e in jaxpr.eqns for x in e.invars) for v in parts]
+  read = [*jaxpr.outvars, *(x for e in jaxpr.eqns for x in e.invars)]
+  uses = [sum(v is x for x in read) for v in parts]
   shared = name != 'reshape' and max(uses, default=0) > 1
   return shared or any(_is_joined(jaxpr, makers, values, v) for v in parts)
 
