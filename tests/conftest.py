@@ -14,4 +14,7 @@ if importlib.metadata.version('jaxlib').startswith('0.10.'):
   # Halves the compilation of S3D's training step; later versions end at a flag they do not know.
   os.environ['XLA_FLAGS'] += ' --xla_cpu_use_fusion_emitters=false'
 os.environ['JAX_PLATFORMS'] = 'cpu'
-os.environ['JAX_COMPILATION_CACHE_DIR'] = tempfile.mkdtemp(prefix='har-xla-')
+# Of this process alone: JAX reads entries that another has not written to the end.
+_CACHE = tempfile.TemporaryDirectory(prefix='har-xla-')
+os.environ['JAX_COMPILATION_CACHE_DIR'] = _CACHE.name
+os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'

@@ -9,13 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
-from har.compress import channels, prune, units
+from har.compress import channels, prune
 from har.compress.channels import Slimming
 from har.compress.prune import Pruning
-from har.data import loader
 from har.errors import UserError
 from har.train.stage import Stage
 
@@ -50,10 +48,7 @@ def pruned_stage(
 
 
 def slim_stage(
-  stage: Stage,
-  variables: Variables,
-  settings: Mapping[str, Any],
-  scores: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+  stage: Stage, variables: Variables, settings: Mapping[str, Any]
 ) -> tuple[Stage, Variables]:
   """`{stage.name}-slim`, whose encoders have fewer channels, and the variables that it starts from.
 
@@ -61,56 +56,22 @@ def slim_stage(
     stage: finished.
     variables: its result; the same at each run of the stage.
     settings: as for `pruned_stage`, with the fields of `har.compress.channels.Slimming`.
-    scores: importance of channels by modality and unit; see `har.compress.channels.choose`.
 
   Raises:
-    UserError: a setting is unknown, an encoder has nothing that can be taken out, or the share of
-      work cannot be reached.
+    UserError: a setting is unknown, or as `har.compress.channels.shrink`.
   """
   slimming = Slimming(**_fields(Slimming, settings, 'slimming'))
-  name = f'{stage.name}-slim'
-  encoders = dict(stage.model.encoders)
-  shapes = input_shapes(stage)
-  out = {tree: dict(branches) for tree, branches in jax.device_get(variables).items()}
-  kept = {}
-  for modality, encoder in stage.model.encoders.items():
-    excluded = channels.excluded_units(modality, encoder, slimming.exclude)
-    if len(excluded) == len(units.unit_channels(encoder)):
-      continue
-    own = {tree: branches[modality] for tree, branches in out.items() if modality in branches}
-    encoders[modality], own, kept[modality] = channels.shrink(
-      encoder,
-      own,
-      slimming,
-      input_shape=shapes[modality],
-      scores=None if scores is None else scores[modality],
-      excluded=excluded,
-    )
-    for tree, branches in own.items():
-      out[tree][modality] = branches
-  head = stage.model.head
-  if 'head' in out['params']:
-    out['params']['head'] = channels.slice_head(
-      head, out['params']['head'], stage.model.encoders, kept
-    )
-  config = _training(stage, settings)
+  model, out = channels.shrink(stage.model, jax.device_get(variables), stage.example, slimming)
+  name, config = f'{stage.name}-slim', _training(stage, settings)
   slim = dataclasses.replace(
     stage,
     name=name,
     config=config,
     trained=config.trained,
-    model=stage.model.clone(encoders=encoders),
+    model=model,
     seed=_seed(stage, name),
   )
   return slim, out
-
-
-def input_shapes(stage: Stage) -> dict[str, tuple[int, ...]]:
-  """Shape of one preprocessed example, by modality."""
-  padding = loader.ReadExample((), stage.inputs)(-1)
-  batch = {k: np.asarray(v)[None] for k, v in padding.items()}
-  shapes = jax.eval_shape(stage.preprocess, batch)
-  return {m: shapes[m].shape[1:] for m in stage.modalities}
 
 
 def _fields(kind: type, settings: Mapping[str, Any], where: str) -> dict[str, Any]:

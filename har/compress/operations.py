@@ -24,6 +24,13 @@ _KEEPING = _MOVING | {
 }
 _PRODUCTS = ('conv_general_dilated', 'dot_general')
 _AFFINE = {'add', 'sub', 'mul', 'div'}
+POINTWISE = frozenset(
+  {
+    *('abs', 'add', 'clamp', 'convert_element_type', 'div', 'erf', 'exp', 'floor', 'integer_pow'),
+    *('log', 'logistic', 'max', 'min', 'mul', 'neg', 'pow', 'round', 'rsqrt', 'sign', 'sqrt'),
+    *('square', 'sub', 'tanh'),
+  }
+)
 
 
 @dataclasses.dataclass(eq=False)

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import sys
+from collections.abc import Sequence
 
 import jax
 
@@ -46,12 +47,21 @@ def compress(experiment: Experiment, *, command: str) -> dict:
       raise UserError(f'config.compress.variants: {name!r} is none of {known}')
   for stage in experiment.stages:
     checkpoints.check_finished(experiment.context.workdir, stage)
+  _check(experiment, wanted)
   with StopSignal() as stop:
     for stage in experiment.stages:
       for name in wanted:
         _train(experiment, stage, name, stop)
   others = _forms(experiment) + _study(experiment)
   return evaluation.run(experiment, command=command, others=others)
+
+
+def _check(experiment: Experiment, wanted: Sequence[str]) -> None:
+  """Whether all can be pruned and slimmed, before anything is trained for hours."""
+  for name, stage in experiment.stages.items():
+    if len(stage.modalities) == 1:
+      for variant in set(wanted) - {variants.QAT}:
+        variants.trained_stage(experiment, name, variant)
 
 
 def _forms(experiment: Experiment) -> list[evaluation.Other]:

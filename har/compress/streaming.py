@@ -10,6 +10,7 @@ from har.compress.graph import STATE
 from har.compress.quantise import FoldedModel, Variables, ranges_for
 from har.errors import UserError
 from har.models.mode import INFERENCE, Mode
+from har.models.widths import narrowed
 
 
 def refusal(model: Any) -> str:
@@ -54,7 +55,8 @@ class StepModel:
     like = jax.eval_shape(lambda: self._carry(encoder, 1))
     state = [inputs[f'{STATE}{i}'] for i in range(len(jax.tree.leaves(like)))]
     carry = jax.tree.unflatten(jax.tree.structure(like), state)
-    carry, features = self._encoder.apply(encoder, carry, inputs[self.name], method='step')
+    with narrowed(self.model.widths, self.name):
+      carry, features = self._encoder.apply(encoder, carry, inputs[self.name], method='step')
     outputs: Any = self.model.head.apply(head, {self.name: features}, INFERENCE)
     return outputs.named() | _named(carry)
 

@@ -1,149 +1,159 @@
-"""The convolutions of an encoder: their channels, who reads whom, and their work."""
+"""What can be taken out of a model, and the work of what is left: from its traced computation."""
 
+import collections
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-import flax.linen as nn
-import jax
+import flax.traverse_util
 import numpy as np
 
-from har.errors import UserError
-from har.models import s3d
-from har.models.imu import Conv1dNet
-from har.models.s3d import S3D
-from har.models.skeleton import SkeletonCNN
+from har.compress.operations import Path
+from har.compress.tie_rules import FIXED
+from har.compress.ties import Product, Ties
+from har.compress.trace import trace
 
-Path = tuple[str, ...]
+Tree = dict[str, Any]
+Kept = Mapping[str, np.ndarray]
+Place = tuple[Path, int]
 
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-  """A convolution whose output channels can be taken out.
+  """Channels of an encoder, each of which can be taken out.
 
   Attributes:
-    name: as in `Kept`, e.g. 'Mixed_4c/branch1_0' of S3D or 'conv_0' of the 1-D networks.
-    conv: path of the convolution's parameters within the encoder.
-    norm: path of its batch norm; None without one.
-    sources: names of the units whose outputs, in this order, it reads; empty for the input.
+    name: path of the first layer that computes them, modality first, e.g. 'imu/conv_0'.
+    count: how many there are.
+    places: for each axis of each variable that they are on, the channel of each element; -1 for
+      what is not of this unit.
+    layers: kernels whose outputs they are; several if those are added or multiplied.
   """
 
   name: str
-  conv: Path
-  norm: Path | None
-  sources: tuple[str, ...]
-
-
-def units(encoder: nn.Module) -> tuple[list[Unit], tuple[str, ...]]:
-  """The encoder's convolutions in order, and the units whose outputs are its features.
-
-  Raises:
-    UserError: an encoder of a class that is not known here.
-  """
-  if isinstance(encoder, S3D):
-    return _s3d_units()
-  if isinstance(encoder, Conv1dNet | SkeletonCNN):
-    inner: Path = ('cnn',) if isinstance(encoder, SkeletonCNN) else ()
-    normed = True if isinstance(encoder, SkeletonCNN) else encoder.norm
-    names = [f'conv_{i}' for i in range(len(encoder.channels))]
-    chain = [
-      Unit(
-        name,
-        (*inner, name),
-        (*inner, f'bn_{i}') if normed else None,
-        (names[i - 1],) if i else (),
-      )
-      for i, name in enumerate(names)
-    ]
-    return chain, (names[-1],)
-  raise UserError(f'channels of a {type(encoder).__name__} cannot be taken out')
-
-
-def _s3d_units() -> tuple[list[Unit], tuple[str, ...]]:
-  out: list[Unit] = []
-
-  def add(name: str, sources: tuple[str, ...]) -> tuple[str, ...]:
-    path = tuple(name.split('/'))
-    out.append(Unit(name, (*path, 'conv'), (*path, 'bn'), sources))
-    return (name,)
-
-  def separable(name: str, sources: tuple[str, ...]) -> tuple[str, ...]:
-    return add(f'{name}/temporal', add(f'{name}/spatial', sources))
-
-  x = separable('Conv_1a', ())
-  x = add('Conv_2b', x)
-  x = separable('Conv_2c', x)
-  for block in s3d.MIXED:
-    y0 = add(f'{block}/branch0', x)
-    y1 = separable(f'{block}/branch1_1', add(f'{block}/branch1_0', x))
-    y2 = separable(f'{block}/branch2_1', add(f'{block}/branch2_0', x))
-    x = y0 + y1 + y2 + add(f'{block}/branch3_1', x)
-  return out, x
-
-
-def unit_channels(encoder: nn.Module) -> dict[str, int]:
-  """Output channels of each unit."""
-  if isinstance(encoder, S3D):
-    return s3d.unit_channels(encoder.width, encoder.channels)
-  return {f'conv_{i}': c for i, c in enumerate(encoder.channels)}
-
-
-def with_channels(encoder: nn.Module, counts: Mapping[str, int]) -> nn.Module:
-  if not isinstance(encoder, S3D):
-    return encoder.clone(channels=tuple(counts.values()))
-  plain = s3d.unit_channels(encoder.width)
-  return encoder.clone(channels=tuple((n, c) for n, c in counts.items() if c != plain[n]))
+  count: int
+  places: Mapping[Place, np.ndarray]
+  layers: tuple[Path, ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class Work:
-  """Multiply-adds of a unit per pair of an input and an output channel, and its fixed inputs."""
+class Units:
+  """The units of a model's encoders.
 
-  each: int
-  inputs: int
+  Attributes:
+    units: by name, in the order of computation.
+    shapes: of the variables that are read.
+    products: uses of kernels, in order.
+    opaque: operations that fix all channels that they read, each with where it is.
+  """
+
+  units: Mapping[str, Unit]
+  shapes: Mapping[Path, tuple[int, ...]]
+  products: Sequence[Product]
+  opaque: Sequence[str]
+
+  def of(self, modality: str) -> dict[str, Unit]:
+    """Those of one encoder."""
+    return {n: unit for n, unit in self.units.items() if n.split('/')[0] == modality}
+
+  def kernels(self, modality: str) -> set[Path]:
+    """Paths of an encoder's kernels."""
+    return {p.kernel for p in self.products if p.kernel[1] == modality}
+
+  def multiply_adds(self, kernels: Iterable[Path], counts: Mapping[str, int] | None = None) -> int:
+    """Of one example, by some kernels.
+
+    Products with the zeros of the padding count; norms, activations and pools do not.
+
+    Args:
+      kernels: their paths.
+      counts: channels that are left of units; a unit that is missing keeps all.
+    """
+    sizes = {path: math.prod(self._shape(path, counts or {})) for path in kernels}
+    return sum(p.times * sizes[p.kernel] for p in self.products if p.kernel in sizes)
+
+  def _shape(self, path: Path, counts: Mapping[str, int]) -> list[int]:
+    shape = list(self.shapes[path])
+    for name, count in counts.items():
+      unit = self.units[name]
+      for axis in range(len(shape)):
+        channels = unit.places.get((path, axis))
+        if channels is not None:
+          shape[axis] -= int((channels == 0).sum()) * (unit.count - count)
+    return shape
+
+  def cut(self, variables: Tree, kept: Kept) -> Tree:
+    """A model's variables without the channels that go.
+
+    Args:
+      variables: nested dicts.
+      kept: rising numbers of the channels that stay, by unit; a unit that is missing keeps all.
+    """
+    stay: dict[Place, np.ndarray] = {}
+    for name, left in kept.items():
+      for place, channels in self.units[name].places.items():
+        stay[place] = np.isin(channels, (-1, *left)) & stay.get(place, np.True_)
+    flat = dict(flax.traverse_util.flatten_dict(variables))
+    for (path, axis), rows in stay.items():
+      flat[path] = np.compress(rows, flat[path], axis)
+    return flax.traverse_util.unflatten_dict(flat)
+
+  def widths(self, kept: Kept) -> tuple[tuple[str, int], ...]:
+    """Features of the layers that have fewer; see `har.models.widths`."""
+    counts = {name: len(left) for name, left in kept.items()}
+    layers = dict.fromkeys(path for name in kept for path in self.units[name].layers)
+    sizes = ((path, self._shape(path, counts)[-1]) for path in layers)
+    return tuple(('/'.join(p[1:-1]), n) for p, n in sizes if n != self.shapes[p][-1])
 
 
-def work_of(encoder: nn.Module, input_shape: Sequence[int]) -> dict[str, Work]:
-  """By unit name; from the shapes of one example's pass."""
-  seen: dict[Path, Work] = {}
-
-  def note(call, args, kwargs, context):
-    out = call(*args, **kwargs)
-    if isinstance(context.module, nn.Conv | s3d.Conv3d):
-      kernel = context.module.variables['params']['kernel'].shape
-      each = math.prod(out.shape[1:-1]) * math.prod(kernel[:-2])
-      seen[context.module.path] = Work(each, kernel[-2])
-    return out
-
-  def run():
-    with nn.intercept_methods(note):
-      return encoder.init(jax.random.key(0), np.zeros((1, *input_shape), np.float32))
-
-  jax.eval_shape(run)
-  # Inside a model the paths start with the modality.
-  return {
-    u.name: next(w for path, w in seen.items() if path[-len(u.conv) :] == u.conv)
-    for u in units(encoder)[0]
-  }
-
-
-def flops(encoder: nn.Module, input_shape: Sequence[int]) -> int:
-  """Floating-point operations of all convolutions for one example: two per multiply-add.
-
-  Products with the zeros of the padding count; norms, activations and pools do not.
+def find(model: Any, variables: Tree, inputs: Mapping[str, Any]) -> Units:
+  """Finds the units of a recogniser's encoders.
 
   Args:
-    encoder: S3D, or one of the 1-D networks.
-    input_shape: of one preprocessed example, e.g. `(16, 112, 112, 3)`.
+    model: `har.models.recogniser.Recogniser`.
+    variables: of the model, or their shapes and types.
+    inputs: of one example, likewise.
   """
-  return 2 * multiply_adds(units(encoder)[0], work_of(encoder, input_shape), unit_channels(encoder))
+
+  def infer(variables: Tree, inputs: Mapping[str, Any]) -> Any:
+    return model.apply(variables, inputs).deployed()
+
+  ties = Ties(trace(infer, variables, dict(inputs)))
+  kernels = {product.kernel for product in ties.products}
+  units = {}
+  for channels in _alike(ties):
+    unit = _unit(ties, channels, kernels)
+    owners = {path[1] for path in unit.layers}
+    # What several encoders or the head compute stays whole.
+    if len(owners) == 1 and owners <= set(model.encoders):
+      units[unit.name] = unit
+  shapes = {path: tuple(map(len, axes)) for path, axes in ties.leaves.items()}
+  return Units(units, shapes, ties.products, ties.opaque)
 
 
-def multiply_adds(
-  order: Sequence[Unit], work: Mapping[str, Work], counts: Mapping[str, int]
-) -> int:
-  return sum(work[u.name].each * inputs_of(u, work, counts) * counts[u.name] for u in order)
+def _alike(ties: Ties) -> list[list[int]]:
+  """Channels that are on the same axes of the same variables, equally often."""
+  where: dict[int, list[tuple[Path, int, int]]] = collections.defaultdict(list)
+  for path, axes in ties.leaves.items():
+    for axis, labels in enumerate(axes):
+      for channel, times in zip(*np.unique(labels, return_counts=True), strict=True):
+        where[int(channel)].append((path, axis, int(times)))
+  where.pop(FIXED, None)
+  groups: dict[tuple, list[int]] = collections.defaultdict(list)
+  for channel in sorted(where):
+    groups[tuple(where[channel])].append(channel)
+  return list(groups.values())
 
 
-def inputs_of(unit: Unit, work: Mapping[str, Work], counts: Mapping[str, int]) -> int:
-  return sum(counts[s] for s in unit.sources) if unit.sources else work[unit.name].inputs
+def _unit(ties: Ties, channels: Sequence[int], kernels: set[Path]) -> Unit:
+  number = {channel: i for i, channel in enumerate(channels)}
+  places = {}
+  for path, axes in ties.leaves.items():
+    for axis, labels in enumerate(axes):
+      if channels[0] in labels:
+        places[path, axis] = np.array([number.get(i, -1) for i in labels.tolist()])
+  last = ((path, axis) for path, axis in places if axis == len(ties.leaves[path]) - 1)
+  layers = tuple(path for path, _ in last if path in kernels)
+  name = '/'.join(layers[0][1:-1]) if layers else ''
+  return Unit(name, len(channels), places, layers)

@@ -156,9 +156,9 @@ def _fusion_of(experiment: Experiment, plain: Stage, variant: str) -> tuple[Stag
   config = given.copy_and_resolve_references()
   config.init_from = ','.join(f'stage:{name}' for name in parts)
   name = folder(plain.name, variant)
-  encoders = {m: e for one in parts.values() for m, e in one.model.encoders.items()}
+  widths = sum((one.model.widths for one in parts.values()), ())
   fused = dataclasses.replace(
-    plain, name=name, config=config, model=plain.model.clone(encoders=encoders)
+    plain, name=name, config=config, model=plain.model.clone(widths=widths)
   )
   everywhere = mesh_lib.replicated(context.mesh)
   variables = stage_lib.initial_variables(fused, parts, context.workdir, everywhere)
@@ -254,10 +254,7 @@ def _float_variables(
 
 def _pruned_how(plain: Stage, one: Stage, variables: dict[str, Any]) -> str:
   if one.name.endswith(SLIM):
-    shapes = finetune.input_shapes(plain)
-    before, after = (
-      sum(units.flops(e, shapes[m]) for m, e in s.model.encoders.items()) for s in (plain, one)
-    )
+    before, after = (_multiply_adds(stage) for stage in (plain, one))
     return f'trained on with {100 * after / before:.0f}% of the floating-point operations'
   zeros, weights = (sum(c) for c in zip(*prune.zeros(variables['params']).values(), strict=True))
   size = prune.sparse_bytes(variables['params'])['compressed']
@@ -265,6 +262,12 @@ def _pruned_how(plain: Stage, one: Stage, variables: dict[str, Any]) -> str:
     f'trained on with {100 * zeros / weights:.0f}% of the kernel weights zero '
     f'({files.file_size(size)} without them)'
   )
+
+
+def _multiply_adds(stage: Stage) -> int:
+  """Of the encoders, for one example."""
+  found = units.find(stage.model, stage.variables, stage.example)
+  return sum(found.multiply_adds(found.kernels(m)) for m in stage.modalities)
 
 
 def _variant(experiment, stage, name, model, variables, preprocess, example, notes) -> Variant:

@@ -24,6 +24,7 @@ from jax import lax
 from jax.extend import core
 
 from har.compress.fake_quant import MARK
+from har.compress.operations import POINTWISE
 from har.export.values import (
   LAZY,
   Grid,
@@ -41,13 +42,6 @@ from har.export.values import (
 Call = Callable[[dict[str, jax.Array]], dict[str, jax.Array]]
 
 INLINED = ('jit', 'pjit', 'closed_call', 'core_call', 'custom_vjp_call', 'custom_jvp_call')
-_POINTWISE = frozenset(
-  {
-    *('abs', 'add', 'clamp', 'convert_element_type', 'div', 'erf', 'exp', 'floor', 'integer_pow'),
-    *('log', 'logistic', 'max', 'min', 'mul', 'neg', 'pow', 'round', 'rsqrt', 'sign', 'sqrt'),
-    *('square', 'sub', 'tanh'),
-  }
-)
 # What LiteRT moves a rounding before.
 _MOVED = ('concatenate', 'reduce_max', 'reshape')
 # Larger constants are left to be computed: they would only fill the file.
@@ -119,7 +113,7 @@ def _run(jaxpr, consts, args) -> list[Any]:
       inner = eqn.params.get('jaxpr') or eqn.params['call_jaxpr']
       outs = _run(inner.jaxpr, inner.consts, operands)
     else:
-      outs = _RULES.get(name, _pointwise if name in _POINTWISE else _plain)(eqn, *operands)
+      outs = _RULES.get(name, _pointwise if name in POINTWISE else _plain)(eqn, *operands)
     values.update(zip(eqn.outvars, outs, strict=True))
   return [read(v) for v in jaxpr.outvars]
 

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 from jax.extend import core
 
+from har.compress import channels, units, variants
 from har.errors import UserError
 from har.export.rewrite import INLINED
 from har.models.mode import INFERENCE, UNROLLED
@@ -25,16 +26,24 @@ _REFUSED = {
 
 
 def announce(experiment: Experiment) -> None:
-  """Says on stderr which formats cannot hold the stages that are still to be trained.
+  """Says on stderr what will not be possible with the stages that are still to be trained.
 
+  Which formats cannot hold them, and which encoders cannot be slimmed if the config asks for it.
   Nothing is computed: a model is traced, with its loops over time step by step if that is needed.
   """
   if jax.process_index():
     return
   for name, stage in experiment.stages.items():
-    if not checkpoints.finished(experiment.context.workdir, name):
-      for line in problems(stage.model, stage.variables, stage.example):
-        print(f'{name}: {line}: it can be trained but not exported', file=sys.stderr, flush=True)
+    if checkpoints.finished(experiment.context.workdir, name):
+      continue
+    lines = problems(stage.model, stage.variables, stage.example)
+    lines = [f'{line}: it can be trained but not exported' for line in lines]
+    if variants.SLIM in experiment.config.compress.variants and len(stage.modalities) == 1:
+      found = units.find(stage.model, stage.variables, stage.example)
+      if line := channels.obstacle(stage.model, found, stage.modalities[0]):
+        lines.append(f'{line}: it can be trained but not slimmed')
+    for line in lines:
+      print(f'{name}: {line}', file=sys.stderr, flush=True)
 
 
 def problems(model: Any, variables: Any, inputs: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from har.models.mode import INFERENCE, Mode
 from har.models.types import Features, Outputs
+from har.models.widths import narrowed
 
 
 class Recogniser(nn.Module):
@@ -18,11 +19,14 @@ class Recogniser(nn.Module):
     head: maps a dict of `Features` to `Outputs`; its parameters are named `head`.
     modality_dropout: rate at which the head, where it trains, takes a modality of an example for
       absent (see `drop_modalities`). The encoders see every example as it is.
+    widths: features of layers that have others than their encoder says, by path; see
+      `har.models.widths`.
   """
 
   encoders: dict[str, nn.Module]
   head: nn.Module
   modality_dropout: float = 0.0
+  widths: tuple[tuple[str, int], ...] = ()
 
   def __call__(self, inputs: dict[str, jax.Array], mode: Mode = INFERENCE) -> Outputs:
     """Encodes a batch and applies the head.
@@ -57,7 +61,8 @@ class Recogniser(nn.Module):
       mask, present = inputs.get(f'{name}_mask'), inputs.get(f'{name}_present')
       if mode.train and mask is not None and present is not None:
         mask &= present[:, None]  # What is absent stays out of batch statistics.
-      features[name] = encoder(inputs[name], mask, mode)
+      with narrowed(self.widths):
+        features[name] = encoder(inputs[name], mask, mode)
       if present is not None:
         features[name] = dataclasses.replace(features[name], present=present)
     return features

@@ -130,8 +130,6 @@ class S3D(nn.Module):
 
   Attributes:
     width: factor of all channel counts, which are rounded to multiples of 8; 1 is the paper's.
-    channels: pairs of a unit and its own number of channels, whatever `width` says, for instance
-      `('Mixed_4c/branch1_0', 56)`; see `unit_channels` for the units.
     conv: 'folded' or 'plain', see `conv3d`: the same numbers, at other speeds.
     momentum: of batch norm's running statistics; torchvision's is 0.999, far too slow for the few
       thousand steps that a small dataset gives.
@@ -143,7 +141,6 @@ class S3D(nn.Module):
   """What a second stage trains (Choi et al., Section 3.3)."""
 
   width: float = 1.0
-  channels: tuple[tuple[str, int], ...] = ()
   conv: str = 'folded'
   momentum: float = 0.9
   dropout: float = 0.0
@@ -169,7 +166,7 @@ class S3D(nn.Module):
     """
     self._check(x, mask)
     rest = {'form': self.conv, 'momentum': self.momentum, 'dtype': self.dtype}
-    units = unit_channels(self.width, self.channels)
+    units = unit_channels(self.width)
 
     def mixed(x, name):
       features = tuple(count for path, count in units.items() if path.startswith(f'{name}/'))
@@ -217,16 +214,8 @@ def scaled(channels: int, width: float) -> int:
   return max(8, round(channels * width / 8) * 8)
 
 
-def unit_channels(width: float, channels: tuple[tuple[str, int], ...] = ()) -> dict[str, int]:
-  """Output channels of every convolution unit by its path, in the order of computation.
-
-  Args:
-    width: as of `S3D`.
-    channels: likewise.
-
-  Raises:
-    UserError: `channels` names no unit, or gives one no channel.
-  """
+def unit_channels(width: float) -> dict[str, int]:
+  """Output channels of every convolution unit by its path, in the order of computation."""
   counts = {path: scaled(count, width) for path, count in _STEM.items()}
   for block, sizes in MIXED.items():
     f0, f10, f11, f20, f21, f31 = (scaled(c, width) for c in sizes)
@@ -241,13 +230,4 @@ def unit_channels(width: float, channels: tuple[tuple[str, int], ...] = ()) -> d
       'branch3_1': f31,
     }
     counts |= {f'{block}/{branch}': count for branch, count in branches.items()}
-  for path, count in channels:
-    if path not in counts:
-      raise UserError(
-        f'channels of S3D names {path!r}, which is no unit: use names such as '
-        "'Conv_2b', 'Conv_2c/spatial' or 'Mixed_4c/branch1_0'"
-      )
-    if count < 1:
-      raise UserError(f'channels of S3D gives {path} {count} channels; it needs at least 1')
-    counts[path] = count
   return counts

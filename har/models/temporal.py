@@ -59,10 +59,11 @@ class _Cell(nn.Module):
   ) -> jax.Array:
     batch, length, channels = x.shape
     gates = self.input(channels)(x.astype(self.dtype))
+    features = gates.shape[-1] // self.gates  # may be fewer than `self.features`
     if mask is not None and reverse:
       # Padding comes first then, and leaves the zeros of the start as they are.
-      gates = jnp.where(mask[..., None], gates, self._idle())
-    recurrent, carry = self.recurrent(self.features), self.initial_carry(batch)
+      gates = jnp.where(mask[..., None], gates, self._idle(features))
+    recurrent, carry = self.recurrent(features), self.initial_carry(batch)
 
     def advance(carry, gates):
       return self._advance(recurrent, carry, gates)
@@ -75,11 +76,16 @@ class _Cell(nn.Module):
     size, flat, ys = gates.shape[-1], gates.reshape(batch, -1), [x] * length
     for t in reversed(range(length)) if reverse else range(length):
       carry, ys[t] = advance(carry, flat[:, t * size : (t + 1) * size])
-    return jnp.concatenate(ys, -1).reshape(batch, length, self.features)
+    return jnp.concatenate(ys, -1).reshape(batch, length, features)
 
   def step(self, carry: Any, x: jax.Array) -> tuple[Any, jax.Array]:
     gates = self.input(x.shape[-1])(x.astype(self.dtype))
-    return self._advance(self.recurrent(self.features), carry, gates)
+    return self._advance(self.recurrent(gates.shape[-1] // self.gates), carry, gates)
+
+  @property
+  def size(self) -> int:
+    """Features of the state."""
+    return self.variables['params']['recurrent']['kernel'].shape[0]
 
 
 class _LSTMCell(_Cell):
@@ -94,16 +100,16 @@ class _LSTMCell(_Cell):
     quarter = jnp.arange(shape[0]) // (shape[0] // 4)
     return (quarter == 1).astype(dtype)
 
-  def _idle(self) -> jax.Array:
-    size = self.features
+  def _idle(self, size: int) -> jax.Array:
     return jnp.where(jnp.arange(4 * size) < size, -_SATURATED, 0.0).astype(self.dtype)
 
   def initial_carry(self, batch: int) -> Any:
-    zeros = jnp.zeros((batch, self.features), self.dtype)
+    zeros = jnp.zeros((batch, self.size), self.dtype)
     return zeros, zeros
 
   def _advance(self, recurrent, carry, gates):
-    size, (h, c) = self.features, carry
+    h, c = carry
+    size = h.shape[-1]
     gates = gates + recurrent(h)
     opened = nn.sigmoid(gates[:, : 3 * size])
     keep, out = opened[:, size : 2 * size], opened[:, 2 * size :]
@@ -118,15 +124,15 @@ class _GRUCell(_Cell):
   gates = 3
   _bias = staticmethod(nn.initializers.zeros)
 
-  def _idle(self) -> jax.Array:
-    part = jnp.arange(3 * self.features) // self.features
+  def _idle(self, size: int) -> jax.Array:
+    part = jnp.arange(3 * size) // size
     return jnp.where(part == 1, _SATURATED, 0.0).astype(self.dtype)
 
   def initial_carry(self, batch: int) -> Any:
-    return jnp.zeros((batch, self.features), self.dtype)
+    return jnp.zeros((batch, self.size), self.dtype)
 
   def _advance(self, recurrent, carry, gates):
-    size, h = self.features, carry
+    size, h = carry.shape[-1], carry
     before = recurrent(h)
     opened = nn.sigmoid(gates[:, : 2 * size] + before[:, : 2 * size])
     new = jnp.tanh(gates[:, 2 * size :] + opened[:, :size] * before[:, 2 * size :])
@@ -160,7 +166,7 @@ class _Recurrent(nn.Module):
   @property
   def channels(self) -> int:
     """Features of the output."""
-    return (1 + self.bidirectional) * self.features
+    return sum(cells[-1].size for cells in (self.forward, self.backward) if cells)
 
   def __call__(
     self, x: jax.Array, mask: jax.Array | None = None, mode: Mode = INFERENCE
@@ -235,14 +241,14 @@ class TCN(nn.Module):
 
   def setup(self):
     self.block = [
-      _Block(n, self.kernel, 2**i, self.dropout, self.momentum, self.dtype)
-      for i, n in enumerate(self.features)
+      _Block(n, before, self.kernel, 2**i, self.dropout, self.momentum, self.dtype)
+      for i, (before, n) in enumerate(zip((None, *self.features), self.features, strict=False))
     ]
 
   @property
   def channels(self) -> int:
     """Features of the output."""
-    return self.features[-1]
+    return self._kernel(len(self.features) - 1, 'conv_1').shape[-1]
 
   def __call__(
     self, x: jax.Array, mask: jax.Array | None = None, mode: Mode = INFERENCE
@@ -254,13 +260,15 @@ class TCN(nn.Module):
 
   def initial_carry(self, batch: int) -> Any:
     """Zeros, for `step`: the inputs of each convolution that it still needs."""
-    inputs = self.variables['params']['block_0']['conv_0']['kernel'].shape[1]
     carry = []
-    for i, features in enumerate(self.features):
+    for i in range(len(self.features)):
+      sizes = [self._kernel(i, f'conv_{j}').shape[1] for j in range(2)]
       span = (self.kernel - 1) * 2**i
-      carry.append([jnp.zeros((batch, span, n), self.dtype) for n in (inputs, features)])
-      inputs = features
+      carry.append([jnp.zeros((batch, span, n), self.dtype) for n in sizes])
     return carry
+
+  def _kernel(self, block: int, layer: str) -> jax.Array:
+    return self.variables['params'][f'block_{block}'][layer]['kernel']
 
   def step(self, carry: Any, x: jax.Array) -> tuple[Any, jax.Array]:
     """`x` `[B, C]` -> the new carry and `[B, channels]`."""
@@ -273,6 +281,7 @@ class TCN(nn.Module):
 
 class _Block(nn.Module):
   features: int
+  before: int | None  # features of the block before; None if there is none
   kernel: int
   dilation: int
   dropout: float
@@ -295,7 +304,7 @@ class _Block(nn.Module):
       y = self._conv(self.kernel, 0 if after else span, f'conv_{i}')(y)
       y = nn.relu(batch_norm(y, mode, name=f'bn_{i}', **norm))
       y = dropout(y, self.dropout, mode, name=f'dropout_{i}', broadcast=(1,))
-    if x.shape[-1] != self.features:
+    if (x.shape[-1] if self.before is None else self.before) != self.features:
       x = batch_norm(self._conv(1, 0, 'conv_skip')(x), mode, name='bn_skip', **norm)
     return after, nn.relu(x + y)
 

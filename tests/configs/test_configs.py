@@ -30,7 +30,7 @@ EXPERIMENTS = [
   ('mmact', None),
   ('mmact', 'modalities=imu'),
   ('utd_mhad', 'modalities=imu+skeleton'),
-  ('utd_mhad', 'modalities=imu+rgb+depth+skeleton'),
+  ('utd_mhad', 'modalities=imu+depth'),
   ('utd_mhad', 'modalities=imu+skeleton,recipe=paper'),
   ('utd_mhad', 'recipe=paper'),
 ]

@@ -1,30 +1,48 @@
-"""Channels are taken out of encoders and heads without a trace: dead ones leave outputs equal."""
+"""Channels are taken out of models without a trace: dead ones leave outputs equal."""
 
+import flax.linen as nn
 import flax.traverse_util
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from har.compress import channels, units
 from har.compress.channels import Slimming
+from har.compress.streaming import StepModel
 from har.errors import UserError
 from har.models import registry
-from har.models.s3d import S3D
+from har.models.mode import INFERENCE, UNROLLED, Mode
+from har.models.recogniser import Recogniser
+from har.models.types import Features
 
 ENCODERS = {
   'imu': {'kind': 'cnn1d_bn', 'channels': (12, 16), 'kernels': (5, 3), 'pools': (2, 1)},
   'plain': {'kind': 'cnn1d', 'channels': (8, 12), 'kernels': (5, 3)},
   'skeleton': {'kind': 'skeleton_cnn', 'channels': (10, 8), 'kernels': (5, 3), 'strides': 2},
   'rgb': {'kind': 's3d', 'width': 0.125, 'conv': 'plain'},
+  'lstm': {'kind': 'lstm', 'features': 9, 'bidirectional': True, 'pooling': 'mean_max'},
+  'gru': {'kind': 'gru', 'features': 9, 'layers': 1},
+  'cnn_gru': {'kind': 'cnn_gru', 'channels': (8, 6), 'kernels': (5, 3), 'features': 6},
+  'tcn': {'kind': 'tcn', 'features': (6, 6, 9), 'kernel': 3, 'pooling': 'last'},
 }
-SHAPES = {'imu': (24, 6), 'plain': (24, 6), 'skeleton': (16, 20, 3), 'rgb': (4, 16, 16, 3)}
+SHAPES = {'skeleton': (16, 20, 3), 'rgb': (4, 16, 16, 3)}
 
 
-def drawn(model, *args):
+class Separable(nn.Module):
+  """An inverted residual with a depthwise convolution of two outputs for each input."""
+
+  @nn.compact
+  def __call__(self, x, mask=None, mode: Mode = INFERENCE) -> Features:
+    x = nn.Dense(8, name='in')(x)
+    y = nn.relu(nn.BatchNorm(use_running_average=True, name='bn')(nn.Conv(12, (1,))(x)))
+    y = nn.relu(nn.Conv(24, (3,), feature_group_count=12, name='depthwise')(y))
+    x = x + nn.Dense(8, name='out')(y)
+    return Features(x, x.mean(1))
+
+
+def drawn(model, inputs):
   """Variables of order 1 that took no compilation."""
-  tree = dict(jax.eval_shape(lambda: model.init(jax.random.key(0), *args)))
-  tree = flax.traverse_util.flatten_dict(tree)
+  tree = dict(jax.eval_shape(lambda: model.init(jax.random.key(0), inputs)))
   rng = np.random.default_rng(1)
 
   def draw(path, x):
@@ -32,77 +50,90 @@ def drawn(model, *args):
       return rng.standard_normal(x.shape) * np.sqrt(2 / np.prod(x.shape[:-1]))
     return rng.uniform(0.5, 1.5, x.shape)
 
-  return flax.traverse_util.unflatten_dict(
-    {path: draw(path, x).astype(np.float32) for path, x in tree.items()}
-  )
+  flat = flax.traverse_util.flatten_dict(tree)
+  flat = {path: draw(path, x).astype(np.float32) for path, x in flat.items()}
+  return flax.traverse_util.unflatten_dict(flat)
 
 
-def model_of(names, head, batch=2):
+def model_of(names, head=None, batch=1, encoder=None):
   rng = np.random.default_rng(0)
-  model = registry.build(names, ENCODERS, head, 3)
-  inputs = {n: rng.standard_normal((batch, *SHAPES[n])).astype(np.float32) for n in names}
-  return model, drawn(model, inputs), inputs
+  model = registry.build(names, ENCODERS, head or {'kind': 'linear'}, 3)
+  if encoder is not None:
+    model = model.clone(encoders={names[0]: encoder})
+  inputs = {
+    n: rng.standard_normal((batch, *SHAPES.get(n, (24, 6)))).astype(np.float32) for n in names
+  }
+  variables = drawn(model, inputs)
+  return model, variables, inputs
 
 
-def own(variables, name):
-  return {tree: branches[name] for tree, branches in variables.items() if name in branches}
-
-
-def kill(encoder, variables):
-  """Makes some channels of each unit output zero; returns the living ones."""
-  flat = {t: flax.traverse_util.flatten_dict(v) for t, v in variables.items()}
+def kill(found, variables, modalities):
+  """Makes some channels of each unit zero; returns the living ones and the new variables."""
+  flat = {p: np.array(x) for p, x in flax.traverse_util.flatten_dict(variables).items()}
   living = {}
-  for i, (unit, count) in enumerate(
-    zip(units.units(encoder)[0], units.unit_channels(encoder).values(), strict=True)
-  ):
-    dead = np.arange(count) % 3 == i % 3
-    living[unit.name] = np.flatnonzero(~dead)
-    if unit.norm is None:
-      paths = [(*unit.conv, 'kernel'), (*unit.conv, 'bias')]
-    else:
-      paths = [(*unit.norm, 'scale'), (*unit.norm, 'bias')]
-    for path in paths:
-      flat['params'][path][..., dead] = 0
-  return living
+  for i, (name, unit) in enumerate(found.units.items()):
+    if name.split('/')[0] not in modalities:
+      continue
+    dead = np.arange(unit.count)[np.arange(unit.count) % 3 == i % 3]
+    living[name] = np.setdiff1d(np.arange(unit.count), dead)
+    for (path, axis), numbers in unit.places.items():
+      if path[0] == 'params' and path[1] != 'head' and axis == flat[path].ndim - 1:
+        flat[path][..., np.isin(numbers, dead)] = 0
+  return living, flax.traverse_util.unflatten_dict(flat)
+
+
+def check_equal(model, variables, inputs, modalities, mode=INFERENCE):
+  found = units.find(model, variables, inputs)
+  living, variables = kill(found, variables, modalities)
+  assert living
+  small, slim = model.clone(widths=found.widths(living)), found.cut(variables, living)
+  shapes = jax.eval_shape(lambda: small.init(jax.random.key(0), inputs, mode))
+  assert jax.tree.map(np.shape, slim['params']) == jax.tree.map(lambda x: x.shape, shapes['params'])
+  left = units.find(small, slim, inputs).units
+  assert {n: left[n].count for n in living} == {n: len(i) for n, i in living.items()}
+  expected = jax.jit(lambda v: model.apply(v, inputs, mode).logits)(variables)
+  assert np.std(expected) > 0.02
+  found = jax.jit(lambda v: small.apply(v, inputs, mode).logits)(slim)
+  np.testing.assert_allclose(found, expected, atol=1e-5)
+  return small, slim
 
 
 @pytest.mark.parametrize('name', list(ENCODERS))
 def test_dropping_dead_channels_leaves_logits_equal(name):
-  model, variables, inputs = model_of((name,), {'kind': 'linear'})
-  encoder = model.encoders[name]
-  living = kill(encoder, own(variables, name))
-  expected = jax.jit(model.apply)(variables, inputs).logits
-  small, sliced = channels.keep(encoder, own(variables, name), living)
-  assert units.unit_channels(small) == {n: len(i) for n, i in living.items()}
-  head = channels.slice_head(
-    model.head, variables['params']['head'], model.encoders, {name: living}
-  )
-  slim = model.clone(encoders={name: small})
-  everything = {t: {name: v} for t, v in sliced.items()}
-  everything['params']['head'] = head
-  assert jax.tree.map(np.shape, everything['params']) == jax.tree.map(
-    lambda x: x.shape, jax.eval_shape(slim.init, jax.random.key(0), inputs)['params']
-  )
-  found = jax.jit(slim.apply)(everything, inputs).logits
-  assert np.std(expected) > 0.1
-  np.testing.assert_allclose(found, expected, atol=1e-5)
+  model, variables, inputs = model_of((name,), batch=2)
+  check_equal(model, variables, inputs, (name,))
 
 
-def test_a_masked_clip_gives_the_same_too():
-  model, variables, inputs = model_of(('imu',), {'kind': 'linear'})
-  inputs['imu_mask'] = np.arange(24) < np.array([[24], [13]])
-  living = kill(model.encoders['imu'], own(variables, 'imu'))
-  small, sliced = channels.keep(model.encoders['imu'], own(variables, 'imu'), living)
-  head = channels.slice_head(
-    model.head, variables['params']['head'], model.encoders, {'imu': living}
-  )
-  slim = {t: {'imu': v} for t, v in sliced.items()}
-  slim['params']['head'] = head
-  np.testing.assert_allclose(
-    model.clone(encoders={'imu': small}).apply(slim, inputs).logits,
-    model.apply(variables, inputs).logits,
-    atol=1e-5,
-  )
+@pytest.mark.parametrize('name', ['imu', 'lstm', 'tcn'])
+def test_a_masked_clip_gives_the_same_too(name):
+  model, variables, inputs = model_of((name,), batch=2)
+  inputs[f'{name}_mask'] = np.arange(24) < np.array([[24], [13]])
+  check_equal(model, variables, inputs, (name,), UNROLLED if name == 'lstm' else INFERENCE)
+
+
+def test_depthwise_convolutions_and_residuals_go_with_their_channels():
+  model, variables, inputs = model_of(('imu',), encoder=Separable())
+  found = units.find(model, variables, inputs).units
+  assert {name: unit.count for name, unit in found.items()} == {'imu/in': 8, 'imu/Conv_0': 12}
+  assert [path[2] for path in found['imu/in'].layers] == ['in', 'out']
+  assert [path[2] for path in found['imu/Conv_0'].layers] == ['Conv_0', 'depthwise']
+  small, slim = check_equal(model, variables, inputs, ('imu',))
+  assert dict(small.widths) == {'imu/in': 5, 'imu/out': 5, 'imu/Conv_0': 8, 'imu/depthwise': 16}
+  assert slim['params']['imu']['depthwise']['kernel'].shape == (3, 1, 16)
+
+
+@pytest.mark.parametrize('name', ['gru', 'tcn'])
+def test_a_slim_model_still_runs_step_by_step(name):
+  model, variables, inputs = model_of((name,))
+  found = units.find(model, variables, inputs)
+  kept = {n: np.arange(unit.count - 2) for n, unit in found.units.items()}
+  small, slim = model.clone(widths=found.widths(kept)), found.cut(variables, kept)
+  step = StepModel(small)
+  state, apply = step.initial(slim), jax.jit(lambda x: step.apply(slim, x))
+  for t in range(24):
+    state = apply({**state, name: inputs[name][:, t]})
+    logits = state.pop('logits')
+  np.testing.assert_allclose(logits, small.apply(slim, inputs).logits, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -115,97 +146,85 @@ def test_a_masked_clip_gives_the_same_too():
   ],
 )
 def test_heads_over_several_modalities_read_what_is_left(head):
-  names = ('imu', 'plain', 'skeleton')
-  model, variables, inputs = model_of(names, head)
-  living, encoders = {}, dict(model.encoders)
-  for name in ('imu', 'skeleton'):
-    living[name] = kill(model.encoders[name], own(variables, name))
-  expected = model.apply(variables, inputs).logits
-  slim = {t: dict(v) for t, v in variables.items()}
-  for name, kept in living.items():
-    encoders[name], sliced = channels.keep(model.encoders[name], own(variables, name), kept)
-    for tree, value in sliced.items():
-      slim[tree][name] = value
-  slim['params']['head'] = channels.slice_head(
-    model.head, variables['params']['head'], model.encoders, living
-  )
-  found = model.clone(encoders=encoders).apply(slim, inputs).logits
-  assert np.std(expected) > 0.05
-  np.testing.assert_allclose(found, expected, atol=1e-5)
+  model, variables, inputs = model_of(('imu', 'plain', 'skeleton'), head, batch=2)
+  check_equal(model, variables, inputs, ('imu', 'skeleton'))
 
 
 @pytest.mark.parametrize(
-  'head', [{'kind': 'attention', 'hidden': 8, 'heads': 2}, {'kind': 'residual', 'hidden': 6}]
+  ('head', 'norm', 'times'),
+  [
+    ({'kind': 'attention', 'hidden': 8, 'heads': 2}, 'imu_norm', 1),
+    ({'kind': 'residual', 'hidden': 6}, 'norm_imu', 2),
+  ],
 )
-def test_norms_and_token_projections_fit_the_features(head):
+def test_norms_in_heads_fit_the_features(head, norm, times):
   model, variables, inputs = model_of(('imu', 'skeleton'), head)
-  encoder = model.encoders['imu']
-  kept = {n: np.arange(1, c) for n, c in units.unit_channels(encoder).items()}
-  small, _ = channels.keep(encoder, own(variables, 'imu'), kept)
-  found = channels.slice_head(
-    model.head, variables['params']['head'], model.encoders, {'imu': kept}
-  )
-  slim = model.clone(encoders={**model.encoders, 'imu': small})
-  expected = jax.eval_shape(slim.init, jax.random.key(0), inputs)['params']['head']
-  assert jax.tree.map(np.shape, found) == jax.tree.map(jnp.shape, expected)
-
-
-def test_work_by_hand():
-  encoder = registry.build(('imu',), ENCODERS, {'kind': 'linear'}, 3).encoders['imu']
-  # 24 positions of 5 taps, then after the pool 12 positions of 3 taps.
-  assert units.flops(encoder, (24, 6)) == 2 * (24 * 5 * 6 * 12 + 12 * 3 * 12 * 16)
-
-
-def test_the_work_of_the_published_s3d():
-  # torchvision gives 17.98 billion multiply-adds at 224 x 224, classifier included.
-  assert units.flops(S3D(), (16, 112, 112, 3)) == pytest.approx(2 * 17.98e9 / 4, rel=0.01)
+  slimming = Slimming(0.9, multiple=2, exclude=('skeleton', 'imu/conv_0'))
+  _, slim = channels.shrink(model, variables, inputs, slimming)
+  size = slim['params']['imu']['conv_1']['kernel'].shape[-1]
+  assert size < 16
+  assert slim['params']['head'][norm]['scale'].shape == (times * size,)
 
 
 @pytest.mark.parametrize('policy', channels.POLICIES)
 def test_half_the_work_of_s3d(policy):
-  encoder, shape = S3D(width=0.5), (4, 32, 32, 3)
-  variables = drawn(encoder, np.zeros((1, *shape), np.float32))
-  small, sliced, kept = channels.shrink(
-    encoder, variables, Slimming(policy=policy), input_shape=shape, excluded=('Conv_2b',)
-  )
-  share = units.flops(small, shape) / units.flops(encoder, shape)
-  assert 0.4 < share <= 0.5
-  counts, full = units.unit_channels(small), units.unit_channels(encoder)
-  assert counts == {n: len(i) for n, i in kept.items()}
-  assert counts['Conv_2b'] == 32
-  assert all(c % 8 == 0 and 0.25 * full[n] <= c <= full[n] for n, c in counts.items())
+  model = registry.build(('rgb',), {'rgb': {'kind': 's3d', 'width': 0.5}}, {'kind': 'linear'}, 3)
+  inputs = {'rgb': np.zeros((1, 4, 32, 32, 3), np.float32)}
+  variables = drawn(model, inputs)
+  found = units.find(model, variables, inputs)
+  slimming = Slimming(policy=policy, exclude=('rgb/Conv_2b',))
+  small, slim = channels.shrink(model, variables, inputs, slimming)
+  after = units.find(small, slim, inputs)
+  kernels = found.kernels('rgb')
+  assert 0.4 < after.multiply_adds(kernels) / found.multiply_adds(kernels) <= 0.5
+  full = {name: unit.count for name, unit in found.units.items()}
+  counts = {name: unit.count for name, unit in after.units.items()}
+  assert counts['rgb/Conv_2b/conv'] == 32
+  assert all(c % 8 == 0 and 0.5 * full[n] <= c <= full[n] for n, c in counts.items())
   left = {n: c / full[n] for n, c in counts.items() if full[n] >= 64}
   # 'even' leaves all of them about as wide; 'work' narrows costly units and no others.
   assert (max(left.values()) - min(left.values()) < 0.3) == (policy == 'even')
   # The channels with the largest scales are kept, in their order.
-  scale = variables['params']['Conv_2c']['spatial']['bn']['scale']
-  index = kept['Conv_2c/spatial']
-  assert scale[index].min() > np.delete(scale, index).max()
-  np.testing.assert_array_equal(sliced['params']['Conv_2c']['spatial']['bn']['scale'], scale[index])
-  before = variables['params']['Conv_2c']['temporal']['conv']['kernel']
+  before, now = (v['params']['rgb']['Conv_2c'] for v in (variables, slim))
+  scale, count = before['spatial']['bn']['scale'], counts['rgb/Conv_2c/spatial/conv']
+  kept = np.sort(np.argsort(-scale, kind='stable')[:count])
+  np.testing.assert_array_equal(now['spatial']['bn']['scale'], scale[kept])
+  kernel = before['temporal']['conv']['kernel'][..., kept, :]
+  if now['temporal']['conv']['kernel'].shape == kernel.shape:
+    np.testing.assert_array_equal(now['temporal']['conv']['kernel'], kernel)
+
+
+def test_a_recurrent_unit_counts_by_all_of_its_gates():
+  model, variables, inputs = model_of(('gru',))
+  found = units.find(model, variables, inputs)
+  (scores,) = channels.scores_of(found, 'gru', variables).values()
+  cell = variables['params']['gru']['layer']['forward_0']
+  each = [
+    np.linalg.norm(cell[layer]['kernel'].reshape(-1, 3, 9), axis=(0, 1))
+    for layer in ('input', 'recurrent')
+  ]
+  np.testing.assert_allclose(scores, sum(x / x.mean() for x in each), rtol=1e-6)
+
+
+def test_a_shrunk_model_can_be_shrunk_again():
+  model, variables, inputs = model_of(('lstm',))
+  found = units.find(model, variables, inputs)
+  kernels = found.kernels('lstm')
+  once, slim = channels.shrink(model, variables, inputs, Slimming(0.7, multiple=1))
+  twice, slim = channels.shrink(once, slim, inputs, Slimming(0.7, multiple=1))
+  after = units.find(twice, slim, inputs)
+  assert after.multiply_adds(kernels) <= 0.49 * found.multiply_adds(kernels)
+
+
+def test_excluded_encoders_and_layers_stay_whole():
+  model, variables, inputs = model_of(('imu', 'skeleton'))
+  slimming = Slimming(0.9, multiple=1, exclude=('skeleton', 'imu/conv_0'))
+  small, slim = channels.shrink(model, variables, inputs, slimming)
+  assert [name for name, _ in small.widths] == ['imu/conv_1']
   np.testing.assert_array_equal(
-    sliced['params']['Conv_2c']['temporal']['conv']['kernel'],
-    before[..., index, :][..., kept['Conv_2c/temporal']],
+    slim['params']['skeleton']['cnn']['conv_0']['kernel'],
+    variables['params']['skeleton']['cnn']['conv_0']['kernel'],
   )
-
-
-def test_a_shrunk_encoder_can_be_shrunk_again():
-  encoder, shape = S3D(width=0.5), (4, 32, 32, 3)
-  variables = drawn(encoder, np.zeros((1, *shape), np.float32))
-  once, sliced, _ = channels.shrink(encoder, variables, Slimming(0.7), input_shape=shape)
-  twice, again, _ = channels.shrink(once, sliced, Slimming(0.7), input_shape=shape)
-  assert units.flops(twice, shape) <= 0.49 * units.flops(encoder, shape)
-  shapes = jax.eval_shape(twice.init, jax.random.key(0), np.zeros((1, *shape), np.float32))
-  assert jax.tree.map(np.shape, again) == jax.tree.map(lambda x: x.shape, shapes)
-
-
-def test_excluded_units_are_named_by_patterns():
-  encoder = S3D(width=0.125)
-  found = channels.excluded_units('rgb', encoder, ('rgb/Mixed_5c', 'rgb/Conv_1a/spatial'))
-  assert found[0] == 'Conv_1a/spatial'
-  assert len(found) == 9
-  everything = channels.excluded_units('rgb', encoder, ('rgb',))
-  assert len(everything) == len(units.units(encoder)[0])
 
 
 @pytest.mark.parametrize(
@@ -214,20 +233,42 @@ def test_excluded_units_are_named_by_patterns():
     ({'flops': 0.0}, r'slimming.flops=0.0 is not in \(0, 1\]'),
     ({'policy': 'odd'}, "slimming.policy='odd' is none of work, even"),
     ({'least': 2.0}, 'least=2.0 in'),
-    ({'flops': 0.1}, r'slimming.flops=0.1 cannot be reached: 0\.\d\d of the work is left'),
+    ({'flops': 0.1}, r'slimming.flops=0.1 cannot be reached: 0\.\d\d of the work of imu is left'),
   ],
 )
 def test_wrong_settings_are_user_errors(settings, message):
-  model, variables, _ = model_of(('imu',), {'kind': 'linear'})
+  model, variables, inputs = model_of(('imu',))
   with pytest.raises(UserError, match=message):
-    channels.shrink(
-      model.encoders['imu'], own(variables, 'imu'), Slimming(**settings), input_shape=(24, 6)
-    )
+    channels.shrink(model, variables, inputs, Slimming(**settings))
 
 
-def test_unknown_encoders_and_channels_are_user_errors():
-  model, variables, _ = model_of(('imu',), {'kind': 'linear'})
-  with pytest.raises(UserError, match='channels of a Linear cannot be taken out'):
-    units.units(model.head)
-  with pytest.raises(UserError, match='conv_0 has 12 channels and cannot keep those asked for'):
-    channels.keep(model.encoders['imu'], own(variables, 'imu'), {'conv_0': np.array([3, 12])})
+class Sorted(nn.Module):
+  """Needs all of its channels."""
+
+  @nn.compact
+  def __call__(self, x, mask=None, mode: Mode = INFERENCE) -> Features:
+    x = jax.lax.sort(nn.Dense(8, name='dense')(x))
+    return Features(x, x.mean(1))
+
+
+class Written(nn.Module):
+  """Has a size in its code."""
+
+  @nn.compact
+  def __call__(self, x, mask=None, mode: Mode = INFERENCE) -> Features:
+    x = nn.Dense(8, name='dense')(x) + np.ones(8, np.float32)
+    return Features(x, x.mean(1))
+
+
+@pytest.mark.parametrize(
+  ('encoder', 'message'),
+  [
+    (Sorted(), r'encoder Sorted of imu can be taken out: sort in \S*/imu needs all of them; leave'),
+    (Written(), 'channels of Written of imu cannot be taken out, because the sizes of its arrays'),
+  ],
+)
+def test_encoders_that_cannot_be_slimmed_are_refused(encoder, message):
+  model, variables, inputs = model_of(('imu',), encoder=encoder)
+  assert isinstance(model, Recogniser)
+  with pytest.raises(UserError, match=message):
+    channels.shrink(model, variables, inputs, Slimming(0.5, multiple=2))

@@ -105,14 +105,15 @@ def test_a_slim_stage_has_fewer_channels_and_continues_bit_equal(opened):
   stage, start = finetune.slim_stage(opened.stages['fusion'], variables, settings)
   assert stage.name == 'fusion-slim'
   assert stage.config.ema == 0.5
-  encoders = opened.stages['fusion'].model.encoders
-  assert stage.model.encoders['skeleton'] == encoders['skeleton']
-  shape = finetune.input_shapes(stage)['imu']
-  assert shape == (24, 6)
-  small = stage.model.encoders['imu']
-  assert units.flops(small, shape) <= 0.6 * units.flops(encoders['imu'], shape)
-  assert start['params']['imu']['conv_1']['kernel'].shape[1:] == small.channels
-  assert start['params']['head']['hidden']['kernel'].shape == (2 * small.channels[1] + 16, 8)
+  before = opened.stages['fusion']
+  work = [units.find(s.model, s.variables, s.example) for s in (stage, before)]
+  small, full = (found.multiply_adds(found.kernels('imu')) for found in work)
+  assert small <= 0.6 * full
+  widths = dict(stage.model.widths)
+  assert {path.split('/')[0] for path in widths} == {'imu'}
+  kernel = start['params']['imu']['conv_1']['kernel']
+  assert kernel.shape[1:] == (widths.get('imu/conv_0', 16), widths.get('imu/conv_1', 16))
+  assert start['params']['head']['hidden']['kernel'].shape == (2 * kernel.shape[2] + 16, 8)
   whole = train(opened, stage, start)
   moved = whole['params']['imu']['conv_1']['kernel'] != start['params']['imu']['conv_1']['kernel']
   assert moved.any()

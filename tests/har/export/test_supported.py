@@ -64,9 +64,11 @@ def test_stages_that_are_to_be_trained_are_announced(foreign, tmp_path, monkeypa
   c.encoders.imu = {'kind': 'foreign', 'loop': False}
   opened = experiment.open_experiment(c, tmp_path)
   supported.announce(opened)
-  err = capsys.readouterr().err
-  assert err.startswith('imu: LiteRT has no operation for sort')
-  assert err.endswith('it can be trained but not exported\n')
+  formats, slim = capsys.readouterr().err.splitlines()
+  assert formats.startswith('imu: LiteRT has no operation for sort')
+  assert formats.endswith('it can be trained but not exported')
+  assert slim.startswith('imu: no channels of the encoder Foreign of imu can be taken out')
+  assert slim.endswith('it can be trained but not slimmed')
   monkeypatch.setattr(checkpoints, 'finished', lambda *_: True)
   supported.announce(opened)
   assert capsys.readouterr().err == ''

@@ -113,35 +113,8 @@ def test_scaled_channels_are_multiples_of_eight():
   assert [scaled(c, 0.25) for c in (16, 64, 112)] == [8, 16, 32]
 
 
-def test_units_have_channels_of_their_own():
-  x = clip(1, 4, 16, 16, 3)
-  own = (('Conv_1a/spatial', 24), ('Mixed_4c/branch1_0', 40), ('Mixed_5c/branch3_1', 16))
-  params = shapes(S3D(width=0.125, channels=own), x)['params']
-  assert params['Conv_1a']['spatial']['conv']['kernel'].shape == (1, 7, 7, 3, 24)
-  assert params['Conv_1a']['temporal']['conv']['kernel'].shape == (7, 1, 1, 24, 8)
-  assert params['Mixed_4c']['branch1_1']['spatial']['conv']['kernel'].shape == (1, 3, 3, 40, 32)
-  plain = shapes(S3D(width=0.125), x)['params']
-  assert params['Mixed_4c']['branch0'] == plain['Mixed_4c']['branch0']
-  features = jax.eval_shape(
-    lambda x: S3D(width=0.125, channels=own).init_with_output(jax.random.key(0), x)[0], x
-  )
-  assert features.pooled.shape == (1, 48 + 48 + 16 + 16)
-
-
 def test_the_units_are_those_of_the_parameters():
   params = shapes(S3D(width=0.25), clip(1, 4, 16, 16, 3))['params']
   flat = flax.traverse_util.flatten_dict(params, sep='/')
   kernels = {k.removesuffix('/conv/kernel'): v.shape[-1] for k, v in flat.items() if 'kernel' in k}
   assert unit_channels(0.25) == kernels
-
-
-@pytest.mark.parametrize(
-  ('channels', 'message'),
-  [
-    ((('Mixed_4c', 8),), "channels of S3D names 'Mixed_4c', which is no unit"),
-    ((('Conv_2b', 0),), 'channels of S3D gives Conv_2b 0 channels'),
-  ],
-)
-def test_wrong_channels_are_user_errors(channels, message):
-  with pytest.raises(UserError, match=message):
-    shapes(S3D(channels=channels), clip(1, 4, 16, 16, 3))
