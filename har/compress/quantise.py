@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import flax.linen as nn
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
@@ -84,7 +83,7 @@ class FoldedModel:
     self._like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like)
     self._graphs: dict[Any, Graph] = {}  # by shapes: tracing a large model takes a second
 
-  def around(self, model: nn.Module) -> 'FoldedModel':
+  def around(self, model: Any) -> 'FoldedModel':
     """The same for another model of the same parameters."""
     return FoldedModel(model, self._like, self.scheme)
 

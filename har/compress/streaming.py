@@ -13,6 +13,19 @@ from har.models.mode import INFERENCE, Mode
 from har.models.widths import narrowed
 
 
+def refusal(model: Any) -> str:
+  """Why a `har.models.recogniser.Recogniser` cannot run step by step, empty if it can."""
+  names = sorted(model.encoders)
+  if len(names) != 1:
+    return f'a model of {" and ".join(names)} takes more than one input'
+  encoder = model.encoders[names[0]]
+  if not hasattr(encoder, 'step') or getattr(encoder, 'bidirectional', False):
+    return f'the encoder {type(encoder).__name__} of {names[0]} is not causal'
+  if getattr(model.head, 'reads_sequence', False):
+    return f'the head {type(model.head).__name__} reads all steps at once'
+  return ''
+
+
 class StepModel:
   """A recogniser of one signal, called as a Linen module with a sample at a time.
 
@@ -25,21 +38,12 @@ class StepModel:
     """Takes a whole `har.models.recogniser.Recogniser`.
 
     Raises:
-      UserError: it has several inputs, or its encoder is not causal.
+      UserError: `refusal` has something to say.
     """
-    names = sorted(model.encoders)
-    if len(names) != 1:
-      raise UserError(
-        f'a model of {" and ".join(names)} cannot run step by step: it takes one input'
-      )
-    (self.name,) = names
-    self.model, self._encoder = model, model.encoders[self.name]
-    causal = hasattr(self._encoder, 'step') and not getattr(self._encoder, 'bidirectional', False)
-    if not causal:
-      kind = type(self._encoder).__name__
-      raise UserError(
-        f'the encoder {kind} of {self.name} is not causal: it cannot run step by step'
-      )
+    if reason := refusal(model):
+      raise UserError(f'{reason}: it cannot run step by step')
+    ((self.name, self._encoder),) = model.encoders.items()
+    self.model = model
 
   def apply(self, variables: Variables, inputs: Mapping[str, Any], mode: Mode = INFERENCE) -> Any:
     """`{'logits': [B, classes], 'carry_0': ...}` of one step."""
@@ -70,14 +74,13 @@ def _named(carry: Any) -> dict[str, jax.Array]:
 
 
 def step_form(
-  whole: FoldedModel, variables: Variables, like: Variables, inputs: Mapping[str, Any]
+  whole: FoldedModel, variables: Variables, inputs: Mapping[str, Any]
 ) -> tuple[FoldedModel, Variables, dict[str, jax.Array]]:
   """A folded model, float or with static ranges, as one step of a stream.
 
   Args:
     whole: the model of whole clips.
     variables: of it, calibrated if it is quantised.
-    like: those of the model that it was folded from, or their shapes.
     inputs: of a whole clip `[B, T, C]`, of any length.
 
   Returns:
@@ -87,10 +90,9 @@ def step_form(
     UserError: as `StepModel`.
   """
   model = StepModel(whole.model)
-  zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), dict(like))
   x = inputs[model.name]
-  first = {model.name: jnp.zeros((1, x.shape[-1]), x.dtype)} | model.initial(zeros)
-  step = FoldedModel(model, like, whole.scheme)
+  first = {model.name: jnp.zeros((1, x.shape[-1]), x.dtype)} | model.initial(variables)
+  step = whole.around(model)
   stats: Variables = {}
   if whole.has_ranges:
     found = ranges_for(step.graph(first), whole.graph(inputs), variables['batch_stats']['ranges'])

@@ -3,12 +3,12 @@
 import hashlib
 import importlib.metadata
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from har.data.dataset import Dataset
 from har.data.input import Input
-from har.export.exportable import Exportable
+from har.export.exportable import LOGITS, Exportable
 
 _PACKAGES = {
   'tflite': ('jax', 'litert-converter', 'ai-edge-litert'),
@@ -22,9 +22,7 @@ _OPEN = {
   'onnx': "onnxruntime.InferenceSession('{0}').run(None, {{{1}}})",
   'stablehlo': "jax.export.deserialize(bytearray(open('{0}', 'rb').read())).call({{{1}}})",
 }
-_MEANINGS = {
-  'logits': {'dtype': 'float32', 'meaning': 'one per label; their softmax gives probabilities'}
-}
+_LOGITS = 'one per label; their softmax gives probabilities'
 
 
 class Opened(Protocol):
@@ -40,7 +38,6 @@ def describe(
   variant: Exportable,
   runner: Opened,
   *,
-  outputs: Mapping[str, Sequence[int]],
   read: Mapping[str, Input],
   dataset: Dataset,
 ) -> dict[str, Any]:
@@ -51,38 +48,35 @@ def describe(
     kind: 'tflite', 'onnx' or 'stablehlo'.
     variant: what it was made of.
     runner: of the file.
-    outputs: shapes of an example's, by name.
     read: the stage's inputs.
     dataset: whose classes, channels and rates these are.
   """
   names, batch = runner.names, 'batch' if runner.any_batch else 1
-  described: dict[str, Any] = {}
-  for name, spec in variant.inputs.items():
-    source = name.removesuffix('_mask').removesuffix('_present')
-    described[name] = {
+
+  def array(name: str, spec: Any) -> dict[str, Any]:
+    return {
       'tensor': names[name],
       'shape': [batch, *spec.shape[1:]],
       'dtype': spec.dtype.name,
     }
-    if name == f'{source}_present':
-      described[name]['meaning'] = f'1 where the example has {source}, 0 where it has none at all'
-    elif name != source:
-      described[name]['meaning'] = f'1 where {source} is recorded, 0 where it is padded'
-    else:
-      described[name] |= _recording(read[name], dataset)
-  given = ', '.join(f'{name!r}: {name}' for name in described)
+
+  inputs = {
+    name: array(name, spec) | _input(name, variant.state, read, dataset)
+    for name, spec in variant.inputs.items()
+  }
+  back = {output: name for name, output in variant.state.items()}
+  given = ', '.join(f'{name!r}: {name}' for name in inputs)
   packages = {p: importlib.metadata.version(p) for p in _PACKAGES[kind]}
   return {
     'stage': variant.stage,
     'variant': variant.variant,
     'format': kind,
     'dataset': dataset.name,
-    'open': _OPEN[kind].format(f'{variant.variant}.{kind}', given),
+    'open': _OPEN[kind].format(f'{variant.stem}.{kind}', given),
     'batch': 'any' if runner.any_batch else 1,
-    'inputs': described,
+    'inputs': inputs,
     'outputs': {
-      name: {'tensor': names[name], 'shape': [batch, *shape], **_MEANINGS.get(name, {})}
-      for name, shape in outputs.items()
+      name: array(name, spec) | _output(name, back) for name, spec in variant.outputs.items()
     },
     'labels': list(dataset.class_names),
     'abnormal': list(dataset.metadata.get('abnormal', ())),
@@ -90,6 +84,29 @@ def describe(
     'sha256': hashlib.sha256(file).hexdigest(),
     'versions': {'python': platform.python_version(), **packages},
   }
+
+
+def _input(
+  name: str, state: Mapping[str, str], read: Mapping[str, Input], dataset: Dataset
+) -> dict[str, Any]:
+  """What an input means."""
+  source = name.removesuffix('_mask').removesuffix('_present')
+  if name in state:
+    text = 'state: zeros at the start of a stream, then what the step before gave as `from`'
+    return {'meaning': text, 'from': state[name]}
+  if name == f'{source}_present':
+    return {'meaning': f'1 where the example has {source}, 0 where it has none at all'}
+  if name != source:
+    return {'meaning': f'1 where {source} is recorded, 0 where it is padded'}
+  about = {'meaning': 'the next sample of the stream, as `steps` prepare a whole clip, unpadded'}
+  return (about if state else {}) | _recording(read[name], dataset)
+
+
+def _output(name: str, back: Mapping[str, str]) -> dict[str, Any]:
+  """What an output means."""
+  if name in back:
+    return {'meaning': 'state: goes into the next step as `to`', 'to': back[name]}
+  return {'meaning': _LOGITS} if name == LOGITS else {}
 
 
 def _recording(one: Input, dataset: Dataset) -> dict[str, Any]:

@@ -8,6 +8,8 @@ pools. So
 * 1-D convolutions, and 3-D ones with a 1 x k x k or a k x 1 x 1 kernel, become 2-D,
 * products with a matrix become 2-D,
 * 1- and 3-D max pools become 2-D ones.
+
+Where LiteRT's converter takes an operation for another (`rem`, `cbrt`), it is written otherwise.
 """
 
 import dataclasses
@@ -40,6 +42,8 @@ from har.export.values import (
 Call = Callable[[dict[str, jax.Array]], dict[str, jax.Array]]
 
 INLINED = ('jit', 'pjit', 'closed_call', 'core_call', 'custom_vjp_call', 'custom_jvp_call')
+# What LiteRT moves a rounding before.
+_MOVED = ('concatenate', 'reduce_max', 'reshape')
 # Larger constants are left to be computed: they would only fill the file.
 _FOLDED_SIZE = 4096
 # A prime, so that it divides no other size but by a rare chance.
@@ -190,14 +194,16 @@ def _composite(eqn, *operands) -> list[Any]:
 
 
 def _is_joined(jaxpr, makers, values, variable) -> bool:
-  """Whether a value is a concatenation, of what is not rounded and others read too."""
-  while variable in makers and makers[variable].primitive.name == 'reshape':
-    variable = makers[variable].invars[0]
-  if variable not in makers or makers[variable].primitive.name != 'concatenate':
+  """Whether a value is joined or the greatest of what is not rounded and others read too."""
+  name = makers[variable].primitive.name if variable in makers else ''
+  if name not in _MOVED:
     return False
-  joined = [v for v in makers[variable].invars if not isinstance(v, core.Literal)]
-  joined = [v for v in joined if getattr(values.get(v), 'grid', None) is None]
-  return any(sum(v is x for e in jaxpr.eqns for x in e.invars) > 1 for v in joined)
+  parts = [v for v in makers[variable].invars if not isinstance(v, core.Literal)]
+  parts = [v for v in parts if getattr(values.get(v), 'grid', None) is None]
+  read = [*jaxpr.outvars, *(x for e in jaxpr.eqns for x in e.invars)]
+  uses = [sum(v is x for x in read) for v in parts]
+  shared = name != 'reshape' and max(uses, default=0) > 1
+  return shared or any(_is_joined(jaxpr, makers, values, v) for v in parts)
 
 
 def _same_grid(a: Grid | None, b: Grid) -> bool:
@@ -295,6 +301,18 @@ def _reduce_window(eqn, *operands) -> list[Any]:
   return [Reshaped(force(pooled) > 0.5, eqn.outvars[0].aval.shape)]
 
 
+def _odd(eqn, *operands) -> list[Any]:
+  """A remainder or a cube root, of absolute values: LiteRT's are wrong where one is negative.
+
+  Both are odd functions of the first operand, and the sign of a divisor has no influence.
+  """
+  if all(map(_constant, operands)):
+    return _plain(eqn, *operands)
+  arrays = [force(x) for x in operands]
+  y = eqn.primitive.bind(*map(lax.abs, arrays), **eqn.params)
+  return [lax.mul(lax.sign(arrays[0]), y)]
+
+
 _RULES = {
   'reshape': _reshape,
   'squeeze': _reshape,
@@ -305,6 +323,8 @@ _RULES = {
   'dot_general': _dot,
   'reduce_window_max': _reduce_window_max,
   'reduce_window': _reduce_window,
+  'rem': _odd,
+  'cbrt': _odd,
 }
 
 

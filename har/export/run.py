@@ -17,6 +17,7 @@ from har.compress.quantise import Scheme
 from har.data import loader
 from har.errors import UserError
 from har.export import describe, exportable, litert, onnx, optional, stablehlo
+from har.export.exportable import Arrays, Runner
 from har.train import stage as stage_lib
 from har.train.experiment import Experiment
 
@@ -26,10 +27,8 @@ LARGEST, FLOAT_AGREEMENT, INT8_AGREEMENT = 1e-3, 1.0, 0.99
 # Largest difference of an int8 output that is no logits, as a share of its root mean square.
 INT8_ERROR = 0.05
 _FEW = 3  # examples in the batch that shows that a file takes one
+_STREAMED = 500  # recordings at most that step files are checked on, sample by sample
 NEEDED = ('litert_converter', 'ai_edge_litert', 'jax2onnx', 'onnx', 'onnxruntime')
-
-Arrays = dict[str, np.ndarray]
-Runner = Callable[[Arrays], Arrays]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +46,9 @@ class TestSplit:
 
 def run(experiment: Experiment, stages: Sequence[str] | None = None) -> list[Path]:
   """Writes WORKDIR/export/{stage}/{variant}.{tflite,onnx}, float32.stablehlo, and a JSON for each.
+
+  Of a causal model also {variant}.step.{tflite,onnx} and float32.step.stablehlo, which take a
+  sample of a stream at a time.
 
   Args:
     experiment: whose stages are finished.
@@ -70,15 +72,15 @@ def run(experiment: Experiment, stages: Sequence[str] | None = None) -> list[Pat
     for variant in variants.available(experiment, stage):
       made = exportable.load(experiment, stage, variant)
       split = split or read_split(experiment, stage)
-      expected = run_jax(made, split)
-      for kind, convert, open_file in targets(made):
-        path = folder(experiment, stage) / f'{variant}.{kind}'
-        try:
-          _write(experiment, made, path, kind, convert, open_file, split, expected)
-          written.append(path)
-        except UserError as e:
-          print(f'{path} is not written: {e}', file=sys.stderr, flush=True)
-          failed.append(f'{stage}/{path.name}')
+      for form, clips, expected in _checks(made, split):
+        for kind, convert, open_file in targets(form):
+          path = folder(experiment, stage) / f'{form.stem}.{kind}'
+          try:
+            _write(experiment, form, path, kind, convert, open_file, clips, expected)
+            written.append(path)
+          except UserError as e:
+            print(f'{path} is not written: {e}', file=sys.stderr, flush=True)
+            failed.append(f'{stage}/{path.name}')
   if failed:
     raise UserError(
       f'{len(failed)} of {len(failed) + len(written)} files are not written: {", ".join(failed)}'
@@ -137,15 +139,37 @@ def read_split(experiment: Experiment, stage: str) -> TestSplit:
   return TestSplit(examples, np.array(labels))
 
 
+def _checks(
+  made: exportable.Exportable, split: TestSplit
+) -> Iterator[tuple[exportable.Exportable, TestSplit, dict[str, Arrays]]]:
+  """(form, examples, what JAX gives for them) of each form of a variant.
+
+  JAX's outputs are by what is printed behind them.
+  """
+  whole = run_jax(made, split)
+  yield made, split, {'': whole}
+  if made.step is None:
+    return
+  # Of an absent signal no sample is streamed.
+  masks = [n for n in split.examples[0] if n.endswith(('_mask', '_present'))]
+  there = np.flatnonzero([all(one[n].any() for n in masks) for one in split.examples])
+  places = np.linspace(0, len(there) - 1, min(_STREAMED, len(there))).round().astype(int)
+  chosen = there[places]
+  clips = TestSplit([split.examples[i] for i in chosen], split.labels[chosen])
+  expected = {f' in {len(chosen)} recordings sample by sample': run_jax(made.step, clips)}
+  if not is_int8(made.variant):
+    expected[' from whole clips'] = {name: x[chosen] for name, x in whole.items()}
+  yield made.step, clips, expected
+
+
 def run_jax(made: exportable.Exportable, split: TestSplit, batch_size: int = 32) -> Arrays:
   """The call's outputs by name, as logits `[N, C]`."""
-  jitted, outs = jax.jit(made.call), []
+  predict, outs = made.over_clips(jax.jit(made.call)), []
   for start in range(0, len(split.examples), batch_size):
     part = split.examples[start : start + batch_size]
     size = len(part)
     part = part + part[:1] * (batch_size - size if start else 0)
-    batch = {name: np.concatenate([one[name] for one in part]) for name in made.inputs}
-    outs.append({n: x[:size] for n, x in jax.device_get(jitted(batch)).items()})
+    outs.append({n: x[:size] for n, x in jax.device_get(predict(joined(part))).items()})
   return joined(outs)
 
 
@@ -203,17 +227,18 @@ def _write(experiment, made, path, kind, convert, open_file, split, expected) ->
       kind,
       made,
       runner,
-      outputs={n: x.shape[1:] for n, x in expected.items()},
       read=experiment.stages[made.stage].inputs,
       dataset=experiment.context.dataset,
     )
     draft_json.write_text(json.dumps(description, indent=2, ensure_ascii=False) + '\n')
-    line = compare(str(path), is_int8(made.variant), run_file(runner, split), expected)
+    int8, predict = is_int8(made.variant), made.over_clips(runner)
+    outs = run_file(predict, split)
+    lines = [compare(str(path), int8, outs, them) + what for what, them in expected.items()]
     if runner.any_batch:
       few = split.examples[:_FEW]
-      first = {name: x[: len(few)] for name, x in expected.items()}
-      compare(f'{path} (in batches)', is_int8(made.variant), runner(joined(few)), first)
-  print(f'{path}: {len(content) / 1e6:.2f} MB, {line}')
+      first = {name: x[: len(few)] for name, x in next(iter(expected.values())).items()}
+      compare(f'{path} (in batches)', int8, predict(joined(few)), first)
+  print(f'{path}: {len(content) / 1e6:.2f} MB, {", ".join(lines)}')
   sys.stdout.flush()
 
 

@@ -11,7 +11,7 @@ logits.
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -145,6 +145,8 @@ class Attention(nn.Module):
   layers: int = 2
   dropout: float = 0.3
   dtype: Any = jnp.float32
+
+  reads_sequence: ClassVar[bool] = True  # Not the pooled features: it cannot run step by step.
 
   @nn.compact
   def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> Outputs:

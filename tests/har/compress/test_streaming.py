@@ -30,7 +30,7 @@ def test_steps_give_the_logits_of_the_whole_clip(kind, scheme):
   folded = whole.fold(variables, X)
   if scheme is not None:
     folded = calibrate(whole, folded, [X])
-  step, step_variables, inputs = step_form(whole, folded, variables, X)
+  step, step_variables, inputs = step_form(whole, folded, X)
   apply = jax.jit(lambda inputs: step.apply(step_variables, inputs))
   for t in range(9):
     out = apply(inputs | {'imu': X['imu'][:, t]})
@@ -46,15 +46,16 @@ def test_steps_give_the_logits_of_the_whole_clip(kind, scheme):
 
 
 @pytest.mark.parametrize(
-  ('modalities', 'encoder', 'match'),
+  ('modalities', 'encoder', 'match', 'head'),
   [
-    (['imu'], {'kind': 'lstm', 'bidirectional': True}, 'LSTM of imu is not causal'),
-    (['imu'], {'kind': 'cnn_gru'}, 'CnnGRU of imu is not causal'),
-    (['imu', 'skeleton'], {'kind': 'lstm'}, 'imu and skeleton cannot run step by step'),
+    (['imu'], {'kind': 'lstm', 'bidirectional': True}, 'LSTM of imu is not causal', 'linear'),
+    (['imu'], {'kind': 'cnn_gru'}, 'CnnGRU of imu is not causal', 'linear'),
+    (['imu', 'skeleton'], {'kind': 'lstm'}, 'imu and skeleton takes more than one input', 'mlp'),
+    (['imu'], {'kind': 'gru'}, 'Attention reads all steps at once', 'attention'),
   ],
 )
-def test_what_cannot_be_streamed_is_refused(modalities, encoder, match):
+def test_what_cannot_be_streamed_is_refused(modalities, encoder, match, head):
   encoders = {'imu': encoder, 'skeleton': {'kind': 'skeleton_cnn'}}
-  model = registry.build(modalities, encoders, {'kind': 'concat_mlp'}, 4)
+  model = registry.build(modalities, encoders, {'kind': head}, 4)
   with pytest.raises(UserError, match=match):
     StepModel(model)

@@ -7,7 +7,16 @@ import jax
 import jax.numpy as jnp
 
 from har.export import describe
+from har.export.exportable import Exportable
 from tests import fakes
+
+
+def call(_):
+  return {'logits': jnp.zeros((1, 3)), 'next_carry_0': jnp.zeros((1, 8))}
+
+
+def whole(inputs):
+  return {'logits': call(inputs)['logits']}
 
 
 def test_inputs_labels_versions_and_checksum():
@@ -20,9 +29,8 @@ def test_inputs_labels_versions_and_checksum():
   found = describe.describe(
     b'content',
     'stablehlo',
-    types.SimpleNamespace(stage='fusion', variant='float32', inputs=inputs),
+    Exportable('fusion', 'float32', whole, whole, inputs),
     types.SimpleNamespace(names={n: f'{n}:0' for n in (*inputs, 'logits')}, any_batch=True),
-    outputs={'logits': (3,)},
     read=fakes.inputs_of({'imu': {'length': 48}, 'rgb': {'frames': 4, 'resize': 20, 'size': 16}}),
     dataset=fakes.FakeDataset(),
   )
@@ -57,3 +65,29 @@ def test_inputs_labels_versions_and_checksum():
   }
   assert found['inputs']['rgb']['steps'][2]['size'] == 16
   assert found['versions']['jax'] == jax.__version__
+
+
+def test_the_state_of_a_step_comes_back():
+  shapes = {'imu': (1, 6), 'carry_0': (1, 8)}
+  inputs = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
+  found = describe.describe(
+    b'content',
+    'onnx',
+    Exportable('imu', 'int8', call, call, inputs, {'carry_0': 'next_carry_0'}),
+    types.SimpleNamespace(
+      names={n: f'{n}:0' for n in (*inputs, 'logits', 'next_carry_0')}, any_batch=False
+    ),
+    read=fakes.inputs_of({'imu': {'length': 48, 'fit': 'pad'}}),
+    dataset=fakes.FakeDataset(),
+  )
+  assert found['open'].startswith("onnxruntime.InferenceSession('int8.step.onnx')")
+  assert found['inputs']['imu']['shape'] == [1, 6]
+  assert 'next sample' in found['inputs']['imu']['meaning']
+  assert found['inputs']['imu']['steps'][0]['operation'] == 'pad'
+  state = {'shape': [1, 8], 'dtype': 'float32'}
+  meanings = [found['inputs']['carry_0'].pop('meaning')]
+  meanings.append(found['outputs']['next_carry_0'].pop('meaning'))
+  assert 'zeros at the start of a stream' in meanings[0]
+  assert found['inputs']['carry_0'] == state | {'tensor': 'carry_0:0', 'from': 'next_carry_0'}
+  assert found['outputs']['next_carry_0'] == state | {'tensor': 'next_carry_0:0', 'to': 'carry_0'}
+  assert list(found['outputs']) == ['logits', 'next_carry_0']

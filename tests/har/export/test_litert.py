@@ -7,7 +7,7 @@ import pytest
 
 from har.errors import UserError
 from har.export import litert
-from tests.har.export.stand_in import example, network, quantised
+from tests.har.export.stand_in import example, fake_quant, network, quantised
 
 NAMES = ['imu', 'masked', 'skeleton', 's3d', 'fusion']
 
@@ -44,6 +44,26 @@ def test_int8_files_agree_and_are_int8(name):
   )
   layers = [(kind, n) for (op, kind), n in litert.operations(file).items() if op in litert._LAYERS]
   assert {kind for kind, _ in layers} == {'int8'}
+
+
+def test_what_is_pooled_in_two_ways_is_not_rounded_before():
+  rng = np.random.default_rng(0)
+  x = {'x': rng.standard_normal((1, 8, 16)).astype(np.float32)}
+  kernel = rng.normal(0, 0.2, (32, 5)).astype(np.float32)
+  scales = np.abs(kernel).max(0) / 127
+
+  def call(given, mark=True):
+    h = jnp.tanh(given['x'])
+    pooled = jnp.concatenate([h.mean(1), h.max(1)], -1)
+    pooled = fake_quant(pooled, 0.05, 0, mark=mark)
+    logits = pooled @ fake_quant(kernel, scales, np.zeros(5), 1, mark=mark)
+    return {'logits': fake_quant(logits, 0.02, 0, mark=mark)}
+
+  file = litert.convert(call, jax.eval_shape(lambda: x), int8=True)
+  assert litert.operations(file)['MEAN', 'float32'] == 1
+  expected = jax.jit(lambda x: call(x, mark=False))(x)['logits']
+  assert 0 < np.abs(expected).max() < 127 * 0.02
+  np.testing.assert_allclose(litert.Runner(file)(x)['logits'], expected, atol=0.021)
 
 
 def test_an_operation_that_litert_lacks_is_named():

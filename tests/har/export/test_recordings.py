@@ -17,7 +17,7 @@ from configs import base
 from har.data import inputs as inputs_lib
 from har.data import loader
 from har.data.depth import decode_depth
-from har.export import describe
+from har.export import describe, exportable
 from tests import fakes
 
 
@@ -183,14 +183,13 @@ VIDEO = {'frames': 4, 'resize': 20, 'size': 16}
 
 def described(built, shapes):
   """As somebody finds it beside a file."""
-  variant = types.SimpleNamespace(stage='one', variant='float32', inputs=shapes)
+  variant = exportable.Exportable('one', 'float32', dict, dict, shapes)
   runner = types.SimpleNamespace(names={name: name for name in shapes}, any_batch=True)
   found = describe.describe(
     b'',
     'stablehlo',
     variant,
     runner,
-    outputs={},
     read={built.name: built},
     dataset=fakes.FakeDataset(),
   )
