@@ -38,6 +38,7 @@ class Variant:
     model: takes `variables` and the inputs that `preprocess` gives.
     variables: replicated on the mesh.
     preprocess: of the stage, without masks that are always true.
+    example: what `preprocess` gives for a batch of one.
     bytes: size of its parameters as they are deployed.
     float_layers: layers with parameters that a quantised form leaves in float.
     notes: how it was made, for the report.
@@ -48,6 +49,7 @@ class Variant:
   model: FoldedModel
   variables: dict[str, Any]
   preprocess: Callable[..., dict[str, jax.Array]]
+  example: dict[str, jax.Array]
   bytes: int
   float_layers: tuple[str, ...]
   notes: str
@@ -97,7 +99,7 @@ def make(experiment: Experiment, stage: str, variant: str, scheme: Scheme | None
   quantised = variant in (INT8, PRUNED_INT8, SLIM_INT8)
   model = FoldedModel(one.model, variables, scheme if quantised else None)
   preprocess = _without_constant_masks(one)
-  example = preprocess(first_batch(experiment, one))
+  example = preprocess(_first_batch(experiment, one))
   folded = model.fold(variables, example)
   if quantised:
     folded = quantise.calibrate(
@@ -226,7 +228,7 @@ def _trained_quantised(experiment: Experiment, plain: Stage, scheme: Scheme) -> 
   like = plain.variables
   model = FoldedModel(plain.model, like, scheme)
   preprocess = _without_constant_masks(plain)
-  example = preprocess(first_batch(experiment, plain))
+  example = preprocess(_first_batch(experiment, plain))
   folded = jax.eval_shape(model.fold, like, example)
   variables, meta = checkpoints.load_final(
     experiment.context.workdir,
@@ -278,6 +280,7 @@ def _variant(experiment, stage, name, model, variables, preprocess, example, not
     model=model,
     variables=jax.device_put(variables, everywhere),
     preprocess=preprocess,
+    example=example,
     bytes=quantise.count_bytes(model, variables, example),
     float_layers=tuple(quantise.float_layers(model, example)) if model.scheme else (),
     notes=notes,
@@ -306,7 +309,7 @@ def _without_constant_masks(one: Stage) -> Callable[..., dict[str, jax.Array]]:
   return preprocess
 
 
-def first_batch(experiment: Experiment, one: Stage) -> dict[str, np.ndarray]:
+def _first_batch(experiment: Experiment, one: Stage) -> dict[str, np.ndarray]:
   """A batch of one example of the dataset."""
   records = experiment.context.dataset.records(stage_lib.fields(one.inputs))
   return next(iter(loader.eval_batches(records, np.array([0]), one.inputs, batch_size=1)))

@@ -88,15 +88,12 @@ def load(experiment: Experiment, stage: str, variant: str) -> Exportable:
     UserError: the stage or the variant is not trained.
   """
   built = variants.make(experiment, stage, variant)
-  variables = jax.tree.map(np.asarray, jax.device_get(built.variables))
-  one = variants.float_stage(experiment, stage)
-  example = built.preprocess(variants.first_batch(experiment, one))
-  whole = _of(built, built.model, variables, example)
+  variables = jax.device_get(built.variables)
+  whole = _of(built, built.model, variables, built.example)
   if streaming.refusal(built.model.model):
     return whole
-  return dataclasses.replace(
-    whole, step=_of(built, *streaming.step_form(built.model, variables, example))
-  )
+  step = streaming.step_form(built.model, variables, built.example)
+  return dataclasses.replace(whole, step=_of(built, *step))
 
 
 def _of(
