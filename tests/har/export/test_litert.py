@@ -66,6 +66,21 @@ def test_what_is_pooled_in_two_ways_is_not_rounded_before():
   np.testing.assert_allclose(litert.Runner(file)(x)['logits'], expected, atol=0.021)
 
 
+def test_what_is_joined_and_given_back_is_not_rounded():
+  rng = np.random.default_rng(0)
+  x = {n: rng.uniform(-1, 1, (1, 16)).astype(np.float32) for n in ('x', 'y')}
+  kernel = rng.normal(0, 0.2, (32, 5)).astype(np.float32)
+
+  def call(given):
+    greatest = jnp.maximum(given['x'], given['y'])
+    joined = fake_quant(jnp.concatenate([greatest, jnp.tanh(given['x'])], -1), 0.05, 0)
+    logits = joined @ fake_quant(kernel, np.abs(kernel).max(0) / 127, np.zeros(5), 1)
+    return {'logits': fake_quant(logits, 0.05, 0), 'state': greatest}
+
+  found = litert.Runner(litert.convert(call, jax.eval_shape(lambda: x), int8=True))(x)
+  np.testing.assert_array_equal(found['state'], np.maximum(x['x'], x['y']))
+
+
 def test_an_operation_that_litert_lacks_is_named():
   def call(inputs):
     return {'values': jnp.linalg.eigh(inputs['x'])[0]}
