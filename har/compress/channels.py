@@ -5,16 +5,15 @@ on the traced computation (see `har.compress.units`) and knows no class of encod
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import flax.errors
 import flax.traverse_util
 import jax
 import numpy as np
 
 from har.compress import units as units_lib
-from har.compress.units import Unit, Units
+from har.compress.units import Kept, Unit, Units
 from har.errors import UserError
 from har.models.mode import INFERENCE, matches
 
@@ -50,9 +49,12 @@ class Slimming:
       raise UserError(f'slimming.flops={self.flops} is not in (0, 1]')
     if self.policy not in POLICIES:
       raise UserError(f'slimming.policy={self.policy!r} is none of {", ".join(POLICIES)}')
-    if self.multiple < 1 or not 0 <= self.least <= 1:
+    if isinstance(self.exclude, str):
+      raise UserError(f'slimming.exclude={self.exclude!r} must be a tuple of patterns')
+    if not isinstance(self.multiple, int) or self.multiple < 1 or not 0 <= self.least <= 1:
       raise UserError(
-        f'slimming.multiple={self.multiple} must be positive and least={self.least} in [0, 1]'
+        f'slimming.multiple={self.multiple} is no positive whole number, or '
+        f'least={self.least} is not in [0, 1]'
       )
 
 
@@ -75,6 +77,7 @@ def shrink(
       cannot be brought to the share of work.
   """
   units = units_lib.find(model, variables, inputs)
+  _check_patterns(model, units, slimming.exclude)
   kept: dict[str, np.ndarray] = {}
   for modality in model.encoders:
     if matches((modality,), slimming.exclude):
@@ -82,18 +85,22 @@ def shrink(
     if line := obstacle(model, units, modality):
       raise UserError(f'{line}; leave it as it is by slimming.exclude=({modality!r},)')
     kept |= choose(units, modality, scores_of(units, modality, variables), slimming)
-  widths = dict(model.widths) | dict(units.widths(kept))
-  small = model.clone(widths=tuple(widths.items()))
-  out = units.cut(variables, kept)
-  _check(small, out, inputs)
-  return small, out
+  return _check(model, units, variables, inputs, kept)
+
+
+def _check_patterns(model: Any, units: Units, patterns: Sequence[str]) -> None:
+  for pattern in patterns:
+    named = any(matches(path[1:], (pattern,)) for path in units.shapes)
+    if '/' in pattern and pattern.split('/')[0] in model.encoders and not named:
+      raise UserError(f'slimming.exclude names {pattern!r}, which is no layer of the model')
 
 
 def obstacle(model: Any, units: Units, modality: str) -> str:
   """Why an encoder has no channels that can be taken out; empty if it has some."""
   if units.of(modality):
     return ''
-  reads = f': {", ".join(units.opaque)} needs all of them' if units.opaque else ''
+  opaque = units.opaque(modality)
+  reads = f': {", ".join(opaque)} needs all of them' if opaque else ''
   kind = type(model.encoders[modality]).__name__
   return f'no channels of the encoder {kind} of {modality} can be taken out{reads}'
 
@@ -149,10 +156,11 @@ def choose(
   while narrow.left > slimming.flops * narrow.total:
     candidates = [(narrow.price(n), i, n) for i, n in enumerate(names) if narrow.next_count(n)]
     if not candidates:
+      whole = [f'; {at} needs all of its channels' for at in units.opaque(modality)]
       raise UserError(
         f'slimming.flops={slimming.flops} cannot be reached: {narrow.left / narrow.total:.2f} of '
         f'the work of {modality} is left with multiple={slimming.multiple} and '
-        f'least={slimming.least}; lower those'
+        f'least={slimming.least}; lower those{"".join(whole)}'
       )
     narrow.take(min(candidates)[-1])
   ranked = {n: np.argsort(-np.asarray(s), kind='stable') for n, s in scores.items()}
@@ -180,7 +188,8 @@ class _Narrowing:
     """The next lower count of a unit; 0 if it may not go lower."""
     step = self.slimming.multiple
     lower = (self.counts[name] - 1) // step * step
-    return lower if lower >= max(step, self.slimming.least * self.full[name]) else 0
+    # With a single channel left, it could be taken for no axis of channels.
+    return lower if lower >= max(step, 2, self.slimming.least * self.full[name]) else 0
 
   def price(self, name: str) -> float:
     """What the unit's next step down costs; the cheapest goes."""
@@ -201,22 +210,45 @@ class _Narrowing:
     return next(work) - next(work)
 
 
-def _check(model: Any, variables: Tree, inputs: Mapping[str, Any]) -> None:
-  """Whether a model with `widths` indeed has variables of these shapes."""
+def _check(
+  model: Any, units: Units, variables: Tree, inputs: Mapping[str, Any], kept: Kept
+) -> tuple[Any, Tree]:
+  """The model without channels, if it is what `units` say.
+
+  Raises:
+    UserError: it is not; the layers that must stay whole are named.
+  """
+  small, out, line = _without(model, units, variables, inputs, kept)
+  if not line:
+    return small, out
+  alone = ({name: left} for name, left in kept.items() if len(left) < units.units[name].count)
+  wrong = [next(iter(one)) for one in alone if _without(model, units, variables, inputs, one)[-1]]
+  layers = dict.fromkeys('/'.join(units.units[name].layers[0][1:-1]) for name in wrong or kept)
+  kinds = dict.fromkeys(layer.split('/')[0] for layer in layers)
+  raise UserError(
+    f'channels of {", ".join(f"{type(model.encoders[m]).__name__} of {m}" for m in kinds)} cannot '
+    f'be taken out, because its code depends on their number: see {line}; leave its layers as '
+    f'they are by slimming.exclude={tuple(layers)}'
+  )
+
+
+def _without(
+  model: Any, units: Units, variables: Tree, inputs: Mapping[str, Any], kept: Kept
+) -> tuple[Any, Tree, str]:
+  """A model without channels, its variables, and where it is not what it is meant to be."""
+  widths = dict(model.widths) | dict(units.widths(kept))
+  small, out = model.clone(widths=tuple(widths.items())), units.cut(variables, kept)
 
   def init() -> Any:
     zeros = {name: np.zeros(x.shape, x.dtype) for name, x in inputs.items()}
-    return model.init(jax.random.key(0), zeros, INFERENCE)
+    return small.init(jax.random.key(0), zeros, INFERENCE)
 
   try:
     found = flax.traverse_util.flatten_dict(dict(jax.eval_shape(init)))
-    given = flax.traverse_util.flatten_dict(variables)
-    wrong = [path for path, x in found.items() if path not in given or x.shape != given[path].shape]
-  except (TypeError, ValueError, flax.errors.FlaxError) as e:
-    wrong = [('', *str(e).splitlines()[:1])]
-  if wrong:
-    kinds = ', '.join(f'{type(one).__name__} of {m}' for m, one in model.encoders.items())
-    raise UserError(
-      f'channels of {kinds} cannot be taken out, because the sizes of its arrays are written into '
-      f'it: see {"/".join(wrong[0][1:])}'
-    )
+  except Exception as e:  # Anything that code can raise at sizes that it does not expect.
+    return small, out, (str(e).strip() or type(e).__name__).splitlines()[0]
+  given = flax.traverse_util.flatten_dict(out)
+  for path, x in found.items():
+    if path not in given or x.shape != given[path].shape:
+      return small, out, '/'.join(path[1:])
+  return small, out, units.difference(units_lib.find(small, out, inputs), kept)

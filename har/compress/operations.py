@@ -56,12 +56,21 @@ class Value:
 
 @dataclasses.dataclass(eq=False)
 class Operation:
-  """A primitive with its arguments, and what it repeats if it is a `scan`."""
+  """A primitive with its arguments.
+
+  Attributes:
+    eqn: what is traced.
+    inputs: its arguments.
+    outputs: its results.
+    loop: what it repeats if it is a `scan`.
+    where: the modules that it is in, e.g. 'Recogniser/imu/conv_0'.
+  """
 
   eqn: core.JaxprEqn
   inputs: list[Value]
   outputs: list[Value]
   loop: 'Loop | None' = None
+  where: str = ''
 
   @property
   def name(self) -> str:
@@ -184,6 +193,8 @@ def _leaf(value: Value) -> Path | None:
 def called(eqn: core.JaxprEqn) -> core.ClosedJaxpr | None:
   """The function that an equation only wraps."""
   inner = eqn.params.get('jaxpr', eqn.params.get('call_jaxpr'))
+  if eqn.primitive.name == 'remat2':
+    return core.ClosedJaxpr(inner, ())
   wraps = eqn.primitive.name in ('jit', 'custom_jvp_call', 'custom_vjp_call', 'closed_call')
   return inner if wraps else None
 

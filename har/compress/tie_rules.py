@@ -17,6 +17,8 @@ FIXED = 0
 class Ties(Protocol):
   """See `har.compress.ties.Ties`."""
 
+  def new(self, count: int) -> np.ndarray: ...
+
   def tie(self, a: Labels, b: Labels) -> Labels: ...
 
   def fix(self, *axes: Labels) -> None: ...
@@ -73,8 +75,12 @@ def _reshape(ties: Ties, operation: Operation, x: Axes, *_: Axes) -> list[Axes]:
 def _joined(ties: Ties, axes: list[Labels], sizes: list[int]) -> Labels:
   """Labels of all elements of some axes, of which only one may have channels that can go."""
   known = {i: x for i, x in enumerate(axes) if x is not None and x.any()}
+  if not known and all(x is None for x in axes):
+    return None
+  if not known and axes[-1] is None:  # Repeats, as often as what they meet has channels.
+    known = {len(axes) - 1: ties.new(sizes[-1])}
   if not known:
-    return None if all(x is None for x in axes) else np.full(math.prod(sizes), FIXED)
+    return np.full(math.prod(sizes), FIXED)
   if len(known) > 1:
     ties.fix(*axes)
     return np.full(math.prod(sizes), FIXED)
@@ -90,10 +96,8 @@ def _cut(ties: Ties, labels: Labels, sizes: list[int]) -> list[Labels]:
   cube = labels.reshape(sizes)
   out: list[Labels] = list(fixed(tuple(sizes)))
   along = next((i for i in range(len(sizes)) if _only_along(cube, i)), len(sizes) - 1)
-  rows = np.moveaxis(cube, along, -1).reshape(-1, sizes[along])
-  for row in rows[1:]:
-    ties.tie(rows[0], row)
-  out[along] = rows[0]
+  rows = np.moveaxis(cube, along, -1)
+  out[along] = _group(ties, rows, rows.size // sizes[along])
   return out
 
 
@@ -117,6 +121,11 @@ def _rev(ties: Ties, operation: Operation, x: Axes) -> list[Axes]:
 
 def _reduce(ties: Ties, operation: Operation, x: Axes, *_: Axes) -> list[Axes]:
   return [tuple(a for i, a in enumerate(x) if i not in operation.eqn.params['axes'])]
+
+
+def _argument(ties: Ties, operation: Operation, x: Axes) -> list[Axes]:
+  ties.fix(*(x[i] for i in operation.eqn.params['axes']))  # It gives their numbers.
+  return _reduce(ties, operation, x)
 
 
 def _cumulate(ties: Ties, operation: Operation, x: Axes) -> list[Axes]:
@@ -173,6 +182,36 @@ def _split(ties: Ties, operation: Operation, x: Axes) -> list[Axes]:
   return [tuple(part if i == p['axis'] else a for i, a in enumerate(x)) for part in parts]
 
 
+def _stack(ties: Ties, operation: Operation, *given: Axes) -> list[Axes]:
+  out: list[Labels] = [None] * len(given[0])
+  for axes in given:
+    out = [ties.tie(a, b) for a, b in zip(out, axes, strict=True)]
+  out.insert(operation.eqn.params['axis'], np.full(len(given), FIXED))
+  return [tuple(out)]
+
+
+def _tile(ties: Ties, operation: Operation, x: Axes) -> list[Axes]:
+  reps = operation.eqn.params['reps']
+  return [tuple(a if a is None else np.tile(a, n) for a, n in zip(x, reps, strict=True))]
+
+
+def _gather(ties: Ties, operation: Operation, x: Axes, *_: Axes) -> list[Axes]:
+  """Axes that are taken whole keep their channels."""
+  numbers, sizes = (operation.eqn.params[k] for k in ('dimension_numbers', 'slice_sizes'))
+  out = list(fixed(operation.outputs[0].shape))
+  gone = (*numbers.collapsed_slice_dims, *numbers.operand_batching_dims)
+  left = iter(numbers.offset_dims)
+  for i, size in enumerate(operation.inputs[0].shape):
+    place = None if i in gone else next(left)
+    if operation.inputs[0].static and place is None:
+      ties.tie(x[i], np.full(size, FIXED))  # The rows of a table.
+    elif place is None or sizes[i] != size:
+      ties.fix(x[i])
+    else:
+      out[place] = x[i]
+  return [tuple(out)]
+
+
 def _pad(ties: Ties, operation: Operation, x: Axes, *_: Axes) -> list[Axes]:
   out = list(x)
   for i, (low, high, inner) in enumerate(operation.eqn.params['padding_config']):
@@ -192,18 +231,33 @@ def _conv(ties: Ties, operation: Operation, x: Axes, kernel: Axes) -> list[Axes]
   numbers, groups = p['dimension_numbers'], p['feature_group_count']
   batch, read = (x[i] for i in numbers.lhs_spec[:2])
   features, inputs = (kernel[i] for i in numbers.rhs_spec[:2])
-  ties.fix(*(x[i] for i in numbers.lhs_spec[2:]), *(kernel[i] for i in numbers.rhs_spec[2:]))
-  if groups == p['batch_group_count'] == 1:
+  ties.fix(*(x[i] for i in numbers.lhs_spec[2:]))
+  for i in numbers.rhs_spec[2:]:
+    ties.tie(kernel[i], np.full(operation.inputs[1].shape[i], FIXED))
+  if p['batch_group_count'] != 1:
+    ties.fix(batch, read, features, inputs)
+  elif groups == 1:
     ties.tie(read, inputs)
-  elif p['batch_group_count'] == 1 and len(inputs if inputs is not None else ()) == 1:
+  elif operation.inputs[1].shape[numbers.rhs_spec[1]] == 1:
     # Depthwise: each input channel has its own output channels.
     if read is not None and features is not None:
       ties.tie(np.repeat(read, len(features) // groups), features)
-  else:
-    ties.fix(batch, read, features, inputs)
+  else:  # All groups alike.
+    ties.tie(_group(ties, read, groups), inputs)
+    _group(ties, features, groups)
   out: list[Labels] = list(fixed(operation.outputs[0].shape))
   out[numbers.out_spec[0]], out[numbers.out_spec[1]] = batch, features
   return [tuple(out)]
+
+
+def _group(ties: Ties, labels: Labels, groups: int) -> Labels:
+  """The labels of one of several groups of channels that are alike."""
+  if labels is None:
+    return None
+  rows = labels.reshape(groups, -1)
+  for row in rows[1:]:
+    ties.tie(rows[0], row)
+  return rows[0]
 
 
 def _dot(ties: Ties, operation: Operation, x: Axes, y: Axes) -> list[Axes]:
@@ -220,17 +274,19 @@ def _dot(ties: Ties, operation: Operation, x: Axes, y: Axes) -> list[Axes]:
   return [(*shared, *free)]
 
 
-_POINTWISE = POINTWISE | {
-  *('and', 'copy', 'eq', 'ge', 'gt', 'is_finite', 'le', 'lt', 'ne', 'not', 'or', 'rem'),
-  *('select_n', 'stop_gradient', 'xor'),
+ELEMENTWISE = POINTWISE | {
+  *('acos', 'acosh', 'and', 'asin', 'asinh', 'atan', 'atan2', 'atanh', 'cbrt', 'ceil', 'copy'),
+  *('cos', 'cosh', 'eq', 'erf_inv', 'erfc', 'exp2', 'expm1', 'ge', 'gt', 'is_finite', 'le'),
+  *('log1p', 'lt', 'ne', 'nextafter', 'not', 'or', 'reduce_precision', 'rem', 'select_n', 'sin'),
+  *('sinh', 'stop_gradient', 'tan', 'xor'),
 }
 _REDUCED = ('and', 'max', 'min', 'or', 'prod', 'sum')
 _WINDOWS = ('', '_max', '_min', '_sum')
 
 RULES: dict[str, Rule] = {
-  **dict.fromkeys(_POINTWISE, _pointwise),
+  **dict.fromkeys(ELEMENTWISE, _pointwise),
   **dict.fromkeys((f'reduce_{name}' for name in _REDUCED), _reduce),
-  **dict.fromkeys(('argmax', 'argmin'), _reduce),
+  **dict.fromkeys(('argmax', 'argmin'), _argument),
   **dict.fromkeys((f'reduce_window{name}' for name in _WINDOWS), _window),
   **dict.fromkeys(('cumsum', 'cumprod', 'cummax', 'cummin'), _cumulate),
   'broadcast_in_dim': _broadcast,
@@ -238,11 +294,14 @@ RULES: dict[str, Rule] = {
   'conv_general_dilated': _conv,
   'dot_general': _dot,
   'dynamic_slice': _dynamic_slice,
+  'gather': _gather,
   'pad': _pad,
   'reshape': _reshape,
   'rev': _rev,
   'slice': _slice,
   'split': _split,
   'squeeze': _squeeze,
+  'stack': _stack,
+  'tile': _tile,
   'transpose': _transpose,
 }

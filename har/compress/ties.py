@@ -9,6 +9,7 @@ fixed.
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,23 @@ class Product:
   times: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Result:
+  """What an operation gives.
+
+  Attributes:
+    name: of the operation.
+    where: the modules that it is in.
+    axes: the channels along each axis.
+    constants: arrays that it reads and that depend on nothing but shapes, such as positions.
+  """
+
+  name: str
+  where: str
+  axes: Axes
+  constants: Sequence[np.ndarray]
+
+
 class Ties:
   """The channels of a trace.
 
@@ -38,7 +56,8 @@ class Ties:
     leaves: the channels along each axis of each parameter that is read, in order: equal numbers
       for what is tied, 0 for what is fixed.
     products: uses of kernels, in order.
-    opaque: operations that fix all that they read, each with where it is.
+    opaque: operations that fix channels that they read, each with where it is.
+    results: what operations give, in order.
   """
 
   def __init__(self, trace: Trace):
@@ -47,12 +66,19 @@ class Ties:
     self.leaves: dict[Path, tuple[np.ndarray, ...]] = {}
     self.products: list[Product] = []
     self.opaque: list[str] = []
+    self.results: list[Result] = []
+    self._at: str | None = None
+    self._known: dict[Value, bool] = {}
     self._axes.update((value, fixed(value.shape)) for value in trace.inputs.values())
     self._walk(trace.operations, 1)
+    self._at = None
     for value in trace.outputs:
       self.fix(*self._of(value))
-    for path, axes in self.leaves.items():
-      self.leaves[path] = tuple(np.array([self._root(i) for i in x.tolist()], int) for x in axes)
+    roots = np.array([self._root(i) for i in range(len(self._parents))])
+    self.leaves = {path: _named(roots, axes) for path, axes in self.leaves.items()}
+    self.results = [
+      dataclasses.replace(each, axes=_named(roots, each.axes)) for each in self.results
+    ]
 
   def tie(self, a: Labels, b: Labels) -> Labels:
     """Ties two axes' channels, one by one, and returns them."""
@@ -65,9 +91,11 @@ class Ties:
 
   def fix(self, *axes: Labels) -> None:
     """Fixes all channels of these axes."""
-    for labels in axes:
-      if labels is not None:
-        self.tie(labels, np.full_like(labels, FIXED))
+    known = [labels for labels in axes if labels is not None]
+    if self._at and any(self._root(i) for labels in known for i in labels.tolist()):
+      self.opaque.append(self._at)
+    for labels in known:
+      self.tie(labels, np.full_like(labels, FIXED))
 
   def _root(self, i: int) -> int:
     while self._parents[i] != i:
@@ -75,7 +103,8 @@ class Ties:
       i = self._parents[i]
     return i
 
-  def _new(self, count: int) -> np.ndarray:
+  def new(self, count: int) -> np.ndarray:
+    """Channels that are tied to none."""
     start = len(self._parents)
     self._parents.extend(range(start, start + count))
     return np.arange(start, start + count)
@@ -84,12 +113,13 @@ class Ties:
     if value not in self._axes:
       if value.leaf is None:
         return tie_rules.constant(np.asarray(value.literal))
-      self._axes[value] = self.leaves[value.leaf] = tuple(map(self._new, value.shape))
+      self._axes[value] = self.leaves[value.leaf] = tuple(map(self.new, value.shape))
     return self._axes[value]
 
   def _walk(self, operations: Sequence[Operation], times: int) -> None:
     for operation in operations:
-      given = [self._of(value) for value in operation.inputs]
+      self._at = f'{operation.name} in {operation.where}'
+      given, constants = self._given(operation)
       if operation.loop is not None:
         results = self._loop(operation, given, times)
       elif (rule := tie_rules.RULES.get(operation.name)) is not None:
@@ -100,13 +130,36 @@ class Ties:
         shape = operation.outputs[0].shape
         self.products.append(Product(kernel, times * math.prod(shape) // shape[-1]))
       self._axes.update(zip(operation.outputs, results, strict=True))
+      self.results.extend(
+        Result(operation.name, operation.where, axes, constants) for axes in results
+      )
+
+  def _given(self, operation: Operation) -> tuple[list[Axes], list[np.ndarray]]:
+    """Axes of what an operation reads, and arrays among it that are computed of nothing.
+
+    Element by element their axes fit any; in other operations they are fixed where they vary.
+    """
+    given = [self._of(value) for value in operation.inputs]
+    apart = [v.source is not None and self._apart(v) for v in operation.inputs]
+    if all(self._apart(v) for v in operation.inputs) or not any(apart):
+      return given, []
+    arrays = {i: np.asarray(_run(operation.inputs[i])) for i, yes in enumerate(apart) if yes}
+    if operation.name in tie_rules.ELEMENTWISE:
+      return given, [x for x in arrays.values() if x.size > 1]
+    return [tie_rules.constant(arrays[i]) if i in arrays else x for i, x in enumerate(given)], []
+
+  def _apart(self, value: Value) -> bool:
+    """Whether it depends on neither inputs nor parameters."""
+    if value.source is None or not value.static:
+      return value.static and value.leaf is None
+    if value not in self._known:
+      self._known[value] = all(map(self._apart, value.source.inputs))
+    return self._known[value]
 
   def _unknown(self, operation: Operation, given: list[Axes]) -> list[Axes]:
     axes = [x for axes in given for x in axes if x is not None]
     if not axes:
       return [(None,) * len(value.shape) for value in operation.outputs]
-    if any(self._root(i) for x in axes for i in x.tolist()):
-      self.opaque.append(f'{operation.name} in {operation.eqn.source_info.name_stack}')
     self.fix(*axes)
     return [fixed(value.shape) for value in operation.outputs]
 
@@ -115,7 +168,7 @@ class Ties:
     assert loop is not None
     consts, count = params['num_consts'], params['num_carry']
     carry = [
-      tuple(self._new(n) if x is None else x for x, n in zip(axes, value.shape, strict=True))
+      tuple(self.new(n) if x is None else x for x, n in zip(axes, value.shape, strict=True))
       for axes, value in zip(given[consts : consts + count], loop.inputs, strict=False)
     ]
     slices = [axes[1:] for axes in given[consts + count :]]
@@ -127,3 +180,15 @@ class Ties:
         self.tie(a, b)
     steps = np.full(params['length'], FIXED)
     return [*carry, *((steps, *axes) for axes in results[count:])]
+
+
+def _run(value: Value) -> Any:
+  """Computes what depends on nothing."""
+  if value.source is None:
+    return value.literal
+  results = value.source.run(*map(_run, value.source.inputs))
+  return results[value.source.outputs.index(value)]
+
+
+def _named(roots: np.ndarray, axes: Axes) -> Axes:
+  return tuple(None if x is None else roots[x] for x in axes)

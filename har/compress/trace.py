@@ -55,7 +55,7 @@ def trace(fn: Callable[[Any, Any], Any], variables: Any, inputs: Mapping[str, An
   return Trace(named, operations, outputs, jax.tree.structure(shapes))
 
 
-def _inline(jaxpr, consts, env, operations: list[Operation]) -> list[Value]:
+def _inline(jaxpr, consts, env, operations: list[Operation], outer: str = '') -> list[Value]:
   env.update(zip(jaxpr.constvars, map(constant, consts), strict=True))
 
   def read(atom) -> Value:
@@ -64,14 +64,16 @@ def _inline(jaxpr, consts, env, operations: list[Operation]) -> list[Value]:
   for eqn in jaxpr.eqns:
     args = [read(atom) for atom in eqn.invars]
     inner = called(eqn)
+    where = '/'.join(filter(None, (outer, str(eqn.source_info.name_stack))))
     if inner is not None:
       bound = dict(zip(inner.jaxpr.invars, args, strict=True))
-      results = _inline(inner.jaxpr, inner.consts, bound, operations)
+      results = _inline(inner.jaxpr, inner.consts, bound, operations, where)
     else:
       static = all(a.static for a in args)
       results = [Value(v.aval.shape, v.aval.dtype, static=static) for v in eqn.outvars]
       repeated = eqn.primitive.name == 'scan' and not static
-      operation = Operation(eqn, args, results, _loop(eqn, args) if repeated else None)
+      loop = _loop(eqn, args, where) if repeated else None
+      operation = Operation(eqn, args, results, loop, where)
       for result in results:
         result.source = operation
       operations.append(operation)
@@ -79,10 +81,10 @@ def _inline(jaxpr, consts, env, operations: list[Operation]) -> list[Value]:
   return [read(atom) for atom in jaxpr.outvars]
 
 
-def _loop(eqn: core.JaxprEqn, args: list[Value]) -> Loop:
+def _loop(eqn: core.JaxprEqn, args: list[Value], where: str) -> Loop:
   inner, count = eqn.params['jaxpr'], eqn.params['num_consts']
   given = [Value(v.aval.shape, v.aval.dtype) for v in inner.jaxpr.invars[count:]]
   bound = dict(zip(inner.jaxpr.invars, [*args[:count], *given], strict=True))
   operations: list[Operation] = []
-  outputs = _inline(inner.jaxpr, inner.consts, bound, operations)
+  outputs = _inline(inner.jaxpr, inner.consts, bound, operations, where)
   return Loop(given, operations, outputs)

@@ -2,6 +2,8 @@
 
 import collections
 import dataclasses
+import functools
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,8 +12,8 @@ import flax.traverse_util
 import numpy as np
 
 from har.compress.operations import Path
-from har.compress.tie_rules import FIXED
-from har.compress.ties import Product, Ties
+from har.compress.tie_rules import FIXED, Axes, Labels
+from har.compress.ties import Ties
 from har.compress.trace import trace
 
 Tree = dict[str, Any]
@@ -24,7 +26,8 @@ class Unit:
   """Channels of an encoder, each of which can be taken out.
 
   Attributes:
-    name: path of the first layer that computes them, modality first, e.g. 'imu/conv_0'.
+    name: path of the first layer that computes them, modality first, e.g. 'imu/conv_0'; further
+      units of that layer are 'imu/conv_0#1'.
     count: how many there are.
     places: for each axis of each variable that they are on, the channel of each element; -1 for
       what is not of this unit.
@@ -44,14 +47,12 @@ class Units:
   Attributes:
     units: by name, in the order of computation.
     shapes: of the variables that are read.
-    products: uses of kernels, in order.
-    opaque: operations that fix all channels that they read, each with where it is.
+    ties: that they are found from.
   """
 
   units: Mapping[str, Unit]
   shapes: Mapping[Path, tuple[int, ...]]
-  products: Sequence[Product]
-  opaque: Sequence[str]
+  ties: Ties
 
   def of(self, modality: str) -> dict[str, Unit]:
     """Those of one encoder."""
@@ -59,7 +60,11 @@ class Units:
 
   def kernels(self, modality: str) -> set[Path]:
     """Paths of an encoder's kernels."""
-    return {p.kernel for p in self.products if p.kernel[1] == modality}
+    return {p.kernel for p in self.ties.products if p.kernel[1] == modality}
+
+  def opaque(self, modality: str) -> list[str]:
+    """Operations of an encoder that fix channels that they read, each with where it is."""
+    return [at for at in dict.fromkeys(self.ties.opaque) if modality in at.split('/')]
 
   def multiply_adds(self, kernels: Iterable[Path], counts: Mapping[str, int] | None = None) -> int:
     """Of one example, by some kernels.
@@ -71,7 +76,7 @@ class Units:
       counts: channels that are left of units; a unit that is missing keeps all.
     """
     sizes = {path: math.prod(self._shape(path, counts or {})) for path in kernels}
-    return sum(p.times * sizes[p.kernel] for p in self.products if p.kernel in sizes)
+    return sum(p.times * sizes[p.kernel] for p in self.ties.products if p.kernel in sizes)
 
   def _shape(self, path: Path, counts: Mapping[str, int]) -> list[int]:
     shape = list(self.shapes[path])
@@ -100,12 +105,72 @@ class Units:
     # A model without batch norms has an empty `batch_stats`.
     return {tree: {} for tree in variables} | flax.traverse_util.unflatten_dict(flat)
 
+  def difference(self, other: 'Units', kept: Kept) -> str:
+    """Where another model does not compute with the channels that are left of this one.
+
+    A model's code can depend on sizes: skip a sum when they differ, or pair other channels.
+
+    Args:
+      other: units of this model with the `widths` of `kept`.
+      kept: as for `cut`.
+
+    Returns:
+      A variable, or an operation and the modules that it is in; empty if there is none.
+    """
+    alike = _Alike(self._gone(kept))
+    if self.ties.leaves.keys() != other.ties.leaves.keys():
+      return '/'.join(min(self.ties.leaves.keys() ^ other.ties.leaves.keys())[1:])
+    for path, axes in self.ties.leaves.items():
+      if not alike.axes(axes, other.ties.leaves[path]):
+        return '/'.join(path[1:])
+    for a, b in itertools.zip_longest(self.ties.results, other.ties.results):
+      if a is None or b is None or a.name != b.name or not alike.axes(a.axes, b.axes):
+        return f'{(a or b).name} in {(a or b).where}'
+      if not all(map(functools.partial(alike.arrays, a.axes), a.constants, b.constants)):
+        return f'{a.name} in {a.where}'
+    return ''
+
+  def _gone(self, kept: Kept) -> np.ndarray:
+    gone = [np.array([], int)]
+    for name, left in kept.items():
+      (path, axis), channels = next(iter(self.units[name].places.items()))
+      gone.append(self.ties.leaves[path][axis][~np.isin(channels, (-1, *left))])
+    return np.concatenate(gone)
+
   def widths(self, kept: Kept) -> tuple[tuple[str, int], ...]:
     """Features of the layers that have fewer; see `har.models.widths`."""
     counts = {name: len(left) for name, left in kept.items()}
     layers = dict.fromkeys(path for name in kept for path in self.units[name].layers)
     sizes = ((path, self._shape(path, counts)[-1]) for path in layers)
     return tuple(('/'.join(p[1:-1]), n) for p, n in sizes if n != self.shapes[p][-1])
+
+
+class _Alike:
+  """Which channel of a model is which of a smaller one."""
+
+  def __init__(self, gone: np.ndarray):
+    self._gone = gone
+    self._there, self._back = {FIXED: FIXED}, {FIXED: FIXED}
+
+  def axes(self, a: Axes, b: Axes) -> bool:
+    """Whether the channels along axes can be the same."""
+    return len(a) == len(b) and all(map(self._labels, a, b))
+
+  def _labels(self, a: Labels, b: Labels) -> bool:
+    if a is None or b is None:
+      return True
+    a = a[~np.isin(a, self._gone)]
+    return len(a) == len(b) and all(
+      self._there.setdefault(i, j) == j and self._back.setdefault(j, i) == i
+      for i, j in set(zip(a.tolist(), b.tolist(), strict=True))
+    )
+
+  def arrays(self, axes: Axes, a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether an array along axes is the other one, with more channels."""
+    for i, labels in enumerate(axes):
+      if labels is not None and len(labels) == a.shape[i]:
+        a = np.compress(~np.isin(labels, self._gone), a, i)
+    return np.array_equal(a, b)
 
 
 def find(model: Any, variables: Tree, inputs: Mapping[str, Any]) -> Units:
@@ -128,9 +193,11 @@ def find(model: Any, variables: Tree, inputs: Mapping[str, Any]) -> Units:
     owners = {path[1] for path in unit.layers}
     # What several encoders or the head compute stays whole.
     if len(owners) == 1 and owners <= set(model.encoders):
-      units[unit.name] = unit
+      again = sum(other.layers[0] == unit.layers[0] for other in units.values())
+      name = f'{unit.name}#{again}' if again else unit.name
+      units[name] = dataclasses.replace(unit, name=name)
   shapes = {path: tuple(map(len, axes)) for path, axes in ties.leaves.items()}
-  return Units(units, shapes, ties.products, ties.opaque)
+  return Units(units, shapes, ties)
 
 
 def _alike(ties: Ties) -> list[list[int]]:

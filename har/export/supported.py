@@ -5,14 +5,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 from jax.extend import core
 
-from har.compress import channels, units, variants
+from har.compress import finetune, variants
 from har.errors import UserError
 from har.export.rewrite import INLINED
 from har.models.mode import INFERENCE, UNROLLED
 from har.train import checkpoints
 from har.train.experiment import Experiment
+from har.train.stage import Stage
 
 _LOOPS = ('scan', 'while', 'cond')
 _ALGEBRA = ('cholesky', 'eigh', 'eig', 'fft', 'lu', 'qr', 'svd', 'triangular_solve')
@@ -38,12 +40,21 @@ def announce(experiment: Experiment) -> None:
       continue
     lines = problems(stage.model, stage.variables, stage.example)
     lines = [f'{line}: it can be trained but not exported' for line in lines]
-    if variants.SLIM in experiment.config.compress.variants and len(stage.modalities) == 1:
-      found = units.find(stage.model, stage.variables, stage.example)
-      if line := channels.obstacle(stage.model, found, stage.modalities[0]):
-        lines.append(f'{line}: it can be trained but not slimmed')
+    slim = variants.SLIM in experiment.config.compress.variants and len(stage.modalities) == 1
+    if slim and (line := _slim_problem(stage, experiment.config.compress[variants.SLIM].to_dict())):
+      lines.append(f'{line}: it can be trained but not slimmed')
     for line in lines:
       print(f'{name}: {line}', file=sys.stderr, flush=True)
+
+
+def _slim_problem(stage: Stage, settings: Mapping[str, Any]) -> str:
+  """Why a stage cannot be slimmed, found with channels that are all of one importance."""
+  ones = jax.tree.map(lambda x: np.broadcast_to(np.ones((), x.dtype), x.shape), stage.variables)
+  try:
+    finetune.slim_stage(stage, ones, settings)
+  except UserError as e:
+    return str(e)
+  return ''
 
 
 def problems(model: Any, variables: Any, inputs: Mapping[str, Any]) -> list[str]:

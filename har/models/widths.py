@@ -13,8 +13,8 @@ def narrowed(widths: Widths, below: str = '') -> contextlib.AbstractContextManag
   """A context in which some layers have other numbers of features.
 
   A layer is any module with an attribute `features` that makes a parameter `kernel` itself.
-  Depthwise convolutions get as many groups as their input has channels. Modules around the layers
-  must take sizes from arrays, not from their own attributes.
+  Depthwise convolutions get as many groups as their input has channels; of others, each group has
+  fewer. Modules around the layers must take sizes from arrays, not from their own attributes.
 
   Args:
     widths: features of layers by their paths from the root of the model, e.g. 'imu/conv_0'.
@@ -30,7 +30,8 @@ def narrowed(widths: Widths, below: str = '') -> contextlib.AbstractContextManag
     if size in (None, getattr(layer, 'features', size)) or context.method_name != '__call__':
       return call(*args, **kwargs)
     changes = {'features': size}
-    if getattr(layer, 'feature_group_count', 1) > 1:
+    groups = getattr(layer, 'feature_group_count', 1)
+    if groups > 1 and args[0].shape[-1] % groups:
       changes['feature_group_count'] = args[0].shape[-1]
     return layer.clone(parent=layer.scope, **changes)(*args, **kwargs)
 

@@ -235,7 +235,10 @@ def test_excluded_encoders_and_layers_stay_whole():
   [
     ({'flops': 0.0}, r'slimming.flops=0.0 is not in \(0, 1\]'),
     ({'policy': 'odd'}, "slimming.policy='odd' is none of work, even"),
-    ({'least': 2.0}, 'least=2.0 in'),
+    ({'least': 2.0}, 'least=2.0 is not in'),
+    ({'multiple': 2.5}, 'multiple=2.5 is no positive whole number'),
+    ({'exclude': 'imu'}, "slimming.exclude='imu' must be a tuple"),
+    ({'exclude': ('rgb/conv_0', 'imu/conv_7')}, "exclude names 'imu/conv_7', which is no layer"),
     ({'flops': 0.1}, r'slimming.flops=0.1 cannot be reached: 0\.\d\d of the work of imu is left'),
   ],
 )
@@ -255,23 +258,56 @@ class Sorted(nn.Module):
 
 
 class Written(nn.Module):
-  """Has a size in its code."""
+  """Depends on how many channels it has."""
+
+  how: str
 
   @nn.compact
   def __call__(self, x, mask=None, mode: Mode = INFERENCE) -> Features:
-    x = nn.Dense(8, name='dense')(x) + np.ones(8, np.float32)
-    return Features(x, x.mean(1))
+    x = nn.Dense(8, name='before')(x)
+    y = nn.Dense(8, name='dense')(x)
+    if self.how == 'size':
+      y += np.ones(8, np.float32)
+    elif self.how == 'positions':
+      y *= jax.numpy.arange(y.shape[-1])
+    elif self.how == 'halves':
+      y = jax.numpy.concatenate([y[:, :, : y.shape[-1] // 2], -y[:, :, y.shape[-1] // 2 :]], -1)
+    elif self.how == 'even':
+      y = y[:, :, ::2]
+    elif self.how == 'shortcut' and x.shape[-1] == 8:
+      y += x
+    y = nn.Dense(8, name='last')(y)
+    return Features(y, y.mean(1))
 
 
 @pytest.mark.parametrize(
   ('encoder', 'message'),
   [
     (Sorted(), r'encoder Sorted of imu can be taken out: sort in \S*/imu needs all of them; leave'),
-    (Written(), 'channels of Written of imu cannot be taken out, because the sizes of its arrays'),
+    (Written('size'), r"code depends on their number: see Incompatible shapes.*\('imu/dense',\)"),
+    (Written('positions'), r"see mul in \S*imu; leave its layers as they are.*\('imu/dense',\)"),
+    (Written('shortcut'), r"imu cannot be taken out.*see imu/dense/kernel;.*\('imu/before',\)"),
   ],
 )
 def test_encoders_that_cannot_be_slimmed_are_refused(encoder, message):
   model, variables, inputs = model_of(('imu',), encoder=encoder)
   assert isinstance(model, Recogniser)
   with pytest.raises(UserError, match=message):
-    channels.shrink(model, variables, inputs, Slimming(0.5, multiple=2))
+    channels.shrink(model, variables, inputs, Slimming(0.6, multiple=1))
+
+
+@pytest.mark.parametrize(
+  ('how', 'gone', 'found'),
+  [
+    ('halves', {'imu/dense': [0, 7]}, ''),
+    ('halves', {'imu/dense': [0, 1]}, 'slice in Recogniser/Recogniser.encode/imu'),
+    ('even', {'imu/dense#1': [3]}, ''),
+    ('even', {'imu/dense#1': [1]}, 'imu/last/kernel'),
+  ],
+)
+def test_other_pairs_of_channels_of_equal_shapes_are_found(how, gone, found):
+  model, variables, inputs = model_of(('imu',), encoder=Written(how))
+  before = units.find(model, variables, inputs)
+  kept = {n: np.setdiff1d(np.arange(before.units[n].count), i) for n, i in gone.items()}
+  small, slim = model.clone(widths=before.widths(kept)), before.cut(variables, kept)
+  assert before.difference(units.find(small, slim, inputs), kept) == found

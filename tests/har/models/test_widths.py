@@ -33,6 +33,18 @@ def test_features_and_groups(below):
   assert shapes['b']['kernel'] == (10, 3)
 
 
+def test_groups_of_several_channels_stay():
+  class Grouped(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      x = nn.Conv(8, (1,), name='a')(x)
+      return nn.Conv(12, (3,), feature_group_count=4, name='b')(x)
+
+  with narrowed([('a', 4), ('b', 8)]):
+    shapes = jax.tree.map(np.shape, Grouped().init(jax.random.key(0), X))['params']
+  assert shapes['b']['kernel'] == (3, 1, 8)
+
+
 def test_nothing_changes_without():
   plain = Net().init(jax.random.key(0), X)
   for widths in ([], [('elsewhere/a', 5)], [('a', 8)]):
