@@ -221,9 +221,14 @@ def _check(
   small, out, line = _without(model, units, variables, inputs, kept)
   if not line:
     return small, out
-  alone = ({name: left} for name, left in kept.items() if len(left) < units.units[name].count)
-  wrong = [next(iter(one)) for one in alone if _without(model, units, variables, inputs, one)[-1]]
-  layers = dict.fromkeys('/'.join(units.units[name].layers[0][1:-1]) for name in wrong or kept)
+  whole = {name: np.arange(units.units[name].count) for name in kept}
+  narrower = [name for name, left in kept.items() if len(left) < len(whole[name])]
+  wrong = [
+    name
+    for name in narrower
+    if _without(model, units, variables, inputs, whole | {name: kept[name]})[-1]
+  ]
+  layers = dict.fromkeys('/'.join(units.units[name].layers[0][1:-1]) for name in wrong or narrower)
   kinds = dict.fromkeys(layer.split('/')[0] for layer in layers)
   raise UserError(
     f'channels of {", ".join(f"{type(model.encoders[m]).__name__} of {m}" for m in kinds)} cannot '

@@ -192,9 +192,9 @@ def _leaf(value: Value) -> Path | None:
 
 def called(eqn: core.JaxprEqn) -> core.ClosedJaxpr | None:
   """The function that an equation only wraps."""
-  inner = eqn.params.get('jaxpr', eqn.params.get('call_jaxpr'))
   if eqn.primitive.name == 'remat2':
-    return core.ClosedJaxpr(inner, ())
+    return core.ClosedJaxpr(eqn.params['jaxpr'], ())
+  inner = eqn.params.get('jaxpr', eqn.params.get('call_jaxpr'))
   wraps = eqn.primitive.name in ('jit', 'custom_jvp_call', 'custom_vjp_call', 'closed_call')
   return inner if wraps else None
 

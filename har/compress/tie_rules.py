@@ -240,8 +240,8 @@ def _conv(ties: Ties, operation: Operation, x: Axes, kernel: Axes) -> list[Axes]
     ties.tie(read, inputs)
   elif operation.inputs[1].shape[numbers.rhs_spec[1]] == 1:
     # Depthwise: each input channel has its own output channels.
-    if read is not None and features is not None:
-      ties.tie(np.repeat(read, len(features) // groups), features)
+    count = operation.outputs[0].shape[numbers.out_spec[1]] // groups
+    features = ties.tie(features, None if read is None else np.repeat(read, count))
   else:  # All groups alike.
     ties.tie(_group(ties, read, groups), inputs)
     _group(ties, features, groups)

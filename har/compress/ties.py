@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from har.compress import tie_rules
@@ -69,15 +70,17 @@ class Ties:
     self.results: list[Result] = []
     self._at: str | None = None
     self._known: dict[Value, bool] = {}
+    self._arrays: dict[Value, Any] = {}
     self._axes.update((value, fixed(value.shape)) for value in trace.inputs.values())
     self._walk(trace.operations, 1)
     self._at = None
     for value in trace.outputs:
       self.fix(*self._of(value))
     roots = np.array([self._root(i) for i in range(len(self._parents))])
-    self.leaves = {path: _named(roots, axes) for path, axes in self.leaves.items()}
+    self.leaves = {p: tuple(roots[x] for x in axes) for p, axes in self.leaves.items()}
     self.results = [
-      dataclasses.replace(each, axes=_named(roots, each.axes)) for each in self.results
+      dataclasses.replace(r, axes=tuple(x if x is None else roots[x] for x in r.axes))
+      for r in self.results
     ]
 
   def tie(self, a: Labels, b: Labels) -> Labels:
@@ -140,10 +143,10 @@ class Ties:
     Element by element their axes fit any; in other operations they are fixed where they vary.
     """
     given = [self._of(value) for value in operation.inputs]
-    apart = [v.source is not None and self._apart(v) for v in operation.inputs]
+    apart = [v.source is not None and self._apart(v) and _is_array(v) for v in operation.inputs]
     if all(self._apart(v) for v in operation.inputs) or not any(apart):
       return given, []
-    arrays = {i: np.asarray(_run(operation.inputs[i])) for i, yes in enumerate(apart) if yes}
+    arrays = {i: np.asarray(self._run(operation.inputs[i])) for i, yes in enumerate(apart) if yes}
     if operation.name in tie_rules.ELEMENTWISE:
       return given, [x for x in arrays.values() if x.size > 1]
     return [tie_rules.constant(arrays[i]) if i in arrays else x for i, x in enumerate(given)], []
@@ -155,6 +158,15 @@ class Ties:
     if value not in self._known:
       self._known[value] = all(map(self._apart, value.source.inputs))
     return self._known[value]
+
+  def _run(self, value: Value) -> Any:
+    """Computes what depends on nothing."""
+    if value.source is None:
+      return value.literal
+    if value not in self._arrays:
+      results = value.source.run(*map(self._run, value.source.inputs))
+      self._arrays.update(zip(value.source.outputs, results, strict=True))
+    return self._arrays[value]
 
   def _unknown(self, operation: Operation, given: list[Axes]) -> list[Axes]:
     axes = [x for axes in given for x in axes if x is not None]
@@ -182,13 +194,5 @@ class Ties:
     return [*carry, *((steps, *axes) for axes in results[count:])]
 
 
-def _run(value: Value) -> Any:
-  """Computes what depends on nothing."""
-  if value.source is None:
-    return value.literal
-  results = value.source.run(*map(_run, value.source.inputs))
-  return results[value.source.outputs.index(value)]
-
-
-def _named(roots: np.ndarray, axes: Axes) -> Axes:
-  return tuple(None if x is None else roots[x] for x in axes)
+def _is_array(value: Value) -> bool:
+  return not jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended)  # no random key

@@ -138,11 +138,13 @@ class Units:
     return np.concatenate(gone)
 
   def widths(self, kept: Kept) -> tuple[tuple[str, int], ...]:
-    """Features of the layers that have fewer; see `har.models.widths`."""
+    """Features of layers; see `har.models.widths`.
+
+    Also of those that keep all, because code may derive them from the channels that come in.
+    """
     counts = {name: len(left) for name, left in kept.items()}
     layers = dict.fromkeys(path for name in kept for path in self.units[name].layers)
-    sizes = ((path, self._shape(path, counts)[-1]) for path in layers)
-    return tuple(('/'.join(p[1:-1]), n) for p, n in sizes if n != self.shapes[p][-1])
+    return tuple(('/'.join(path[1:-1]), self._shape(path, counts)[-1]) for path in layers)
 
 
 class _Alike:
@@ -168,9 +170,11 @@ class _Alike:
   def arrays(self, axes: Axes, a: np.ndarray, b: np.ndarray) -> bool:
     """Whether an array along axes is the other one, with more channels."""
     for i, labels in enumerate(axes):
-      if labels is not None and len(labels) == a.shape[i]:
+      if labels is None:
+        a, b = (x.take([0], i) if (x == x.take([0], i)).all() else x for x in (a, b))
+      elif len(labels) == a.shape[i]:
         a = np.compress(~np.isin(labels, self._gone), a, i)
-    return np.array_equal(a, b)
+    return np.array_equal(a, b, equal_nan=True)
 
 
 def find(model: Any, variables: Tree, inputs: Mapping[str, Any]) -> Units:
@@ -187,7 +191,7 @@ def find(model: Any, variables: Tree, inputs: Mapping[str, Any]) -> Units:
 
   ties = Ties(trace(infer, variables, dict(inputs)))
   kernels = {product.kernel for product in ties.products}
-  units = {}
+  units: dict[str, Unit] = {}
   for channels in _alike(ties):
     unit = _unit(ties, channels, kernels)
     owners = {path[1] for path in unit.layers}

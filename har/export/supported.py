@@ -48,10 +48,11 @@ def announce(experiment: Experiment) -> None:
 
 
 def _slim_problem(stage: Stage, settings: Mapping[str, Any]) -> str:
-  """Why a stage cannot be slimmed, found with channels that are all of one importance."""
-  ones = jax.tree.map(lambda x: np.broadcast_to(np.ones((), x.dtype), x.shape), stage.variables)
+  """Why a stage cannot be slimmed, found with random values."""
+  rng = np.random.default_rng(0)
+  values = jax.tree.map(lambda x: rng.random(x.shape, np.float32), stage.variables)
   try:
-    finetune.slim_stage(stage, ones, settings)
+    finetune.slim_stage(stage, values, settings)
   except UserError as e:
     return str(e)
   return ''

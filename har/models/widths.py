@@ -31,7 +31,8 @@ def narrowed(widths: Widths, below: str = '') -> contextlib.AbstractContextManag
       return call(*args, **kwargs)
     changes = {'features': size}
     groups = getattr(layer, 'feature_group_count', 1)
-    if groups > 1 and args[0].shape[-1] % groups:
+    # Only a depthwise convolution has as many outputs for each input as for each group.
+    if groups > 1 and size * groups == layer.features * args[0].shape[-1]:
       changes['feature_group_count'] = args[0].shape[-1]
     return layer.clone(parent=layer.scope, **changes)(*args, **kwargs)
 
