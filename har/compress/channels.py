@@ -5,6 +5,7 @@ on the traced computation (see `har.compress.units`) and knows no class of encod
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,7 +33,7 @@ class Slimming:
       multiply-add saved, mostly from the early, costly units; 'even' takes them from the unit that
       has lost the least share of its importance, so that all become narrower, which saves memory
       traffic too and so more time.
-    multiple: channel counts of units become multiples of it.
+    multiple: channel counts become multiples of it.
     least: share of its channels that every unit keeps.
     exclude: path patterns (see `har.models.mode.matches`) of layers, modality first, that keep all
       channels, e.g. 'depth/Mixed_5c'; a modality alone leaves out its encoder.
@@ -186,7 +187,9 @@ class _Narrowing:
 
   def next_count(self, name: str) -> int:
     """The next lower count of a unit; 0 if it may not go lower."""
-    step = self.slimming.multiple
+    multiple = self.slimming.multiple
+    # Of groups that are alike, each has its share.
+    step = multiple // math.gcd(multiple, *self.units.units[name].repeats.values())
     lower = (self.counts[name] - 1) // step * step
     # With a single channel left, it could be taken for no axis of channels.
     return lower if lower >= max(step, 2, self.slimming.least * self.full[name]) else 0

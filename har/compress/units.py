@@ -39,6 +39,11 @@ class Unit:
   places: Mapping[Place, np.ndarray]
   layers: tuple[Path, ...]
 
+  @functools.cached_property
+  def repeats(self) -> dict[Place, int]:
+    """How many elements each channel has along those axes."""
+    return {place: int((channels == 0).sum()) for place, channels in self.places.items()}
+
 
 @dataclasses.dataclass(frozen=True)
 class Units:
@@ -80,13 +85,18 @@ class Units:
 
   def _shape(self, path: Path, counts: Mapping[str, int]) -> list[int]:
     shape = list(self.shapes[path])
-    for name, count in counts.items():
-      unit = self.units[name]
-      for axis in range(len(shape)):
-        channels = unit.places.get((path, axis))
-        if channels is not None:
-          shape[axis] -= int((channels == 0).sum()) * (unit.count - count)
+    for unit, axis, repeats in self._on.get(path, ()):
+      shape[axis] -= repeats * (unit.count - counts.get(unit.name, unit.count))
     return shape
+
+  @functools.cached_property
+  def _on(self) -> dict[Path, list[tuple[Unit, int, int]]]:
+    """Units by variable, each with its axis and how often its channels are on it."""
+    found = collections.defaultdict(list)
+    for unit in self.units.values():
+      for (path, axis), repeats in unit.repeats.items():
+        found[path].append((unit, axis, repeats))
+    return found
 
   def cut(self, variables: Tree, kept: Kept) -> Tree:
     """A model's variables without the channels that go.

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from har.compress import units
+from har.compress import channels, units
 from har.models.mode import INFERENCE, Mode
 from har.models.types import Features
 from tests.har.compress.test_channels import check_equal, model_of
@@ -77,6 +77,8 @@ def test_groups_of_a_norm_lose_the_same_channels():
   scale = variables['params']['imu']['norm']['scale']
   np.testing.assert_array_equal(slim['params']['imu']['norm']['scale'], scale[left])
   assert found.difference(units.find(small, slim, inputs), kept) == ''
+  small, _ = channels.shrink(model, variables, inputs, channels.Slimming(0.75, multiple=6, least=0))
+  assert dict(small.widths) == {'imu/a': 6, 'imu/b': 7}  # two of each group
 
 
 def test_the_number_of_the_largest_channel_needs_all():
