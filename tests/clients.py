@@ -6,7 +6,7 @@ The flags and overrides of the config are those of the run, whose files must hav
 (--mode=export). Each .tflite and .onnx file is opened by ONNX Runtime, LiteRT, OpenVINO, TensorFlow
 and tract, those that can be imported, and predicts test examples one by one. The table
 says how many predictions agree with JAX's, and the largest difference of logits. `--save=FOLDER`
-writes examples and logits too, for clients in other languages.
+writes examples and logits too, for clients in other languages; clients.mjs reads it.
 """
 
 import json
@@ -58,12 +58,12 @@ def _tensorflow(file, about):
   return _interpreter(tensorflow.lite)(file, about)
 
 
-def _openvino(file, about):
+def _openvino(file, about, **settings):
   import openvino
 
   core = openvino.Core()
   # Kernels of lower precision are chosen by default where the processor has them.
-  model = core.compile_model(file, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})
+  model = core.compile_model(file, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32', **settings})
   names = {name: about['inputs'][name]['tensor'] for name in about['inputs']}
   output = about['outputs']['logits']['tensor']
 
@@ -71,6 +71,11 @@ def _openvino(file, about):
     return model({names[name]: x for name, x in inputs.items()})[output]
 
   return call
+
+
+def _openvino_float(file, about):
+  """Without int8 kernels, which overflow on x86 processors without VNNI."""
+  return _openvino(file, about, LP_TRANSFORMS_MODE='NO')
 
 
 def _tract(file, about):
@@ -89,10 +94,12 @@ def _tract(file, about):
 CLIENTS = (
   ('ONNX Runtime', '.onnx', 'onnxruntime', _onnxruntime),
   ('OpenVINO', '.onnx', 'openvino', _openvino),
+  ('OpenVINO, float kernels', '.onnx', 'openvino', _openvino_float),
   ('tract', '.onnx', 'tract', _tract),
   ('LiteRT', '.tflite', 'ai_edge_litert', _litert),
   ('TensorFlow', '.tflite', 'tensorflow', _tensorflow),
   ('OpenVINO', '.tflite', 'openvino', _openvino),
+  ('OpenVINO, float kernels', '.tflite', 'openvino', _openvino_float),
 )
 
 

@@ -39,11 +39,14 @@ SETTINGS = ('jax_compilation_cache_dir', 'jax_persistent_cache_min_compile_time_
 
 VARIANTS = ('float32', 'int8')
 
-TINY = """
+# Video goes the same way, `tests/configs` runs it; its networks take minutes to compile.
+PAIR = 'modalities=imu+skeleton'
+
+TINY = f"""
 from configs import demo
 from tests.configs import test_configs
 
-def get_config(arg=None):
+def get_config(arg='{PAIR}'):
   config = test_configs.shrink(demo.get_config(arg))
   for stage in config.stages.values():
     stage.epochs = 10.0
@@ -114,7 +117,7 @@ def settings_kept():
 def experiment(tmp_path_factory):
   """Flags of a small experiment whose data is prepared by the first run."""
   folder = tmp_path_factory.mktemp('launch')
-  generate.write_raw(folder / 'raw', subjects=(1, 2, 3), trials=(1,), modalities=('imu', 'rgb'))
+  generate.write_raw(folder / 'raw', subjects=(1, 2, 3), trials=(1,), modalities=('imu', 'skeleton'))
   config = folder / 'tiny.py'
   config.write_text(TINY)
   return [f'--config={config}', f'--raw_dir={folder / "raw"}', f'--data_dir={folder}']
@@ -129,13 +132,13 @@ def undisturbed(experiment, tmp_path_factory):
   assert 'untrained' in out
   assert f'report: {workdir}/report.html' in out
   table = json.loads((workdir / 'results.json').read_text())
-  test_configs.assert_complete(workdir, demo.get_config(), table, steps=20)
+  test_configs.assert_complete(workdir, demo.get_config(PAIR), table, steps=20)
   return workdir
 
 
 def assert_same_predictions(workdir, other):
   names = sorted(p.name for p in (other / 'predictions').iterdir())
-  stages = [f'{n}-{variant}.csv' for n in ('fusion', 'imu', 'rgb') for variant in VARIANTS]
+  stages = [f'{n}-{variant}.csv' for n in ('fusion', 'imu', 'skeleton') for variant in VARIANTS]
   assert names == sorted([*stages, 'product-float32.csv'])
   same = filecmp.cmpfiles(workdir / 'predictions', other / 'predictions', names, shallow=False)
   assert same == (names, [], [])
@@ -152,7 +155,7 @@ def wait_for_steps(workdir, stage, steps, process):
 
 def test_a_killed_run_continues_to_the_same_bytes(experiment, undisturbed, tmp_path):
   workdir = tmp_path / 'run'
-  for stage, steps in (('imu', 6), ('rgb', 3), ('fusion', 7)):
+  for stage, steps in (('imu', 6), ('skeleton', 3), ('fusion', 7)):
     process = launch(*experiment, f'--workdir={workdir}')
     wait_for_steps(workdir, stage, steps, process)
     process.kill()
@@ -192,7 +195,7 @@ def test_exported_files_agree_with_jax(experiment, undisturbed, capfd, monkeypat
   assert code == 0, err
   kinds = [f'{variant}.{kind}' for variant in VARIANTS for kind in ('onnx', 'tflite')]
   names = sorted([*kinds, 'float32.stablehlo'])
-  for stage in ('imu', 'rgb', 'fusion'):
+  for stage in ('imu', 'skeleton', 'fusion'):
     folder = undisturbed / 'export' / stage
     assert sorted(p.name for p in folder.iterdir() if p.suffix != '.json') == names
     for name in names:
@@ -256,10 +259,10 @@ def test_a_split_that_cannot_be_evaluated_is_refused(args, message, experiment, 
 
 
 def test_a_workdir_of_another_config_is_refused(experiment, undisturbed, capfd):
-  args = [*experiment, f'--workdir={undisturbed}', '--config.stages.rgb.epochs=11']
+  args = [*experiment, f'--workdir={undisturbed}', '--config.stages.skeleton.epochs=11']
   code, _, err = run_here(capfd, *args)
   assert code == 2
-  assert 'belongs to another config: stages.rgb.epochs is 10.0 there and 11.0 here' in err
+  assert 'belongs to another config: stages.skeleton.epochs is 10.0 there and 11.0 here' in err
 
 
 def test_a_workdir_in_use_is_refused(experiment, tmp_path, capfd):
@@ -312,7 +315,7 @@ def test_what_cannot_be_exported_is_said_before_training(experiment, tmp_path, c
   monkeypatch.setattr(experiment_lib, 'train', train)
   code, _, err = run_here(capfd, *experiment, f'--workdir={tmp_path}/run')
   said = 'ONNX has no operation for sort: it can be trained but not exported'
-  assert err.splitlines() == [*(f'{n}: {said}' for n in ('imu', 'rgb', 'fusion')), 'error: trains']
+  assert err.splitlines() == [*(f'{n}: {said}' for n in ('imu', 'skeleton', 'fusion')), 'error: trains']
   assert code == 2
 
 

@@ -332,8 +332,8 @@ def _run_loop(
   """Runs a `scan`; what the hook sees of its points is combined over the steps."""
   params, outside = operation.eqn.params, hook.seen
   get = run_all(dict(env), ())
-  given = [get(value) for value in operation.inputs[params['num_consts'] :]]
-  count = params['num_carry']
+  given = [get(value) for value in operation.inputs[loop.consts :]]
+  count = loop.carry
 
   def step(carry, xs):
     hook.seen = {}

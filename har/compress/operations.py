@@ -89,11 +89,15 @@ class Loop:
     inputs: the carry and a slice of each sequence; what stays the same is read from outside.
     operations: in order.
     outputs: the new carry and a slice of each result.
+    consts: how many of the operation's inputs stay the same; they come first.
+    carry: how many are carried on; they come next.
   """
 
   inputs: list[Value]
   operations: list[Operation]
   outputs: list[Value]
+  consts: int
+  carry: int
 
 
 @dataclasses.dataclass(eq=False)
@@ -170,7 +174,7 @@ def left_in_float(operation: Operation) -> str | None:
   if not any(map(_is_jaxpr, params)) and operation.name not in _PRODUCTS:
     return None
   # What a loop reads whole is seen at the operations inside.
-  inputs = operation.inputs[operation.eqn.params['num_consts'] if operation.loop else 0 :]
+  inputs = operation.inputs[operation.loop.consts if operation.loop else 0 :]
   kernels = [v for v in inputs if v.static and len(v.shape) > 1 and _leaf(v) is not None]
   if not kernels:
     return None
@@ -192,7 +196,7 @@ def _leaf(value: Value) -> Path | None:
 
 def called(eqn: core.JaxprEqn) -> core.ClosedJaxpr | None:
   """The function that an equation only wraps."""
-  if eqn.primitive.name == 'remat2':
+  if eqn.primitive.name in ('checkpoint', 'remat2'):
     return core.ClosedJaxpr(eqn.params['jaxpr'], ())
   inner = eqn.params.get('jaxpr', eqn.params.get('call_jaxpr'))
   wraps = eqn.primitive.name in ('jit', 'custom_jvp_call', 'custom_vjp_call', 'closed_call')

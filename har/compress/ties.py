@@ -178,7 +178,7 @@ class Ties:
   def _loop(self, operation: Operation, given: list[Axes], times: int) -> list[Axes]:
     loop, params = operation.loop, operation.eqn.params
     assert loop is not None
-    consts, count = params['num_consts'], params['num_carry']
+    consts, count = loop.consts, loop.carry
     carry = [
       tuple(self.new(n) if x is None else x for x, n in zip(axes, value.shape, strict=True))
       for axes, value in zip(given[consts : consts + count], loop.inputs, strict=False)

@@ -82,9 +82,18 @@ def _inline(jaxpr, consts, env, operations: list[Operation], outer: str = '') ->
 
 
 def _loop(eqn: core.JaxprEqn, args: list[Value], where: str) -> Loop:
-  inner, count = eqn.params['jaxpr'], eqn.params['num_consts']
-  given = [Value(v.aval.shape, v.aval.dtype) for v in inner.jaxpr.invars[count:]]
-  bound = dict(zip(inner.jaxpr.invars, [*args[:count], *given], strict=True))
+  inner = eqn.params['jaxpr']
+  consts, carry = _counts(eqn.params)
+  given = [Value(v.aval.shape, v.aval.dtype) for v in inner.jaxpr.invars[consts:]]
+  bound = dict(zip(inner.jaxpr.invars, [*args[:consts], *given], strict=True))
   operations: list[Operation] = []
   outputs = _inline(inner.jaxpr, inner.consts, bound, operations, where)
-  return Loop(given, operations, outputs)
+  return Loop(given, operations, outputs, consts, carry)
+
+
+def _counts(params: Mapping[str, Any]) -> tuple[int, int]:
+  """How many operands of a `scan` stay the same, and how many are carried on."""
+  if 'num_consts' in params:
+    return params['num_consts'], params['num_carry']
+  consts, carry, _ = params['ft_in'].unpack()  # JAX 0.12
+  return len(consts), len(carry)

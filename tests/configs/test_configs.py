@@ -23,9 +23,9 @@ from har.train import mesh as mesh_lib
 from har.train import stage as stage_lib
 from tests.data_builders import raw_trees
 
-# The demo of IMU and RGB runs in `tests/test_launch.py`, with the same assertions.
+# The demo of IMU and skeletons runs in `tests/test_launch.py`, with the same assertions.
 EXPERIMENTS = [
-  ('demo', 'modalities=imu+skeleton'),
+  ('demo', None),
   ('demo_anomaly', None),
   ('mmact', None),
   ('mmact', 'modalities=imu'),

@@ -177,7 +177,7 @@ def test_dynamic_ranges_cannot_be_trained(trained):
     variants.trained_stage(other, 'imu', 'int8_qat')
 
 
-def test_pruned_fusions_are_made_of_pruned_encoders(tmp_path):
+def test_pruned_fusions_are_made_of_pruned_encoders(tmp_path, monkeypatch):
   c = test_loop.config(('imu', 'skeleton'), epochs=2.0)
   c.encoders.imu.update(channels=(32, 16))
   c.encoders.skeleton.update(channels=(32, 32), kernels=(5, 5), strides=(2, 1))
@@ -188,8 +188,13 @@ def test_pruned_fusions_are_made_of_pruned_encoders(tmp_path):
   c.compress.update(variants=('pruned', 'slim'), study={})
   opened = experiment.open_experiment(c, tmp_path)
   experiment.train(opened)
-  table = run.compress(opened, command='test')
-  assert {'pruned', 'pruned_int8', 'slim', 'slim_int8'} <= set(table['stages']['fusion'])
+  # Other tests evaluate variants, eighteen of which there would be here.
+  monkeypatch.setattr(run, '_forms', lambda _: [])
+  run.compress(opened, command='test')
+  trained = ('pruned', 'pruned_int8', 'slim', 'slim_int8')
+  assert variants.available(opened, 'fusion') == ('float32', 'int8', *trained)
+  quantised = variants.make(opened, 'fusion', 'slim_int8')
+  assert quantised.float_layers == ()
   for name in ('pruned', 'slim'):
     fused = variants.make(opened, 'fusion', name).variables['params']
     for modality in ('imu', 'skeleton'):
