@@ -117,7 +117,9 @@ def settings_kept():
 def experiment(tmp_path_factory):
   """Flags of a small experiment whose data is prepared by the first run."""
   folder = tmp_path_factory.mktemp('launch')
-  generate.write_raw(folder / 'raw', subjects=(1, 2, 3), trials=(1,), modalities=('imu', 'skeleton'))
+  generate.write_raw(
+    folder / 'raw', subjects=(1, 2, 3), trials=(1,), modalities=('imu', 'skeleton')
+  )
   config = folder / 'tiny.py'
   config.write_text(TINY)
   return [f'--config={config}', f'--raw_dir={folder / "raw"}', f'--data_dir={folder}']
@@ -315,7 +317,10 @@ def test_what_cannot_be_exported_is_said_before_training(experiment, tmp_path, c
   monkeypatch.setattr(experiment_lib, 'train', train)
   code, _, err = run_here(capfd, *experiment, f'--workdir={tmp_path}/run')
   said = 'ONNX has no operation for sort: it can be trained but not exported'
-  assert err.splitlines() == [*(f'{n}: {said}' for n in ('imu', 'skeleton', 'fusion')), 'error: trains']
+  assert err.splitlines() == [
+    *(f'{n}: {said}' for n in ('imu', 'skeleton', 'fusion')),
+    'error: trains',
+  ]
   assert code == 2
 
 
