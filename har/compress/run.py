@@ -57,10 +57,11 @@ def compress(experiment: Experiment, *, command: str) -> dict:
 
 
 def _check(experiment: Experiment, wanted: Sequence[str]) -> None:
-  """Whether all can be pruned and slimmed, before anything is trained for hours."""
+  """Whether all that is left to do can be pruned and slimmed, before hours of training."""
   for name, stage in experiment.stages.items():
-    if len(stage.modalities) == 1:
-      for variant in set(wanted) - {variants.QAT}:
+    have = variants.available(experiment, name)
+    for variant in wanted:
+      if len(stage.modalities) == 1 and variant not in (variants.QAT, *have):
         variants.trained_stage(experiment, name, variant)
 
 
