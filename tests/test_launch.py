@@ -1,89 +1,33 @@
 """The command line, as a user meets it: in processes of its own where that can matter."""
 
-import csv
 import errno
 import filecmp
 import json
 import os
-import pathlib
-import re
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 import warnings
 from unittest import mock
 
-import flax.traverse_util
 import jax
-import numpy as np
 import pytest
 from absl import flags, logging
 from absl.testing import flagsaver
 
 import launch as launch_lib
 from configs import demo
-from data_builders.stickman import generate
 from har.data import dataset as dataset_lib
 from har.errors import UserError
 from har.export import run as export
 from har.export import supported
 from har.train import experiment as experiment_lib
 from tests.configs import test_configs
-
-ROOT = pathlib.Path(__file__).parent.parent
+from tests.launching import PAIR, VARIANTS, finish, launch, write_experiment
 
 SETTINGS = ('jax_compilation_cache_dir', 'jax_persistent_cache_min_compile_time_secs')
-
-VARIANTS = ('float32', 'int8')
-
-# Video goes the same way, `tests/configs` runs it; its networks take minutes to compile.
-PAIR = 'modalities=imu+skeleton'
-
-TINY = f"""
-from configs import demo
-from tests.configs import test_configs
-
-def get_config(arg='{PAIR}'):
-  config = test_configs.shrink(demo.get_config(arg))
-  for stage in config.stages.values():
-    stage.epochs = 10.0
-  config.runtime.save_steps = 4
-  config.runtime.log_steps = 1
-  return config
-"""
-
-
-def launch(*args, devices=1, optimise=False, **environment):
-  """Starts launch.py; its output is text."""
-  level = '--xla_backend_optimization_level=2 --xla_llvm_disable_expensive_passes=false'
-  if '--xla_cpu_use_fusion_emitters' in os.environ['XLA_FLAGS']:
-    level += ' --xla_cpu_use_fusion_emitters=true'
-  environment = os.environ | {
-    **environment,
-    'PYTHONPATH': str(ROOT),
-    # The last occurrence of a flag counts.
-    'XLA_FLAGS': f'{os.environ["XLA_FLAGS"]} --xla_force_host_platform_device_count={devices} '
-    + (level if optimise else ''),
-  }
-  return subprocess.Popen(
-    [sys.executable, 'launch.py', *map(str, args)],
-    cwd=ROOT,
-    env=environment,
-    stdout=subprocess.PIPE,
-    stderr=subprocess.PIPE,
-    text=True,
-  )
-
-
-def finish(process):
-  try:
-    out, err = process.communicate(timeout=900)
-  finally:
-    process.kill()  # Where it did not end, nor may it run on.
-  return process.returncode, out, err
 
 
 def run_here(capfd, *args):
@@ -115,14 +59,7 @@ def settings_kept():
 
 @pytest.fixture(scope='module')
 def experiment(tmp_path_factory):
-  """Flags of a small experiment whose data is prepared by the first run."""
-  folder = tmp_path_factory.mktemp('launch')
-  generate.write_raw(
-    folder / 'raw', subjects=(1, 2, 3), trials=(1,), modalities=('imu', 'skeleton')
-  )
-  config = folder / 'tiny.py'
-  config.write_text(TINY)
-  return [f'--config={config}', f'--raw_dir={folder / "raw"}', f'--data_dir={folder}']
+  return write_experiment(tmp_path_factory.mktemp('launch'))
 
 
 @pytest.fixture(scope='module')
@@ -329,100 +266,3 @@ def test_more_devices_than_there_are_are_refused(experiment, tmp_path, capfd):
   code, _, err = run_here(capfd, *args)
   assert code == 2
   assert 'asks for 9 devices and there are 8' in err
-
-
-def free_port():
-  with socket.socket() as s:
-    s.bind(('localhost', 0))
-    return s.getsockname()[1]
-
-
-TOGETHER = {'stages.imu.batch_size': 8, 'stages.imu.epochs': 13.34}  # 20 steps
-
-
-@pytest.fixture(scope='module')
-def alone(experiment, tmp_path_factory):
-  """Flags, and the workdir of one process with one device."""
-  workdir = tmp_path_factory.mktemp('alone') / 'run'
-  config, *rest = experiment
-  changes = [f'--config.{key}={value}' for key, value in TOGETHER.items()]
-  flags = [f'{config}:modalities=imu', *rest, *changes]
-  code, _, err = finish(launch(*flags, f'--workdir={workdir}', optimise=True))
-  assert code == 0, err
-  assert re.search(r'imu: 20 steps in \d+ s, \d+\.\d% of it waiting for data', err)
-  return flags, workdir
-
-
-def by_coordinator(i, port):
-  return [f'--coordinator=localhost:{port}', '--num_processes=2', f'--process_id={i}'], {}
-
-
-def by_slurm(i, port):
-  """What `srun` tells its tasks; only the port is not left to JAX."""
-  environment = {
-    'SLURM_JOB_ID': '7',
-    'SLURM_STEP_NODELIST': 'localhost',
-    'SLURM_NTASKS': '2',
-    'SLURM_PROCID': f'{i}',
-    'SLURM_LOCALID': f'{i}',
-    'JAX_COORDINATOR_PORT': f'{port}',
-  }
-  return ['--distributed'], environment
-
-
-def train_losses(workdir):
-  lines = (workdir / 'metrics' / 'imu.jsonl').read_text().splitlines()
-  return [row['loss'] for row in map(json.loads, lines) if row['split'] == 'train']
-
-
-def predicted(workdir, variant):
-  with (workdir / 'predictions' / f'imu-{variant}.csv').open() as f:
-    return [(row['key'], row['label'], row['prediction']) for row in csv.DictReader(f)]
-
-
-def batch_statistics(experiment, workdir):
-  """Of the finished stage, by path."""
-  config = test_configs.shrink(demo.get_config('modalities=imu'))
-  config.update_from_flattened_dict(TOGETHER)
-  _, raw_dir, data_dir = (flag.partition('=')[2] for flag in experiment)
-  opened = experiment_lib.open_experiment(config, workdir, data_dir=data_dir, raw_dir=raw_dir)
-  variables, _ = experiment_lib.load(opened, 'imu')
-  return flax.traverse_util.flatten_dict(variables['batch_stats'], sep='/')
-
-
-@pytest.mark.parametrize(
-  ('joined', 'fsdp'),
-  [(by_coordinator, 1), (by_slurm, 8)],
-  ids=['coordinator', 'slurm-fsdp'],
-)
-def test_two_processes_train_and_evaluate_as_one(joined, fsdp, experiment, alone, tmp_path):
-  """Two processes of four devices each, an example on each, against one process with one device.
-
-  With `fsdp=8`, parameters are split over both processes.
-  """
-  flags, one = alone
-  two, port = tmp_path / 'two', free_port()
-  both = []
-  for i in range(2):
-    args, environment = joined(i, port)
-    args += ['--config.runtime.devices=0', f'--config.runtime.fsdp={fsdp}']
-    args += ['--config.runtime.fsdp_min_size=1000', f'--workdir={two}']
-    # Without optimisation, some of XLA's gradients are less exact on CPU than is asked for below.
-    both.append(launch(*flags, *args, devices=4, optimise=True, **environment))
-  for code, _, err in map(finish, both):
-    assert code == 0, err
-  results = [json.loads((workdir / 'results.json').read_text())['stages'] for workdir in (one, two)]
-  assert results[1] == results[0]
-  losses = train_losses(one)
-  assert len(losses) == 20
-  assert losses[-1] < 0.9 * losses[0]
-  assert train_losses(two) == pytest.approx(losses, abs=1e-5)
-  for variant in VARIANTS:
-    assert len(predicted(one, variant)) == 6
-    assert predicted(two, variant) == predicted(one, variant)
-  # Statistics of one example a device would be others.
-  expected, found = (batch_statistics(experiment, workdir) for workdir in (one, two))
-  assert 'imu/bn_0/var' in found
-  assert found.keys() == expected.keys()
-  for path, value in found.items():
-    np.testing.assert_allclose(value, expected[path], rtol=1e-4, atol=1e-5, err_msg=path)
