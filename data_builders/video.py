@@ -177,7 +177,8 @@ class _Upright:
 
   def __init__(self, aspect: Fraction, where: str):
     """Takes the width of a pixel by its height, and how to name the file."""
-    self._aspect, self._where = aspect, where
+    # Scaling to whole pixels leaves ratios such as 512:513, which nobody means.
+    self._aspect, self._where = aspect if abs(aspect - 1) > 0.01 else Fraction(1), where
     self._size: tuple[int, int] | None = None
 
   def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
@@ -199,11 +200,11 @@ class _Upright:
     pixels = frame.to_ndarray(format='rgb24', width=width, height=height, interpolation='BICUBIC')
     pixels = pixels.swapaxes(0, 1) if swap else pixels
     pixels = pixels[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
-    turned = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format='rgb24')
+    turned = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels, np.uint8), format='rgb24')
     turned.pts, turned.time_base = frame.pts, frame.time_base
     return turned
 
-  def _orientation(self, frame: av.VideoFrame) -> tuple[bool, bool, bool]:
+  def _orientation(self, frame: Any) -> tuple[bool, bool, bool]:
     """Whether x and y are swapped, and then which of them are turned round."""
     matrix = frame.side_data.get('DISPLAYMATRIX')
     if not matrix:
