@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 _FOURCC = re.compile(rb'[ -~]{4}')
+_AVI_CHUNK = re.compile(rb'[0-9]{2}(d[bc]|wb|pc|tx)|ix[0-9]{2}|idx1|LIST|JUNK')
 
 
 class _File:
@@ -71,8 +72,8 @@ def _avi(file: _File) -> str:
 def _avi_chunks(file: _File, at: int, end: int, seen: set[bytes], pictures: bool = False) -> str:
   odd = False
   while at + 8 <= end and (head := file.unpack('<4sI', at)):
-    if odd and not _FOURCC.fullmatch(head[0]):
-      # Chunks of odd size are followed by a byte, which some writers forget.
+    # Chunks of odd size are followed by a byte, which some writers forget.
+    if odd and _AVI_CHUNK.fullmatch(file.read(at - 1, 4)):
       at -= 1
       head = file.unpack('<4sI', at) or head
     name, size = head

@@ -1,5 +1,6 @@
 """Reads video files, whatever their container and size, and stores frames small."""
 
+import errno
 import io
 import math
 import pathlib
@@ -76,10 +77,10 @@ def read(
         raise UserError(f'{where}: {problem}')
       file.seek(0)
       return _decode(file, where, convert)
-  except av.ArgumentError as error:
-    raise UserError(f'{where}: not a readable video in {_NAMES}') from error
   except (av.FFmpegError, OSError, ValueError, Image.DecompressionBombError) as error:
     reason = ' '.join(str(getattr(error, 'strerror', None) or error).split())
+    if getattr(error, 'errno', None) == errno.EINVAL:  # A container of another kind.
+      reason = f'only {_NAMES} are'
     raise UserError(f'{where}: not a readable video ({reason})') from error
 
 
@@ -89,11 +90,9 @@ def _open(source: bytes | pathlib.Path) -> BinaryIO:
 
 
 def _decode(file: BinaryIO, where: str, convert: Callable[[av.VideoFrame], T]) -> Video[T]:
-  limits = {'max_pixels': str(MAX_PIXELS)}
   with av.open(
     file,
     'r',
-    options=limits,
     container_options={'format_whitelist': _CONTAINERS},
     metadata_errors='replace',
   ) as container:
@@ -105,7 +104,7 @@ def _decode(file: BinaryIO, where: str, convert: Callable[[av.VideoFrame], T]) -
     _check_size(stream.width, stream.height, where)
     # By default FFmpeg paints over damaged parts of a picture and goes on, and allocates pictures
     # of whatever size the stream asks for.
-    stream.codec_context.options = {'err_detect': 'explode', **limits}
+    stream.codec_context.options = {'err_detect': 'explode', 'max_pixels': str(MAX_PIXELS)}
     stream.codec_context.thread_count = 1  # Videos are what is worked on in parallel.
     upright = _Upright(stream.sample_aspect_ratio or Fraction(1), where)
     frames: list[T] = []
@@ -222,7 +221,7 @@ def _rate(stream: Any, times: list[int], where: str) -> float:
   """Frames a second: the one in the file if its frames' times agree, or else that of the times."""
   nominal = float(stream.average_rate or stream.base_rate or 0)
   span = float((max(times) - min(times)) * stream.time_base) if times else 0.0
-  if nominal and (not span or abs(span * nominal - (len(times) - 1)) < 1):
+  if nominal and (not span or abs(span * nominal - (len(times) - 1)) < 1.5):
     return nominal
   if not span:
     raise UserError(f'{where}: has neither a rate nor times of its frames')

@@ -1,0 +1,418 @@
+import io
+import struct
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_builders import video
+from har.errors import UserError
+from tests.data_builders import films
+from tests.data_builders.films import film
+
+KINDS = [
+  ('avi', 'mjpeg', {}),
+  ('avi', 'mpeg4', {'b_frames': 2}),
+  ('avi', 'libx264', {}),
+  ('mp4', 'libx264', {'b_frames': 2}),
+  ('mp4', 'libx264', {'movflags': 'faststart', 'sound': 1}),
+  ('mp4', 'libx264', {'movflags': 'dash+global_sidx+frag_keyframe'}),
+  ('mov', 'mpeg4', {'movflags': 'faststart'}),
+  ('matroska', 'libx264', {'b_frames': 2}),
+  ('webm', 'libvpx', {}),
+  ('flv', 'flv1', {}),
+  ('flv', 'libx264', {'sound': 1}),
+  ('asf', 'wmv2', {}),
+]
+UNFINISHED = [
+  ('avi', 'mpeg4', {'live': True}),
+  ('mp4', 'libx264', {'movflags': 'frag_keyframe+empty_moov'}),
+  ('matroska', 'libx264', {'live': True}),
+  ('asf', 'wmv2', {'live': True}),
+  ('mpeg', 'mpeg2video', {}),
+  ('mpegts', 'libx264', {}),
+]
+
+
+def rgb(frame: av.VideoFrame) -> np.ndarray:
+  return frame.to_ndarray(format='rgb24').astype(int)
+
+
+def count(data: bytes) -> int:
+  return len(video.read(data, 'v', lambda frame: None).frames)
+
+
+@pytest.mark.parametrize(('form', 'codec', 'options'), KINDS + UNFINISHED)
+def test_all_frames_come_in_order_with_their_rate(form, codec, options, tmp_path):
+  data = film(form, codec, **options)
+  frames, rate = video.read(data, 'v', lambda frame: rgb(frame).mean())
+  np.testing.assert_allclose(frames, 20 + 5 * np.arange(12), atol=4)
+  assert rate == pytest.approx(30)
+  # A path may look like a protocol, and a name like that of another container.
+  path = tmp_path / 'cache:2.avi'
+  path.write_bytes(data)
+  assert video.read(path, 'v', lambda frame: rgb(frame).mean()) == (frames, rate)
+
+
+def places(data: bytes, seed: int = 0) -> list[int]:
+  """Where to cut: anywhere, beside packets and near the end."""
+  with av.open(io.BytesIO(data)) as container:
+    packets = {packet.pos for packet in container.demux() if packet.pos}
+  anywhere = np.random.default_rng(seed).integers(1, len(data), 12).tolist()
+  near = {place + by for place in sorted(packets)[::3] for by in (-8, 0, 1)}
+  return sorted({*anywhere, *near, *range(len(data) - 12, len(data))} - {0, len(data)})
+
+
+@pytest.mark.parametrize(('form', 'codec', 'options'), KINDS)
+def test_a_cut_is_noticed_wherever_it_is(form, codec, options):
+  data = film(form, codec, picture=films.noise, **options)
+  assert count(data) == 12
+  for place in places(data):
+    with pytest.raises(UserError, match=r'^v: '):
+      count(data[:place])
+
+
+@pytest.mark.parametrize(('form', 'codec', 'options'), UNFINISHED)
+def test_without_sizes_a_cut_is_noticed_within_a_part(form, codec, options):
+  data = film(form, codec, picture=films.noise, **options)
+  with av.open(io.BytesIO(data)) as container:
+    packets = [packet.pos for packet in container.demux() if packet.pos]
+  for place in packets[3:8]:
+    with pytest.raises(UserError, match=r'^v: '):
+      count(data[: place + 150])
+
+
+def test_frames_that_were_dropped_while_recording_are_none():
+  times = [i + 3 * (i >= 5) for i in range(12)]
+  for codec, b_frames in (('mjpeg', 0), ('mpeg4', 0), ('mpeg4', 2)):
+    frames, rate = video.read(film('avi', codec, times, b_frames=b_frames), 'v', rgb)
+    np.testing.assert_allclose([x.mean() for x in frames], 20 + 5 * np.arange(12), atol=4)
+    assert rate == pytest.approx(30 * 11 / 14)
+
+
+@pytest.mark.parametrize('declared', [0, 11, 13, 1000])
+def test_the_number_of_frames_in_a_header_is_no_measure(declared):
+  data = bytearray(film('avi', 'mjpeg'))
+  struct.pack_into('<I', data, data.index(b'strh') + 40, declared)
+  assert count(bytes(data)) == 12
+
+
+def test_sizes_that_writers_get_wrong_and_what_others_append():
+  data = bytearray(film('avi', 'mjpeg'))
+  (size,) = struct.unpack_from('<I', data, 4)
+  for wrong in (size + 5, size + 10**6, 0, 2**32 - 1):
+    struct.pack_into('<I', data, 4, wrong)
+    assert count(bytes(data)) == 12
+  struct.pack_into('<I', data, 4, size)
+  assert count(bytes(data) + bytes(300)) == 12
+  for form, codec in (('mp4', 'libx264'), ('matroska', 'libx264'), ('asf', 'wmv2')):
+    assert count(film(form, codec) + bytes(300)) == 12
+
+
+def test_a_hole_in_the_chain_of_parts_is_noticed():
+  for form, codec in (('avi', 'mjpeg'), ('matroska', 'mjpeg')):
+    data = film(form, codec, picture=films.noise)
+    with av.open(io.BytesIO(data)) as container:
+      packet = [packet.pos for packet in container.demux() if packet.pos][5]
+    hole = data[: packet - 40] + bytes(80) + data[packet + 40 :]
+    with pytest.raises(UserError, match=r'^v: truncated or damaged; the .* at byte'):
+      count(hole)
+
+
+def test_an_unpadded_chunk_of_odd_size_is_no_damage():
+  data = film('avi', 'mjpeg', [0, 1, 2])
+  at = data.index(b'movi')
+  (size,) = struct.unpack_from('<I', data, at - 4)
+  chunks, inner, end = [], at + 4, at - 4 + 4 + size
+  while inner + 8 <= end:
+    (length,) = struct.unpack_from('<I', data, inner + 4)
+    content = data[inner + 8 : inner + 8 + length].rstrip(b'\0')
+    if len(content) % 2 == 0:
+      content += b'\0'
+    chunks.append(data[inner : inner + 4] + struct.pack('<I', len(content)) + content)
+    inner += 8 + length + length % 2
+  content = b'movi' + b''.join(chunks)
+  assert count(data[: at - 4] + struct.pack('<I', len(content)) + content) == 3
+
+
+@pytest.mark.parametrize(
+  ('form', 'codec'), [('avi', 'mjpeg'), ('mp4', 'libx264'), ('matroska', 'libx264')]
+)
+def test_tags_may_be_in_any_encoding(form, codec):
+  data = film(form, codec, title='Kueche XX').replace(b'Kueche XX', b'K\xfcche \x8c\xd3 ')
+  assert b'\x8c' in data
+  assert count(data) == 12
+
+
+def test_a_cover_picture_is_no_video():
+  data = film(cover=True)
+  for tagged in (data, films.cover_first(data)):
+    frames, rate = video.read(tagged, 'v', rgb)
+    assert (len(frames), frames[0].shape, rate) == (12, (48, 64, 3), 30)
+
+
+def test_sound_alone_is_no_video():
+  buffer = io.BytesIO()
+  with av.open(buffer, 'w', format='mp4') as container:
+    films.add_sound(container, 1)
+  with pytest.raises(UserError, match=r'^v: has no video stream$'):
+    count(buffer.getvalue())
+  buffer = io.BytesIO()
+  with av.open(buffer, 'w', format='mp4') as container:
+    poster = container.add_stream('mjpeg', rate=1)
+    poster.height, poster.width, poster.pix_fmt = 96, 96, 'yuvj420p'
+    poster.disposition = av.stream.Disposition.attached_pic
+    films.add_sound(container, 1)
+    frame = av.VideoFrame.from_ndarray(films.flat(9, (96, 96)), format='rgb24')
+    container.mux([*poster.encode(frame), *poster.encode(None)])
+  with pytest.raises(UserError, match=r'^v: has no video stream, only a cover picture$'):
+    count(buffer.getvalue())
+
+
+@pytest.mark.parametrize('sound', [0, 0.5, 2])
+@pytest.mark.parametrize('b_frames', [0, 2])
+def test_an_edit_list_hides_frames(sound, b_frames):
+  data = film(
+    times=range(24), b_frames=b_frames, sound=sound, picture=lambda i, size: films.flat(i, size)
+  )
+  assert count(data) == 24
+  frames, rate = video.read(films.trim(data, 8, 10), 'v', lambda frame: rgb(frame).mean())
+  np.testing.assert_allclose(frames, 20 + 5 * np.arange(8, 18), atol=4)
+  assert rate == 30
+
+
+def two_films(default: int) -> bytes:
+  """A dim film of 64x48 and a bright one of 32x32; one of them is the default."""
+  buffer = io.BytesIO()
+  with av.open(buffer, 'w', format='matroska') as container:
+    streams = [container.add_stream('libx264', rate=30) for _ in range(2)]
+    for i, (stream, size) in enumerate(zip(streams, ((48, 64), (32, 32)), strict=True)):
+      stream.height, stream.width = size
+      stream.pix_fmt = 'yuv420p'
+      stream.disposition = av.stream.Disposition.default if i == default else 0
+    for i in range(3):
+      for stream, level in zip(streams, (0, 30), strict=True):
+        frame = av.VideoFrame.from_ndarray(
+          films.flat(level, (stream.height, stream.width)), format='rgb24'
+        )
+        frame.pts, frame.time_base = i, Fraction(1, 30)
+        container.mux(stream.encode(frame))
+    for stream in streams:
+      container.mux(stream.encode(None))
+  return buffer.getvalue()
+
+
+@pytest.mark.parametrize(('default', 'shape'), [(0, (48, 64, 3)), (1, (32, 32, 3))])
+def test_of_several_films_the_default_is_read(default, shape):
+  frames, _ = video.read(two_films(default), 'v', rgb)
+  assert [frame.shape for frame in frames] == [shape] * 3
+
+
+def test_the_rate_of_uneven_frames_is_their_average():
+  times = [0, 1, 2, 10, 11, 12, 20, 40]
+  for form in ('mp4', 'matroska'):
+    frames, rate = video.read(film(form, times=times), 'v', rgb)
+    assert len(frames) == 8
+    assert rate == pytest.approx(30 * 7 / 40, rel=1e-3)
+
+
+FORMATS = [
+  ('mp4', 'libx264', 'yuv444p', SQUARE := films.SIZE),
+  ('mp4', 'libx264', 'yuv420p10le', SQUARE),
+  ('matroska', 'libx264', 'yuv422p10le', (46, 62)),
+  ('mp4', 'libx264', 'yuv444p', (47, 63)),
+  ('matroska', 'ffv1', 'yuv420p', (47, 63)),
+  ('mov', 'png', 'rgba', SQUARE),
+  ('mov', 'qtrle', 'argb', SQUARE),
+  ('avi', 'rawvideo', 'bgr24', SQUARE),
+  ('webm', 'libvpx-vp9', 'yuva420p', SQUARE),
+]
+
+
+@pytest.mark.parametrize(('form', 'codec', 'pixels', 'size'), FORMATS)
+def test_any_format_of_pixels(form, codec, pixels, size):
+  data = (
+    film(form, codec, range(3), films.quarters, size, pixels)
+    if not size[0] % 2
+    else film(form, codec, range(3), films.flat, size, pixels)
+  )
+  frames, _ = video.read(data, 'v', rgb)
+  assert [frame.shape for frame in frames] == [(*size, 3)] * 3
+  if not size[0] % 2:
+    np.testing.assert_allclose(corners(frames[1]), films.QUARTERS, atol=30)
+
+
+def test_grey_and_palettes():
+  for codec, pixels in (('ffv1', 'gray'), ('ffv1', 'gray10le'), ('png', 'gray')):
+    frames, _ = video.read(film('matroska', codec, range(3), pixels=pixels), 'v', rgb)
+    np.testing.assert_allclose([frame.mean() for frame in frames], [20, 25, 30], atol=2)
+
+
+def corners(pixels: np.ndarray) -> np.ndarray:
+  """Means of the middles of the quarters: upper left, upper right, lower left, lower right."""
+  height, width = pixels.shape[:2]
+  y, x = height // 8, width // 8
+  parts = [
+    pixels[top : top + 2 * y, left : left + 2 * x]
+    for top in (y, height - 3 * y)
+    for left in (x, width - 3 * x)
+  ]
+  return np.array([part.mean((0, 1)) for part in parts])
+
+
+# How a point to the right and one below come to lie (a, b and c, d), and which quarter of the stored
+# frame is then in each corner.
+TURNS = [
+  ((1, 0, 0, 1), [0, 1, 2, 3]),
+  ((0, 1, -1, 0), [2, 0, 3, 1]),  # Clockwise.
+  ((-1, 0, 0, -1), [3, 2, 1, 0]),
+  ((0, -1, 1, 0), [1, 3, 0, 2]),  # Counterclockwise.
+  ((-1, 0, 0, 1), [1, 0, 3, 2]),
+  ((1, 0, 0, -1), [2, 3, 0, 1]),
+  ((0, 1, 1, 0), [0, 2, 1, 3]),
+  ((0, -1, -1, 0), [3, 1, 2, 0]),
+]
+
+
+@pytest.mark.parametrize(('matrix', 'order'), TURNS)
+@pytest.mark.parametrize('aspect', [None, Fraction(4, 3)])
+def test_frames_are_turned_as_the_file_tells(matrix, order, aspect):
+  data = film(times=range(3), picture=films.quarters, aspect=aspect)
+  frames, rate = video.read(films.turn(data, *matrix), 'v', rgb)
+  width = 64 * 4 // 3 if aspect else 64
+  shape = (48, width, 3) if matrix[0] else (width, 48, 3)
+  assert [frame.shape for frame in frames] == [shape] * 3
+  np.testing.assert_allclose(corners(frames[1]), films.QUARTERS[order], atol=30)
+  assert rate == 30
+
+
+@pytest.mark.parametrize(('angle', 'order'), [(90, 3), (180, 2), (270, 1)])
+def test_other_containers_turn_frames_too(angle, order):
+  data = film('matroska', times=range(3), picture=films.quarters, rotation=angle)
+  frames, _ = video.read(data, 'v', rgb)
+  np.testing.assert_allclose(corners(frames[1]), films.QUARTERS[TURNS[order][1]], atol=30)
+
+
+def test_a_slanting_film_is_refused():
+  data = bytearray(films.turn(film(), 1, 1, -1, 1))
+  with pytest.raises(UserError, match=r'^v: is to be shown turned by 45 degrees$'):
+    count(bytes(data))
+
+
+@pytest.mark.parametrize(
+  ('form', 'codec', 'aspect', 'width'),
+  [
+    ('mp4', 'libx264', (16, 15), 68),
+    ('mp4', 'libx264', (8, 9), 57),
+    ('matroska', 'libx264', (2, 1), 128),
+    ('avi', 'mpeg4', (12, 11), 70),
+    ('mpegts', 'mpeg2video', (1, 1), 64),
+    ('mp4', 'libx264', (512, 513), 64),  # What scaling to whole pixels leaves.
+  ],
+)
+def test_pixels_become_square(form, codec, aspect, width):
+  data = film(form, codec, range(3), films.quarters, aspect=Fraction(*aspect))
+  frames, _ = video.read(data, 'v', rgb)
+  assert [frame.shape for frame in frames] == [(48, width, 3)] * 3
+  np.testing.assert_allclose(corners(frames[1]), films.QUARTERS, atol=30)
+
+
+def changing(second: tuple[int, int]) -> bytes:
+  """Motion JPEG that goes on with frames of another size."""
+  buffer = io.BytesIO()
+  with av.open(buffer, 'w', format='avi') as container:
+    stream = container.add_stream('mjpeg', rate=30)
+    stream.height, stream.width, stream.pix_fmt = 48, 64, 'yuvj420p'
+    for i in range(4):
+      jpeg = io.BytesIO()
+      size = films.SIZE if i < 2 else second
+      Image.fromarray(films.quarters(i, size)).save(jpeg, 'JPEG')
+      packet = av.Packet(jpeg.getvalue())
+      packet.stream, packet.pts, packet.dts, packet.time_base = stream, i, i, Fraction(1, 30)
+      container.mux(packet)
+  return buffer.getvalue()
+
+
+def test_frames_of_another_size_are_scaled_to_the_first():
+  frames, _ = video.read(changing((96, 128)), 'v', rgb)
+  assert [frame.shape for frame in frames] == [(48, 64, 3)] * 4
+  np.testing.assert_allclose(corners(frames[3]), films.QUARTERS, atol=30)
+  with pytest.raises(UserError, match=r'^v: changes from frames of 64x48 to 64x96 pixels at 0.06'):
+    count(changing((96, 64)))
+
+
+def picture_file(form: str) -> bytes:
+  buffer = io.BytesIO()
+  images = [Image.new('RGB', (64, 48), colour) for colour in ('red', 'blue', 'green')]
+  images[0].save(
+    buffer, form, **({'save_all': True, 'append_images': images[1:]} if form == 'GIF' else {})
+  )
+  return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+  ('data', 'fault'),
+  [
+    (b'', 'not a readable video'),
+    (b'nothing at all' * 50, 'not a readable video'),
+    (picture_file('PNG'), 'not a readable video .only AVI, MP4'),
+    (picture_file('JPEG'), 'not a readable video .only AVI, MP4'),
+    (picture_file('GIF'), 'not a readable video .only AVI, MP4'),
+    (b'#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:9,\nSECRET\n#EXT-X-ENDLIST\n', 'not a readable'),
+    (b"ffconcat version 1.0\nfile 'SECRET'\n", 'not a readable video .only AVI, MP4'),
+    (b'<!DOCTYPE html><html>Log in</html>', 'a web page'),
+    (b'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n', 'a pointer of Git LFS'),
+    (film(times=[0]), 'has 1 frames, fewer than 2'),
+  ],
+)
+def test_what_is_no_video_is_named(data, fault, tmp_path):
+  secret = tmp_path / 'secret.mp4'
+  secret.write_bytes(film())
+  with pytest.raises(UserError, match=f'^v: {fault}') as caught:
+    count(data.replace(b'SECRET', str(secret).encode()))
+  assert '\n' not in str(caught.value)
+
+
+def test_a_path_that_is_not_there():
+  with pytest.raises(UserError, match=r'^v: not a readable video \(No such file'):
+    video.read(films.pathlib.Path('nowhere.mp4'), 'v', rgb)
+
+
+def test_limits_name_themselves(monkeypatch):
+  monkeypatch.setattr(video, 'MAX_FRAMES', 11)
+  with pytest.raises(UserError, match=r'^v: has more than 11 frames; cut it into shorter videos$'):
+    count(film())
+  monkeypatch.setattr(video, 'MAX_PIXELS', 64 * 48 - 1)
+  with pytest.raises(UserError, match=r'^v: has frames of 64x48 pixels, more than 3071$'):
+    count(film())
+  monkeypatch.setattr(video, 'MAX_PIXELS', 64 * 48 + 1)
+  with pytest.raises(UserError, match=r'^v: has frames of 128x48 pixels, more than 3073$'):
+    count(film(aspect=Fraction(2)))
+
+
+def test_frames_are_given_away_one_by_one():
+  seen = []
+
+  def convert(frame):
+    seen.append(frame.pts)
+    if len(seen) == 3:
+      raise UserError('enough')
+
+  with pytest.raises(UserError, match=r'^enough$'):
+    video.read(film(times=range(200)), 'v', convert)
+  assert len(seen) == 3
+
+
+def test_frames_become_small_jpegs():
+  frame = av.VideoFrame.from_ndarray(films.quarters(0, (480, 640)), format='rgb24')
+  image = Image.open(io.BytesIO(video.shrink(frame, 120)))
+  assert (image.format, image.size) == ('JPEG', (160, 120))
+  np.testing.assert_allclose(corners(np.asarray(image)), films.QUARTERS, atol=4)
+  assert Image.open(io.BytesIO(video.shrink(frame, 1000))).size == (640, 480)
+  upright = av.VideoFrame.from_ndarray(films.quarters(0, (640, 480)), format='rgb24')
+  assert Image.open(io.BytesIO(video.shrink(upright, 120))).size == (120, 160)
+  assert len(video.shrink(frame, 120, quality=20)) < len(video.shrink(frame, 120))
+  line = av.VideoFrame.from_ndarray(films.flat(0, (2, 640)), format='rgb24')
+  assert Image.open(io.BytesIO(video.shrink(line, 1))).size == (320, 1)
