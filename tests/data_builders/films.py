@@ -21,6 +21,30 @@ PIXELS = {
   'rawvideo': 'bgr24',
 }
 
+# Containers, codecs and options of files that tell their size, and of others.
+FINISHED = [
+  ('avi', 'mjpeg', {}),
+  ('avi', 'mpeg4', {'b_frames': 2}),
+  ('avi', 'libx264', {}),
+  ('mp4', 'libx264', {'b_frames': 2}),
+  ('mp4', 'libx264', {'movflags': 'faststart', 'sound': 1}),
+  ('mp4', 'libx264', {'movflags': 'dash+global_sidx+frag_keyframe'}),
+  ('mov', 'mpeg4', {'movflags': 'faststart'}),
+  ('matroska', 'libx264', {'b_frames': 2}),
+  ('webm', 'libvpx', {}),
+  ('flv', 'flv1', {}),
+  ('flv', 'libx264', {'sound': 1}),
+  ('asf', 'wmv2', {}),
+]
+UNFINISHED = [
+  ('avi', 'mpeg4', {'live': True}),
+  ('mp4', 'libx264', {'movflags': 'frag_keyframe+empty_moov'}),
+  ('matroska', 'libx264', {'live': True}),
+  ('asf', 'wmv2', {'live': True}),
+  ('mpeg', 'mpeg2video', {}),
+  ('mpegts', 'libx264', {}),
+]
+
 
 class Pipe(io.BytesIO):
   """What cannot be gone back in, so that sizes are never filled in."""
