@@ -143,7 +143,7 @@ _DEFAULT, _ATTACHED, _THUMBNAILS = 0x1, 0x400, 0x800
 
 
 def _disposition(stream: Any) -> int:
-  return int(getattr(stream, 'disposition', 0))  # Of PyAV 15 or later.
+  return int(getattr(stream, 'disposition', 0))  # Older versions of PyAV do not tell it.
 
 
 def _is_cover(stream: Any) -> bool:
@@ -205,16 +205,25 @@ class _Upright:
 
   def _orientation(self, frame: Any) -> tuple[bool, bool, bool]:
     """Whether x and y are swapped, and then which of them are turned round."""
-    matrix = frame.side_data.get('DISPLAYMATRIX')
-    if not matrix:
-      return False, False, False
-    # x' = a x + c y, y' = b x + d y; fixed point, the third column is that of translations.
-    a, b, _, c, d = struct.unpack_from('=5i', bytes(matrix))
+    a, b, c, d = _matrix(frame)
     straight, crossed = max(abs(a), abs(d)), max(abs(b), abs(c))
     if min(straight, crossed) * 50 > max(straight, crossed):
       angle = math.degrees(math.atan2(b, a))
       raise UserError(f'{self._where}: is to be shown turned by {angle:.0f} degrees')
     return (True, c < 0, b < 0) if crossed > straight else (False, a < 0, d < 0)
+
+
+def _matrix(frame: Any) -> tuple[float, float, float, float]:
+  """a, b, c and d, with which x' = a x + c y and y' = b x + d y."""
+  try:
+    matrix = frame.side_data.get('DISPLAYMATRIX')
+  except ValueError:  # The frame has something else, too, that PyAV does not know, such as EXIF.
+    angle = math.radians(getattr(frame, 'rotation', 0))
+    return math.cos(angle), -math.sin(angle), math.sin(angle), math.cos(angle)
+  if not matrix:
+    return 1, 0, 0, 1
+  a, b, _, c, d = struct.unpack_from('=5i', bytes(matrix))
+  return a, b, c, d
 
 
 def _rate(stream: Any, times: list[int], where: str) -> float:

@@ -172,7 +172,7 @@ def test_grey_palettes_and_transparency(mode):
   np.testing.assert_allclose(corners(frames[1]), wanted, atol=6)
 
 
-def stills(form: str, codec: str, images: list[Image.Image]) -> bytes:
+def stills(form: str, codec: str, images: list[Image.Image], **options) -> bytes:
   """A film whose frames are image files."""
   buffer = io.BytesIO()
   with av.open(buffer, 'w', format=form) as container:
@@ -180,7 +180,7 @@ def stills(form: str, codec: str, images: list[Image.Image]) -> bytes:
     stream.height, stream.width, stream.pix_fmt = 48, 64, films.PIXELS[codec]
     for i, image in enumerate(images):
       file = io.BytesIO()
-      image.save(file, {'mjpeg': 'JPEG', 'png': 'PNG'}[codec])
+      image.save(file, {'mjpeg': 'JPEG', 'png': 'PNG'}[codec], **options)
       packet = av.Packet(file.getvalue())
       packet.stream, packet.pts, packet.dts, packet.time_base = stream, i, i, Fraction(1, 30)
       container.mux(packet)
@@ -228,6 +228,15 @@ def test_frames_are_turned_as_the_file_tells(matrix, order, aspect):
 @pytest.mark.parametrize(('angle', 'order'), [(90, 3), (180, 2), (270, 1)])
 def test_other_containers_turn_frames_too(angle, order):
   data = film('matroska', times=range(3), picture=films.quarters, rotation=angle)
+  frames, _ = video.read(data, 'v', rgb)
+  np.testing.assert_allclose(corners(frames[1]), films.QUARTERS[TURNS[order][1]], atol=30)
+
+
+@pytest.mark.parametrize(('orientation', 'order'), [(1, 0), (6, 1), (3, 2), (8, 3)])
+def test_pictures_that_are_turned_by_themselves(orientation, order):
+  exif = Image.Exif()
+  exif[0x0112] = orientation
+  data = stills('avi', 'mjpeg', [Image.fromarray(films.quarters(0))] * 3, exif=exif)
   frames, _ = video.read(data, 'v', rgb)
   np.testing.assert_allclose(corners(frames[1]), films.QUARTERS[TURNS[order][1]], atol=30)
 
