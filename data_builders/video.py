@@ -179,9 +179,15 @@ class _Upright:
     # Scaling to whole pixels leaves ratios such as 512:513, which nobody means.
     self._aspect, self._where = aspect if abs(aspect - 1) > 0.01 else Fraction(1), where
     self._size: tuple[int, int] | None = None
+    self._turn: tuple[int, tuple[bool, bool, bool]] | None = None
 
   def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
-    swap, flip_x, flip_y = self._orientation(frame)
+    # Frames whose side data were looked at are kept until garbage is collected: PyAV lets frame and
+    # data refer to each other. So this is done where the angle changes only.
+    angle = getattr(frame, 'rotation', 0)
+    if self._turn is None or self._turn[0] != angle:
+      self._turn = angle, self._orientation(frame)
+    swap, flip_x, flip_y = self._turn[1]
     width, height = max(round(frame.width * self._aspect), 1), frame.height
     _check_size(width, height, self._where)
     size = (height, width) if swap else (width, height)
