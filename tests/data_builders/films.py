@@ -1,10 +1,11 @@
 """Small video files of many kinds, made up."""
 
+import dataclasses
 import io
 import pathlib
 import struct
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 
 import av
@@ -70,25 +71,11 @@ def quarters(i: int, size: tuple[int, int] = SIZE) -> np.ndarray:
   return blocks.repeat(size[0] // 2, 0).repeat(size[1] // 2, 1)
 
 
-def film(
-  form: str = 'mp4',
-  codec: str = 'libx264',
-  times: Sequence[int] = range(12),
-  picture=flat,
-  size: tuple[int, int] = SIZE,
-  pixels: str = '',
-  b_frames: int = 0,
-  sound: float = 0,
-  cover: bool = False,
-  title: str = '',
-  aspect: Fraction | None = None,
-  rotation: int = 0,
-  live: bool = False,
-  **options: str,
-) -> bytes:
-  """A video whose frame i is shown at `times[i]` / 30 s.
+@dataclasses.dataclass(frozen=True)
+class Film:
+  """A video to be written, whose frame i is shown at `times[i]` / 30 s.
 
-  Args:
+  Attributes:
     form: the container.
     codec: of the pictures.
     times: of the frames.
@@ -102,41 +89,92 @@ def film(
     aspect: width of a pixel by its height.
     rotation: counterclockwise, degrees.
     live: whether it is written to a pipe.
-    **options: of the container.
+    movflags: of MP4.
   """
-  buffer: io.BytesIO = Pipe() if live else io.BytesIO()
-  with tempfile.NamedTemporaryFile() as file:
-    # Some of the muxers' options need a file to read again.
-    with av.open(buffer if live else file.name, 'w', format=form, options=options) as container:
-      if title:
-        container.metadata['title'] = title
-      stream = container.add_stream(codec, rate=RATE)
-      stream.height, stream.width = size
-      stream.pix_fmt = pixels or PIXELS.get(codec, 'yuv420p')
-      stream.codec_context.gop_size = 4
-      stream.codec_context.max_b_frames = b_frames
-      if aspect:
-        stream.codec_context.sample_aspect_ratio = aspect
-      if rotation:
-        stream.set_display_rotation(rotation)
-      if cover:
-        poster = container.add_stream('mjpeg', rate=1)
-        poster.height, poster.width, poster.pix_fmt = 96, 96, 'yuvj420p'
-        poster.disposition = av.stream.Disposition.attached_pic
-      if sound:
-        add_sound(container, sound)
-      for i, time in enumerate(times):
-        frame = av.VideoFrame.from_ndarray(picture(i, size), format='rgb24')
+
+  form: str = 'mp4'
+  codec: str = 'libx264'
+  times: Sequence[int] = range(12)
+  picture: Callable[[int, tuple[int, int]], np.ndarray] = flat
+  size: tuple[int, int] = SIZE
+  pixels: str = ''
+  b_frames: int = 0
+  sound: float = 0
+  cover: bool = False
+  title: str = ''
+  aspect: Fraction | None = None
+  rotation: int = 0
+  live: bool = False
+  movflags: str = ''
+
+  def write(self) -> bytes:
+    if self.live:
+      buffer = Pipe()
+      self._mux(buffer)
+      return buffer.getvalue()
+    with tempfile.NamedTemporaryFile() as file:  # Some of the muxers' flags need one to read again.
+      self._mux(file.name)
+      return pathlib.Path(file.name).read_bytes()
+
+  def _mux(self, target) -> None:
+    options = {'movflags': self.movflags} if self.movflags else {}
+    with av.open(target, 'w', format=self.form, options=options) as container:
+      if self.title:
+        container.metadata['title'] = self.title
+      stream = self._add_stream(container)
+      poster = _add_poster(container) if self.cover else None
+      if self.sound:
+        _add_sound(container, self.sound)
+      for i, time in enumerate(self.times):
+        frame = av.VideoFrame.from_ndarray(self.picture(i, self.size), format='rgb24')
         frame.pts, frame.time_base = time, Fraction(1, RATE)
         container.mux(stream.encode(frame))
       container.mux(stream.encode(None))
-      if cover:
-        frame = av.VideoFrame.from_ndarray(flat(40, (96, 96)), format='rgb24')
-        container.mux([*poster.encode(frame), *poster.encode(None)])
-    return buffer.getvalue() if live else pathlib.Path(file.name).read_bytes()
+      if poster:
+        _print(container, poster)
+
+  def _add_stream(self, container):
+    stream = container.add_stream(self.codec, rate=RATE)
+    stream.height, stream.width = self.size
+    stream.pix_fmt = self.pixels or PIXELS.get(self.codec, 'yuv420p')
+    stream.codec_context.gop_size = 4
+    stream.codec_context.max_b_frames = self.b_frames
+    if self.aspect:
+      stream.codec_context.sample_aspect_ratio = self.aspect
+    if self.rotation:
+      stream.set_display_rotation(self.rotation)
+    return stream
 
 
-def add_sound(container, seconds: float) -> None:
+def film(*args, **kwargs) -> bytes:
+  """The file of a `Film`."""
+  return Film(*args, **kwargs).write()
+
+
+def song(cover: bool) -> bytes:
+  """Sound, perhaps with a cover picture."""
+  buffer = io.BytesIO()
+  with av.open(buffer, 'w', format='mp4') as container:
+    poster = _add_poster(container) if cover else None
+    _add_sound(container, 1)
+    if poster:
+      _print(container, poster)
+  return buffer.getvalue()
+
+
+def _add_poster(container):
+  stream = container.add_stream('mjpeg', rate=1)
+  stream.height, stream.width, stream.pix_fmt = 96, 96, 'yuvj420p'
+  stream.disposition = av.stream.Disposition.attached_pic
+  return stream
+
+
+def _print(container, poster) -> None:
+  frame = av.VideoFrame.from_ndarray(flat(40, (96, 96)), format='rgb24')
+  container.mux([*poster.encode(frame), *poster.encode(None)])
+
+
+def _add_sound(container, seconds: float) -> None:
   stream = container.add_stream('aac', rate=16000, layout='mono')
   for i in range(round(seconds * 16000 / 1024)):
     frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), 'fltp', 'mono')
