@@ -2,6 +2,7 @@
 
 import io
 import pathlib
+import shutil
 import zipfile
 from collections.abc import Iterable, Sequence
 
@@ -101,12 +102,25 @@ def write_folder(
   return folder
 
 
+def litter_beside(name: str) -> list[str]:
+  """Paths of what systems, file servers and programs leave in a recording's folder."""
+  return [
+    *('Thumbs.db', 'THUMBS.DB', 'desktop.ini', 'Desktop.ini', '.DS_Store', 'ehthumbs.db'),
+    *(f'._{name}', f'{name}:Zone.Identifier', f'{name}:com.dropbox.attrs', '.nfs000000000a1b'),
+    *(f'~${name}', f'.~lock.{name}#', '.fuse_hidden0000001', '.directory', 'Icon\r'),
+    *('.dropbox', '.dropbox.attr', '.stfolder/x', '.stignore', f'.stversions/{name}'),
+    *(f'@eaDir/{name}/SYNOINDEX_MEDIA_INFO', f'@eaDir/{name}@SynoEAStream', f'#recycle/{name}'),
+    *(f'@Recycle/{name}', f'.@__thumb/{name}', f'__MACOSX/._{name}', f'.AppleDouble/{name}'),
+    *(f'.Trash-1000/files/{name}', f'$RECYCLE.BIN/{name}', f'lost+found/{name}'),
+    *('.gitattributes', '.gitkeep', f'.ipynb_checkpoints/{name}', f'.snapshot/day/{name}'),
+  ]
+
+
 def zip_folder(folder: pathlib.Path) -> pathlib.Path:
   """Replaces a folder by the archive that the owner would distribute."""
   archive = folder.with_name(f'{folder.name}.zip')
   with zipfile.ZipFile(archive, 'w') as target:
-    for path in sorted(folder.iterdir()):
-      target.write(path, f'{folder.name}/{path.name}')
-      path.unlink()
-  folder.rmdir()
+    for path in sorted(folder.rglob('*')):
+      target.write(path, f'{folder.name}/{path.relative_to(folder)}')
+  shutil.rmtree(folder)
   return archive
