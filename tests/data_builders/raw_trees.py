@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterable, Sequence
 
 import av
+import h5py
 import numpy as np
 import scipy.io
 
@@ -34,6 +35,20 @@ def matrix(variable: str, array: np.ndarray) -> bytes:
   buffer = io.BytesIO()
   scipy.io.savemat(buffer, {variable: np.asarray(array, np.float64)}, do_compression=True)
   return buffer.getvalue()
+
+
+def matrix_73(
+  variable: str, array: np.ndarray, kind: str = 'double', user_block: int = 512, **options
+) -> bytes:
+  """A file of version 7.3 as MATLAB writes it: axes in reverse, the class beside the data."""
+  buffer = io.BytesIO()
+  with h5py.File(buffer, 'w', userblock_size=user_block) as file:
+    dataset = file.create_dataset(variable, data=np.asarray(array).T, **options)
+    dataset.attrs['MATLAB_class'] = np.bytes_(kind)
+  if not user_block:
+    return buffer.getvalue()
+  header = b'MATLAB 7.3 MAT-file'.ljust(116) + bytes(8) + b'\0\2IM'
+  return header + buffer.getvalue()[len(header) :]
 
 
 def avi(frames: Sequence[np.ndarray], codec: str = 'mjpeg', pixels: str = 'yuvj420p') -> bytes:

@@ -132,7 +132,7 @@ def test_a_half_download_of_what_is_not_asked_for_does_not_matter(tmp_path):
   )
   assert len(sources.find(tmp_path, tmp_path / 'scratch', ('.csv',)).sensors) == 2
   (tmp_path / 'MMAct.zip.part').write_bytes(b'PK')
-  with pytest.raises(UserError, match='MMAct.zip has not arrived yet'):
+  with pytest.raises(UserError, match=r'MMAct.zip has not arrived yet'):
     sources.find(tmp_path, tmp_path / 'scratch', ('.csv',))
 
 
@@ -140,11 +140,11 @@ def test_links_to_files_that_are_not_there_are_named(tmp_path):
   folder(tmp_path)
   path = tmp_path / 'subject1/cam1/scene1/session1/walking.mp4'
   path.symlink_to('../.git/annex/objects/a/b/SHA256E-s5--00.mp4')
-  with pytest.raises(UserError, match='walking.mp4: a file of git-annex that is not here'):
+  with pytest.raises(UserError, match=r'walking.mp4: a file of git-annex that is not here'):
     sources.find(tmp_path, tmp_path / 'scratch')
   path.unlink()
   (tmp_path / 'MMAct.zip').symlink_to('nowhere')
-  with pytest.raises(UserError, match='MMAct.zip: neither a file nor a link to one'):
+  with pytest.raises(UserError, match=r'MMAct.zip: neither a file nor a link to one'):
     sources.find(tmp_path, tmp_path / 'scratch')
 
 
