@@ -51,6 +51,13 @@ def matrix_73(
   return header + buffer.getvalue()[len(header) :]
 
 
+def as_73(data: bytes) -> bytes:
+  """A version 5 file of one variable in version 7.3, packed as MATLAB does."""
+  content = scipy.io.loadmat(io.BytesIO(data), mat_dtype=True)
+  ((name, array),) = [pair for pair in content.items() if not pair[0].startswith('__')]
+  return matrix_73(name, array, compression='gzip', compression_opts=3, chunks=True)
+
+
 def avi(frames: Sequence[np.ndarray], codec: str = 'mjpeg', pixels: str = 'yuvj420p') -> bytes:
   buffer = io.BytesIO()
   with av.open(buffer, 'w', format='avi') as container:
