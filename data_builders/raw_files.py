@@ -20,6 +20,14 @@ SUFFIXES = {
 MAX_FILE_BYTES = 2**28
 
 
+def _listed(folder: pathlib.Path) -> list[pathlib.Path]:
+  """What is in a folder, litter aside."""
+  try:
+    return sorted(path for path in folder.iterdir() if not litter.is_litter(path.name))
+  except OSError as error:
+    raise UserError(f'{folder}: cannot be read ({error.strerror})') from error
+
+
 class _Folder:
   """An extracted archive."""
 
@@ -27,13 +35,7 @@ class _Folder:
     self.path = path
 
   def names(self) -> Iterator[tuple[str, int]]:
-    try:
-      paths = sorted(self.path.iterdir())
-    except OSError as error:
-      raise UserError(f'{self.path}: cannot be read ({error.strerror})') from error
-    for path in paths:
-      if litter.is_litter(path.name):
-        continue
+    for path in _listed(self.path):
       litter.check_arrived(str(path), path.name)
       if path.is_dir():
         raise UserError(f'{path}: a folder where only recordings are expected; remove it')
@@ -101,13 +103,19 @@ class _Archive:
     self._zip.close()
 
 
+def _unwrapped(path: pathlib.Path) -> pathlib.Path:
+  """The folder, or the one of its name in it if that is all: archives unpacked into their folder."""
+  inner = path / path.name
+  return inner if _listed(path) == [inner] and inner.is_dir() else path
+
+
 def _open(raw_dir: pathlib.Path, modality: str) -> _Folder | _Archive:
   folder = FOLDERS[modality]
   if (raw_dir / folder).is_dir():
-    return _Folder(raw_dir / folder)
+    return _Folder(_unwrapped(raw_dir / folder))
   if (raw_dir / f'{folder}.zip').is_file():
     return _Archive(raw_dir / f'{folder}.zip', folder)
-  for path in sorted(raw_dir.iterdir()):
+  for path in _listed(raw_dir):
     if litter.unfinished(path.name) == f'{folder}.zip':
       litter.check_arrived(str(path), path.name)
   raise UserError(

@@ -132,6 +132,14 @@ def test_a_folder_among_the_recordings_is_named(tmp_path):
   assert refuse(tmp_path, 'a folder where').startswith(str(folder / 'Inertial'))
 
 
+def test_a_folder_in_a_folder_of_its_name_is_the_archive_unpacked(tmp_path):
+  folder = write_folder(tmp_path / 'Inertial', 'imu')
+  (tmp_path / 'Inertial' / '.DS_Store').write_bytes(b'x')
+  collection = collect(tmp_path)
+  assert collection.trials == LAYOUT.expected()
+  assert collection.where('imu', FIRST) == str(folder / NAME)
+
+
 def test_an_empty_file_is_named(tmp_path):
   folder = write_folder(tmp_path, 'imu')
   (folder / NAME).write_bytes(b'')
