@@ -104,7 +104,7 @@ class _Archive:
 
 
 def _unwrapped(path: pathlib.Path) -> pathlib.Path:
-  """The folder, or the one of its name in it if that is all: archives unpacked into their folder."""
+  """The folder, or one of its name in it if that is all: an archive unpacked into its folder."""
   inner = path / path.name
   return inner if _listed(path) == [inner] and inner.is_dir() else path
 
