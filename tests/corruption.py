@@ -41,7 +41,6 @@ import numpy as np  # noqa: E402
 from absl import app, flags  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from data_builders.mmact import report  # noqa: E402
 from har.data import dataset  # noqa: E402
 from har.data.depth import decode_depth  # noqa: E402
 from har.errors import UserError  # noqa: E402
@@ -159,8 +158,8 @@ def write(case: Case, tree: Tree, rng: random.Random, raw: pathlib.Path) -> None
 def prepare(case: Case, raw: pathlib.Path, data_dir: pathlib.Path) -> tuple[str, str]:
   """The outcome and what was said; in a process of its own."""
   layout = LAYOUTS[case.layout]
-  builder = layout.build(raw, str(data_dir), case.allowed)
   try:
+    builder = layout.build(raw, str(data_dir), case.allowed)
     builder.download_and_prepare()
   except UserError as error:
     message = str(error)
@@ -171,15 +170,12 @@ def prepare(case: Case, raw: pathlib.Path, data_dir: pathlib.Path) -> tuple[str,
       return 'failure', f'half a dataset is left: {left[0]}'
     return 'error', message
   found = dataset.read_index(builder)
-  expected, told = layout.records, ''
-  path = pathlib.Path(builder.data_dir) / report.FILE
-  if path.exists():
-    content = json.loads(path.read_text())
-    places = [*content['ignored'], *(f for files in content['files'].values() for f in files)]
-    told = '; '.join(place for place in places if any(s in place for s in case.suspects))
-    expected -= len(content['left_out'])
-  if len(found) != expected:
-    return 'failure', f'{len(found)} records instead of {expected}'
+  missing, places = layout.left_out(builder)
+  if len(found) != layout.records - missing:
+    return 'failure', f'{len(found)} records instead of {layout.records} less {missing}'
+  told = '; '.join(place for place in places if any(s in place for s in case.suspects))
+  if missing and not told:
+    return 'failure', f'{missing} records are left out without a word'
   digest = check_records(builder, found)
   return ('counted', told) if told else ('harmless', digest)
 

@@ -1,12 +1,14 @@
 """The raw files that `corruption.py` spoils: small, valid, one entry a layout."""
 
 import dataclasses
+import json
 import pathlib
 import random
 from collections.abc import Callable
+from typing import Any
 
 from data_builders import raw_files
-from data_builders.mmact import generate, mmact_dataset_builder
+from data_builders.mmact import generate, mmact_dataset_builder, report
 from tests.data_builders import raw_trees, test_trials
 
 KINDS = (
@@ -27,15 +29,17 @@ class Layout:
     forms: how the files may be kept: 'folder', 'zip', 'tar' or 'tar.gz'.
     archive: the archive's name without its form, by a file's path.
     kinds: what can be done to these files.
+    left_out: of a builder that is done, how many records it left out, and the places it names.
   """
 
   write: Callable[[pathlib.Path], object]
-  build: Callable[[pathlib.Path, str, int], object]
+  build: Callable[[pathlib.Path, str, int], Any]
   records: int
   suffixes: tuple[str, ...]
   forms: tuple[str, ...]
   archive: Callable[[str], str]
   kinds: tuple[str, ...] = KINDS
+  left_out: Callable[[Any], tuple[int, list[str]]] = lambda builder: (0, [])
 
 
 def _write_trials(folder: pathlib.Path) -> None:
@@ -70,6 +74,12 @@ def _build_mmact(raw: pathlib.Path, data_dir: str, allowed: int):
   )
 
 
+def _left_out_of_mmact(builder) -> tuple[int, list[str]]:
+  content = json.loads((pathlib.Path(builder.data_dir) / report.FILE).read_text())
+  places = [place for files in content['files'].values() for place in files]
+  return len(content['left_out']), [*content['ignored'], *places]
+
+
 _TRIALS = Layout(
   write=_write_trials,
   build=_build_trials,
@@ -87,6 +97,7 @@ LAYOUTS = {
     suffixes=('.mp4', '.csv'),
     forms=('zip', 'tar.gz', 'folder', 'tar'),
     archive=lambda path: 'MMAct',
+    left_out=_left_out_of_mmact,
   ),
   'utd_mhad 7.3': dataclasses.replace(_TRIALS, write=_write_trials_73, suffixes=('.mat',)),
 }
