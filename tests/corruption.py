@@ -92,7 +92,8 @@ def archives(case: Case, tree: Tree) -> dict[str, dict[str, bytes]]:
 
 def spoil(case: Case, files: dict[str, bytes], victim: str, rng: random.Random) -> str:
   """Spoils one file, or what is beside it, in place; returns what it did."""
-  folder, _, name = victim.rpartition('/')
+  name = victim.rpartition('/')[2]
+  folder = victim.removesuffix(name)
   if case.kind in spoilers.SPOILERS:
     files[victim] = spoilers.SPOILERS[case.kind](rng, files[victim])
   elif case.kind == 'wrong format':
@@ -108,20 +109,19 @@ def spoil(case: Case, files: dict[str, bytes], victim: str, rng: random.Random) 
     what, files[victim] = spoilers.beyond_float32(rng, victim, files[victim])
     return what
   elif case.kind == 'half download':
-    files[f'{folder}/{rng.choice(spoilers.HALF).format(name)}'] = files.pop(victim)[:50]
+    files[f'{folder}{rng.choice(spoilers.HALF).format(name)}'] = files.pop(victim)[:50]
   elif case.kind == 'litter':
     beside = rng.sample(raw_trees.litter_beside(name), 5)
-    files.update((f'{folder}/{one}', rng.randbytes(20)) for one in beside)
+    files.update((f'{folder}{one}', rng.randbytes(20)) for one in beside)
   return case.kind
 
 
 def write(case: Case, tree: Tree, rng: random.Random, raw: pathlib.Path) -> None:
   """Writes the damaged tree and says in the case what is wrong with it."""
   files = dict(tree.files)
-  suffixes = LAYOUTS[case.layout].suffixes
-  if case.kind == 'beyond float32':
-    suffixes = tuple(suffix for suffix in suffixes if suffix in ('.mat', '.csv'))
-  victim = tree.choose(rng, rng.choice(suffixes))
+  layout = LAYOUTS[case.layout]
+  numbers = case.kind == 'beyond float32'
+  victim = tree.choose(rng, rng.choice(layout.numbers if numbers else layout.suffixes))
   whole = case.form != 'folder' and case.kind in ('in its place', 'half download')
   whole = whole or (case.form != 'folder' and case.kind in spoilers.SPOILERS)
   whole = whole and rng.random() < 0.5
@@ -148,10 +148,11 @@ def write(case: Case, tree: Tree, rng: random.Random, raw: pathlib.Path) -> None
       what, data = spoilers.bomb(case.form, victim, members)
     name = archive
     if archive == holder and whole:
+      case.suspects = (holder, *(member.rpartition('/')[2] for member in members))
       one = {archive: data}
       what = spoil(case, one, archive, rng)
       ((name, data),) = one.items()
-    (raw / name.removeprefix('/')).write_bytes(data)
+    (raw / name).write_bytes(data)
   case.name = f'{what}: {holder}' + ('' if whole else f', {victim}')
 
 

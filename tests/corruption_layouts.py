@@ -26,6 +26,7 @@ class Layout:
     build: a builder of (raw_dir, data_dir, unreadable files that may be left out).
     records: how many it yields.
     suffixes: of the files to spoil; each is as likely as the others.
+    numbers: likewise, of those that hold recorded numbers.
     forms: how the files may be kept: 'folder', 'zip', 'tar' or 'tar.gz'.
     archive: the archive's name without its form, by a file's path.
     kinds: what can be done to these files.
@@ -36,6 +37,7 @@ class Layout:
   build: Callable[[pathlib.Path, str, int], Any]
   records: int
   suffixes: tuple[str, ...]
+  numbers: tuple[str, ...]
   forms: tuple[str, ...]
   archive: Callable[[str], str]
   kinds: tuple[str, ...] = KINDS
@@ -85,6 +87,7 @@ _TRIALS = Layout(
   build=_build_trials,
   records=len(raw_trees.LAYOUT.expected()),
   suffixes=('.avi', '.mat'),
+  numbers=('.mat',),
   forms=('folder', 'zip'),
   archive=lambda path: path.partition('/')[0],
 )
@@ -95,6 +98,7 @@ LAYOUTS = {
     build=_build_mmact,
     records=8,
     suffixes=('.mp4', '.csv'),
+    numbers=('.csv',),
     forms=('zip', 'tar.gz', 'folder', 'tar'),
     archive=lambda path: 'MMAct',
     left_out=_left_out_of_mmact,
