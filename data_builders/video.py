@@ -121,7 +121,7 @@ def _decode(file: BinaryIO, where: str, convert: Callable[[av.VideoFrame], T]) -
 
 
 def _check_size(width: int, height: int, where: str) -> None:
-  if not 0 < width * height <= MAX_PIXELS:
+  if width * height > MAX_PIXELS:
     raise UserError(f'{where}: has frames of {width}x{height} pixels, more than {MAX_PIXELS}')
 
 
@@ -134,7 +134,7 @@ def _main_stream(container: Any, where: str) -> Any:
     raise UserError(f'{where}: has no video stream, only a cover picture')
   # The first of the best.
   stream = max(films, key=lambda s: (bool(_disposition(s) & _DEFAULT), _area(s)))
-  if stream.codec_context is None:
+  if stream.codec_context is None or not _area(stream):
     raise UserError(f'{where}: has video in a format that cannot be decoded')
   return stream
 
@@ -159,6 +159,8 @@ def _area(stream: Any) -> int:
 
 def _frames(container: Any, stream: Any, where: str) -> Iterator[av.VideoFrame]:
   def check(frame: av.VideoFrame) -> av.VideoFrame:
+    if frame.time_base is None:  # It comes when no packet is left.
+      frame.time_base = stream.time_base
     if frame.is_corrupt:
       raise UserError(f'{where}: has a damaged frame at {frame.time} s')
     return frame

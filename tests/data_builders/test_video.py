@@ -252,7 +252,7 @@ def test_a_slanting_film_is_refused():
   ],
 )
 def test_pixels_become_square(form, codec, aspect, width):
-  data = film(form, codec, range(12), films.quarters, aspect=Fraction(*aspect))
+  data = film(form, codec, range(12), films.quarters, aspect=Fraction(*aspect), b_frames=2)
   frames, _ = video.read(data, 'v', rgb)
   assert [frame.shape for frame in frames] == [(48, width, 3)] * 12
   np.testing.assert_allclose(corners(frames[1]), films.QUARTERS, atol=30)
