@@ -152,13 +152,13 @@ def _mp4(file: _File) -> str:
   return file.cut(at + 8) if in_fragments and (name == b'moof' or at < file.size) else ''
 
 
-def _mp4_samples(file: _File, at: int, end: int) -> int:
+def _mp4_samples(file: _File, at: int, end: int, depth: int = 0) -> int:
   """Bytes of all samples, by their tables of sizes."""
   total = 0
   while at + 8 <= end and (head := file.unpack('>I4s', at)) and head[0] >= 8:
     size, name = head
-    if name in (b'trak', b'mdia', b'minf', b'stbl'):
-      total += _mp4_samples(file, at + 8, min(at + size, end))
+    if name in (b'trak', b'mdia', b'minf', b'stbl') and depth < _MAX_DEPTH:
+      total += _mp4_samples(file, at + 8, min(at + size, end), depth + 1)
     elif name == b'stsz' and (table := file.unpack('>4xII', at + 8)):
       same, count = table
       sizes = file.read(at + 20, min(4 * count, max(size - 20, 0) // 4 * 4))

@@ -143,7 +143,8 @@ _DEFAULT, _ATTACHED, _THUMBNAILS = 0x1, 0x400, 0x800
 
 
 def _disposition(stream: Any) -> int:
-  return int(getattr(stream, 'disposition', 0))  # Older versions of PyAV do not tell it.
+  flags = getattr(stream, 'disposition', 0)  # PyAV 14 does not tell it.
+  return getattr(flags, 'value', flags)
 
 
 def _is_cover(stream: Any) -> bool:
