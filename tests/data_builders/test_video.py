@@ -58,6 +58,7 @@ def test_tags_may_be_in_any_encoding(form, codec):
   assert count(data) == 12
 
 
+@films.NEEDS_WRITER
 def test_a_cover_picture_is_no_video():
   data = film(cover=True)
   for tagged in (data, films.cover_first(data)):
@@ -65,6 +66,7 @@ def test_a_cover_picture_is_no_video():
     assert (len(frames), frames[0].shape, rate) == (12, (48, 64, 3), 30)
 
 
+@films.NEEDS_WRITER
 def test_sound_alone_is_no_video():
   for cover, end in ((False, ''), (True, ', only a cover picture')):
     with pytest.raises(UserError, match=f'^v: has no video stream{end}$'):
@@ -109,6 +111,7 @@ def two_films(default: int) -> bytes:
   return buffer.getvalue()
 
 
+@films.NEEDS_WRITER
 @pytest.mark.parametrize(('default', 'shape'), [(0, (48, 64, 3)), (1, (32, 32, 3))])
 def test_of_several_films_the_default_is_read(default, shape):
   frames, _ = video.read(two_films(default), 'v', rgb)
@@ -218,6 +221,7 @@ def test_frames_are_turned_as_the_file_tells(matrix, order, aspect):
   assert rate == 30
 
 
+@films.NEEDS_WRITER
 @pytest.mark.parametrize(('angle', 'order'), [(90, 3), (180, 2), (270, 1)])
 def test_other_containers_turn_frames_too(angle, order):
   data = film('matroska', times=range(3), picture=films.quarters, rotation=angle)
