@@ -15,14 +15,22 @@ _FOURCC = re.compile(rb'[ -~]{4}')
 _AVI_CHUNK = re.compile(rb'[0-9]{2}(d[bc]|wb|pc|tx)|ix[0-9]{2}|idx1|LIST|JUNK')
 
 
+_MAX_READS = 2**23
+_MAX_DEPTH = 8
+
+
 class _File:
   """Reads anywhere in a file of `size` bytes."""
 
   def __init__(self, file: BinaryIO):
     self._file = file
+    self._reads = 0
     self.size = file.seek(0, io.SEEK_END)
 
   def read(self, at: int, count: int) -> bytes:
+    self._reads += 1
+    if self._reads > _MAX_READS:
+      raise ValueError('too many parts')
     self._file.seek(at)
     return self._file.read(count)
 
@@ -48,6 +56,9 @@ def missing(file: BinaryIO, form: str) -> str:
 
   Returns:
     What should be there and is not, or is damaged; empty if nothing is known to be.
+
+  Raises:
+    ValueError: so many parts that it would take minutes to look at them.
   """
   check = _CHECKS.get(form.split(',')[0])
   return check(_File(file)) if check else ''
@@ -69,7 +80,11 @@ def _avi(file: _File) -> str:
   return ''
 
 
-def _avi_chunks(file: _File, at: int, end: int, seen: set[bytes], pictures: bool = False) -> str:
+def _avi_chunks(
+  file: _File, at: int, end: int, seen: set[bytes], pictures: bool = False, depth: int = 0
+) -> str:
+  if depth > _MAX_DEPTH:
+    return f'the list at byte {at} is damaged'
   odd = False
   while at + 8 <= end and (head := file.unpack('<4sI', at)):
     # Chunks of odd size are followed by a byte, which some writers forget.
@@ -84,7 +99,7 @@ def _avi_chunks(file: _File, at: int, end: int, seen: set[bytes], pictures: bool
       kind = file.read(inner, 4)
       size = size if _is_finished(size) else end - inner
       inside = pictures or kind == b'movi'
-      if problem := _avi_chunks(file, inner + 4, inner + size, seen, inside):
+      if problem := _avi_chunks(file, inner + 4, inner + size, seen, inside, depth + 1):
         return problem
     elif name == b'indx' and (problem := _avi_index(file, inner)):
       return problem
@@ -114,25 +129,43 @@ def _avi_index(file: _File, at: int) -> str:
 
 def _mp4(file: _File) -> str:
   """ISO base media: boxes of a size, a name and content."""
-  at, name, in_fragments = 0, b'', False
+  at, name, in_fragments, samples = 0, b'', False, 0
   while head := file.unpack('>I4s', at):
     size, name = head
     start = at + 8
     if size == 1:
       start, size = at + 16, (file.unpack('>Q', at + 8) or (0,))[0]
-    # To the end of the file, or no box but something that was added. Whether pictures lie beyond
-    # the end is seen when they are read.
+    elif size == 0 and name == b'mdat':  # To the end of the file, with all samples.
+      return file.cut(start + samples) if start + samples > file.size else ''
     if size < start - at or not _FOURCC.fullmatch(name):
-      return ''
+      return ''  # No box, but something that was added.
     end = at + size
     if name == b'sidx':
       end = max(end, _mp4_fragments(file, start, end))
     if end > file.size:
       return file.cut(end)
+    if name == b'moov':
+      samples = _mp4_samples(file, start, end)
     in_fragments |= name == b'moof'
     at += size
   # A fragment's pictures follow what tells of them.
   return file.cut(at + 8) if in_fragments and (name == b'moof' or at < file.size) else ''
+
+
+def _mp4_samples(file: _File, at: int, end: int, depth: int = 0) -> int:
+  """Bytes of all samples, by their tables of sizes."""
+  total = 0
+  while at + 8 <= end and (head := file.unpack('>I4s', at)) and head[0] >= 8:
+    size, name = head
+    if name in (b'trak', b'mdia', b'minf', b'stbl') and depth < _MAX_DEPTH:
+      total += _mp4_samples(file, at + 8, min(at + size, end), depth + 1)
+    elif name == b'stsz' and (table := file.unpack('>4xII', at + 8)):
+      same, count = table
+      sizes = file.read(at + 20, min(4 * count, max(size - 20, 0) // 4 * 4))
+      sizes = sizes[: len(sizes) // 4 * 4]
+      total += same * count if same else sum(x for (x,) in struct.iter_unpack('>I', sizes))
+    at += size
+  return total
 
 
 def _mp4_fragments(file: _File, at: int, end: int) -> int:

@@ -42,7 +42,7 @@ class TrialLayout:
     absent: keys that the complete dataset lacks.
     flip_sensitive: actions whose meaning depends on left and right.
     abnormal: actions that a monitoring system should report.
-    rgb_size: height and width of the RGB video in pixels.
+    rgb_size: height and width of the RGB video in pixels, when it is upright.
     depth_size: height and width of the depth video in pixels.
     duration_ratio: smallest and largest accepted ratio of a video's duration, at its nominal rate,
       to that of the trial's IMU signal. By default what UTD-MHAD needs, whose camera dropped frames

@@ -121,7 +121,7 @@ def _decode(file: BinaryIO, where: str, convert: Callable[[av.VideoFrame], T]) -
 
 
 def _check_size(width: int, height: int, where: str) -> None:
-  if not 0 < width * height <= MAX_PIXELS:
+  if width * height > MAX_PIXELS:
     raise UserError(f'{where}: has frames of {width}x{height} pixels, more than {MAX_PIXELS}')
 
 
@@ -134,7 +134,7 @@ def _main_stream(container: Any, where: str) -> Any:
     raise UserError(f'{where}: has no video stream, only a cover picture')
   # The first of the best.
   stream = max(films, key=lambda s: (bool(_disposition(s) & _DEFAULT), _area(s)))
-  if stream.codec_context is None:
+  if stream.codec_context is None or not _area(stream):
     raise UserError(f'{where}: has video in a format that cannot be decoded')
   return stream
 
@@ -143,7 +143,8 @@ _DEFAULT, _ATTACHED, _THUMBNAILS = 0x1, 0x400, 0x800
 
 
 def _disposition(stream: Any) -> int:
-  return int(getattr(stream, 'disposition', 0))  # Older versions of PyAV do not tell it.
+  flags = getattr(stream, 'disposition', 0)  # PyAV 14 does not tell it.
+  return getattr(flags, 'value', flags)
 
 
 def _is_cover(stream: Any) -> bool:
@@ -159,6 +160,8 @@ def _area(stream: Any) -> int:
 
 def _frames(container: Any, stream: Any, where: str) -> Iterator[av.VideoFrame]:
   def check(frame: av.VideoFrame) -> av.VideoFrame:
+    if frame.time_base is None:  # It comes when no packet is left.
+      frame.time_base = stream.time_base
     if frame.is_corrupt:
       raise UserError(f'{where}: has a damaged frame at {frame.time} s')
     return frame
@@ -236,7 +239,8 @@ def _rate(stream: Any, times: list[int], where: str) -> float:
   """Frames a second: the one in the file if its frames' times agree, or else that of the times."""
   nominal = float(stream.average_rate or stream.base_rate or 0)
   span = float((max(times) - min(times)) * stream.time_base) if times else 0.0
-  if nominal and (not span or abs(span * nominal - (len(times) - 1)) < 1.5):
+  # A frame or two are missing from the clock of many a file, such as DivX's.
+  if nominal and (not span or abs(span * nominal - (len(times) - 1)) < max(1.5, len(times) / 20)):
     return nominal
   if not span:
     raise UserError(f'{where}: has neither a rate nor times of its frames')

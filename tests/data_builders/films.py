@@ -10,8 +10,13 @@ from fractions import Fraction
 
 import av
 import numpy as np
+import pytest
 
 RATE = 30
+NEEDS_WRITER = pytest.mark.skipif(
+  not hasattr(av.video.stream.VideoStream, 'set_display_rotation'),
+  reason='this version of PyAV reads such files but cannot write them',
+)
 SIZE = (48, 64)
 # Colours of the quarters: upper left, upper right, lower left, lower right.
 QUARTERS = np.array([[250, 20, 20], [20, 250, 20], [20, 20, 250], [250, 250, 250]])

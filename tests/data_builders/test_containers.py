@@ -43,6 +43,16 @@ def test_without_sizes_a_cut_is_noticed_within_a_part(form, codec, options):
       count(data[: place + 150])
 
 
+def test_samples_up_to_the_end_of_an_mp4():
+  data = bytearray(film(movflags='faststart', picture=films.noise))
+  at = data.index(b'mdat') - 4
+  struct.pack_into('>I', data, at, 0)
+  assert count(bytes(data)) == count(bytes(data) + bytes(99)) == 12
+  for place in places(bytes(data)):
+    with pytest.raises(UserError, match=r'^v: '):
+      count(bytes(data[:place]))
+
+
 def test_sizes_that_writers_get_wrong_and_what_others_append():
   data = bytearray(film('avi', 'mjpeg'))
   (size,) = struct.unpack_from('<I', data, 4)
@@ -127,3 +137,26 @@ def test_parts_of_large_avi_files():
     assert containers.missing(io.BytesIO(first + second), 'avi') == ''
     assert bool(containers.missing(io.BytesIO(first), 'avi')) == (offset > 0)
     assert containers.missing(io.BytesIO((first + second)[:-60]), 'avi')
+
+
+def test_parts_without_end(monkeypatch):
+  lists = b''.join(b'LIST' + struct.pack('<I', 10**5 - 12 * i) + b'movi' for i in range(8000))
+  nested = b'RIFF' + struct.pack('<I', 10**5 + 20) + b'AVI ' + lists + bytes(20000)
+  assert containers.missing(io.BytesIO(nested), 'avi') == 'the list at byte 120 is damaged'
+  monkeypatch.setattr(containers, '_MAX_READS', 1000)
+  many = film('matroska') + b'\xec\x80' * 1000
+  with pytest.raises(ValueError, match='too many parts'):
+    containers.missing(io.BytesIO(many), 'matroska,webm')
+  with pytest.raises(UserError, match=r'^v: not a readable video \(too many parts\)$'):
+    count(many)
+
+
+@pytest.mark.parametrize(('form', 'codec', 'options'), films.FINISHED + films.UNFINISHED)
+def test_damage_never_ends_in_another_error(form, codec, options):
+  whole, rng = film(form, codec, **options), np.random.default_rng(0)
+  name = {'mp4': 'mov', 'webm': 'matroska'}.get(form, form)
+  for _ in range(200):
+    data = bytearray(whole[: rng.integers(1, len(whole))] if rng.random() < 0.3 else whole)
+    for place in rng.integers(0, min(len(data), 3000), rng.integers(1, 30)):
+      data[place] = rng.choice([0, 255, rng.integers(256)])
+    assert isinstance(containers.missing(io.BytesIO(data), name), str)

@@ -42,6 +42,7 @@ def test_rgb_frames_come_in_order():
   np.testing.assert_allclose(means, [40, 50, 60, 70, 80, 90], atol=2)
 
 
+@films.NEEDS_WRITER
 def test_rgb_has_the_layouts_size_when_upright():
   data = films.film('matroska', times=range(3), size=(32, 24), rotation=90)
   assert Image.open(io.BytesIO(read('rgb', data)[0])).size == (32, 24)

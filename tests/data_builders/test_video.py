@@ -58,6 +58,7 @@ def test_tags_may_be_in_any_encoding(form, codec):
   assert count(data) == 12
 
 
+@films.NEEDS_WRITER
 def test_a_cover_picture_is_no_video():
   data = film(cover=True)
   for tagged in (data, films.cover_first(data)):
@@ -65,6 +66,7 @@ def test_a_cover_picture_is_no_video():
     assert (len(frames), frames[0].shape, rate) == (12, (48, 64, 3), 30)
 
 
+@films.NEEDS_WRITER
 def test_sound_alone_is_no_video():
   for cover, end in ((False, ''), (True, ', only a cover picture')):
     with pytest.raises(UserError, match=f'^v: has no video stream{end}$'):
@@ -109,6 +111,7 @@ def two_films(default: int) -> bytes:
   return buffer.getvalue()
 
 
+@films.NEEDS_WRITER
 @pytest.mark.parametrize(('default', 'shape'), [(0, (48, 64, 3)), (1, (32, 32, 3))])
 def test_of_several_films_the_default_is_read(default, shape):
   frames, _ = video.read(two_films(default), 'v', rgb)
@@ -218,6 +221,7 @@ def test_frames_are_turned_as_the_file_tells(matrix, order, aspect):
   assert rate == 30
 
 
+@films.NEEDS_WRITER
 @pytest.mark.parametrize(('angle', 'order'), [(90, 3), (180, 2), (270, 1)])
 def test_other_containers_turn_frames_too(angle, order):
   data = film('matroska', times=range(3), picture=films.quarters, rotation=angle)
@@ -235,9 +239,8 @@ def test_pictures_that_are_turned_by_themselves(orientation, order):
 
 
 def test_a_slanting_film_is_refused():
-  data = bytearray(films.turn(film(), 1, 1, -1, 1))
   with pytest.raises(UserError, match=r'^v: is to be shown turned by 45 degrees$'):
-    count(bytes(data))
+    count(films.turn(film(), 1, 1, -1, 1))
 
 
 @pytest.mark.parametrize(
@@ -252,7 +255,7 @@ def test_a_slanting_film_is_refused():
   ],
 )
 def test_pixels_become_square(form, codec, aspect, width):
-  data = film(form, codec, range(12), films.quarters, aspect=Fraction(*aspect))
+  data = film(form, codec, range(12), films.quarters, aspect=Fraction(*aspect), b_frames=2)
   frames, _ = video.read(data, 'v', rgb)
   assert [frame.shape for frame in frames] == [(48, width, 3)] * 12
   np.testing.assert_allclose(corners(frames[1]), films.QUARTERS, atol=30)
