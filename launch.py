@@ -136,6 +136,7 @@ def _run() -> None:
 
 def _dispatch(config: Any, workdir: pathlib.Path) -> None:
   """Does what the mode asks for in a workdir that is ours."""
+  from configs import base
   from har.compress import run as compression
   from har.export import supported
   from har.train import experiment
@@ -147,6 +148,7 @@ def _dispatch(config: Any, workdir: pathlib.Path) -> None:
     raw_dir=_RAW_DIR.value,
     allow_corrupt=_ALLOW_CORRUPT.value,
     split=_SPLIT.value,
+    defaults=base.defaults(config),
   )
   command = ' '.join(['python', *sys.argv])
   if _MODE.value == 'export':

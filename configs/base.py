@@ -4,6 +4,7 @@ Shared by the experiments in this folder; not an experiment itself.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -103,6 +104,16 @@ def experiment(dataset: str, modalities: Sequence[str]) -> ConfigDict:
       'runtime': RUNTIME,
     }
   )
+
+
+def defaults(config: ConfigDict) -> dict[str, Any]:
+  """What an experiment's values would be if nothing had set them, for the stages that it has."""
+  plain = experiment('', ()).to_dict()
+  del plain['dataset']['name'], plain['modalities'], plain['order']
+  for name in config.stages:
+    plain['stages'][name] = one = stage((), learning_rate=0.0).to_dict()
+    del one['modalities'], one['optimizer']['learning_rate'], one['head'], one['objective']
+  return plain
 
 
 def stage(modalities: Sequence[str], *, learning_rate: float, **changes) -> ConfigDict:

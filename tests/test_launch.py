@@ -194,7 +194,7 @@ def test_a_split_that_cannot_be_evaluated_is_refused(args, message, experiment, 
   assert code == 2
   assert err.startswith('error: --split=validation: ')
   assert message in err
-  assert not (tmp_path / 'w' / 'config.json').exists()
+  assert not (tmp_path / 'w').exists()
 
 
 def test_a_workdir_of_another_config_is_refused(experiment, undisturbed, capfd):
@@ -243,7 +243,7 @@ def test_untrained_workdirs_are_refused(mode, experiment, undisturbed, tmp_path,
   code, _, err = run_here(capfd, *experiment, f'--workdir={workdir}', f'--mode={mode}')
   assert code == 2
   assert "holds no finished stage 'imu'" in err
-  assert {p.name for p in workdir.rglob('*') if p.is_file()} == {'config.json', 'data.json', 'lock'}
+  assert {p.name for p in workdir.rglob('*') if p.is_file()} == {'config.json', 'lock'}
 
 
 def test_what_cannot_be_exported_is_said_before_training(experiment, tmp_path, capfd, monkeypatch):

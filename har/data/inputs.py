@@ -35,11 +35,33 @@ def build(name: str, config: Any) -> Input:
     UserError: an unknown kind or option, or a value that makes no sense.
   """
   options = dict(config or {})
-  field = options.pop('field', name)
-  kind = options.pop('kind', _KIND_OF_FIELD.get(field))
+  field, kind = _identity(name, options)
+  options = {key: value for key, value in options.items() if key not in ('field', 'kind')}
   if kind not in KINDS:
     raise UserError(f'inputs.{name}.kind={kind!r}: not one of {", ".join(KINDS)}')
   return KINDS[kind](name, field, read(KINDS[kind].schema, options, f'inputs.{name}'))
+
+
+def _identity(name: str, config: Mapping[str, Any]) -> tuple[str, str | None]:
+  field = config.get('field', name)
+  return field, config.get('kind', _KIND_OF_FIELD.get(field))
+
+
+def defaults(name: str, config: Any) -> dict[str, Any]:
+  """What `build` fills in where `config.inputs[name]` is silent; nothing for an unknown kind."""
+  field, kind = _identity(name, config or {})
+  if kind not in KINDS:
+    return {}
+  options = {key: option.default for key, option in KINDS[kind].schema.items()}
+  return {'field': field, 'kind': kind, **options}
+
+
+def augment_defaults(name: str, config: Any) -> dict[str, Any]:
+  """The same of the augmentation of that input."""
+  _, kind = _identity(name, config or {})
+  if kind not in KINDS:
+    return {}
+  return {key: option.default for key, option in KINDS[kind].augmentation.items()}
 
 
 def preprocess(

@@ -4,8 +4,6 @@ A protocol is a rule over columns: what records say of themselves besides their 
 """
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -149,17 +147,6 @@ def make_splits(
 def class_counts(labels: np.ndarray, num_classes: int) -> np.ndarray:
   """How many examples each class has, int64 `[num_classes]`, of 0-based labels `[N]`."""
   return np.bincount(labels, minlength=num_classes).astype(np.int64)
-
-
-def fingerprint(index: Index, splits: Splits, class_names: Collection[str]) -> dict[str, str]:
-  """By part, how many examples it has and a digest of their keys and classes' names."""
-  names = np.array(class_names)
-  found = {}
-  for part in PARTS:
-    at = getattr(splits, part)
-    text = json.dumps([index.key[at].tolist(), names[index.label[at]].tolist()])
-    found[part] = f'{len(at)} examples ({hashlib.sha256(text.encode()).hexdigest()[:12]})'
-  return found
 
 
 def assign_folds(people: np.ndarray, folds: int) -> np.ndarray:

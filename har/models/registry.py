@@ -120,5 +120,15 @@ def make(
   return kinds[kind](**options, **{name: x for name, x in given.items() if name in fields})
 
 
+def defaults(kinds: Mapping[str, type[Any]], config: Mapping[str, Any]) -> dict[str, Any]:
+  """What `make` fills in where a config is silent; nothing for an unknown kind."""
+  kind = config.get('kind', '')
+  if kind not in kinds:
+    return {}
+  fields = dataclasses.fields(kinds[kind])
+  known = (bool, int, float, str, tuple)  # Not what a config cannot hold, such as a dtype.
+  return {f.name: f.default for f in fields if isinstance(f.default, known) and f.name != 'name'}
+
+
 def _frozen(value: Any) -> Any:
   return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
