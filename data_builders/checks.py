@@ -66,12 +66,13 @@ def check_info(builder: Any) -> None:
   """Checks what a builder says before it writes anything; notes on stderr what it leaves out.
 
   Raises:
-    UserError: no classes, or a class or field in its metadata that is none.
+    UserError: classes that cannot be told apart, or a class or field in its metadata that is none.
   """
   features, facts = builder.info.features, metadata(builder.info)
   if 'label' not in (features or ()) or not isinstance(features['label'], _LABEL):
     raise UserError(f'{builder.name}: _info gives no feature `label` that is a ClassLabel')
-  classes = features['label'].names
+  classes = _classes(features) or []
+  check_classes(builder.name, classes)
   for name, kind, known in (
     ('flip_sensitive', 'class', classes),
     ('abnormal', 'class', classes),
@@ -93,12 +94,28 @@ def check_info(builder: Any) -> None:
     )
 
 
-def description_changes(builder: Any, found: Collection[str] = ()) -> list[str]:
+def check_classes(dataset: str, names: Sequence[str]) -> None:
+  """Raises UserError unless there are names, none empty and none like another but for spaces."""
+  if not names:
+    raise UserError(f'{dataset}: there is no class; name them in the ClassLabel `label`')
+  seen: dict[str, str] = {}
+  for name in names:
+    key = ' '.join(name.split())
+    if not key:
+      raise UserError(f'{dataset}: the class {name!r} has no name')
+    if key in seen:
+      raise UserError(
+        f'{dataset}: the class {name!r} is there twice (as {seen[key]!r}); rename one'
+      )
+    seen[key] = name
+
+
+def description_changes(builder: Any, found: Collection[str] | None) -> list[str]:
   """What a prepared dataset was described as, and is another today; see `fingerprint.Change.text`.
 
   Args:
     builder: whose dataset it is.
-    found: metadata that the builder found out while building.
+    found: metadata that the builder found out while building; None if that is not known.
 
   Raises:
     UserError: its description is damaged.
@@ -113,12 +130,14 @@ def description_changes(builder: Any, found: Collection[str] = ()) -> list[str]:
     ) from error
   today = builder._info()
   before, now = metadata(builder.info), metadata(today)
+  if found is None:
+    found = [name for name in before if now.get(name) in (None, {})]
   left_out = {*_NOT_COMPARED, *found}
   pairs = {
     'classes': (_classes(stored), _classes(today.features)),
     **{
       f'field {f}': (_form(stored, f), _form(today.features, f))
-      for f in sorted({*stored, *today.features})
+      for f in sorted({*stored, *today.features} - {'label'})
     },
     **{f: (before.get(f), now.get(f)) for f in sorted({*before, *now}) if f not in left_out},
   }
@@ -127,7 +146,9 @@ def description_changes(builder: Any, found: Collection[str] = ()) -> list[str]:
 
 
 def _classes(features: tfds.features.FeaturesDict) -> list[str] | None:
-  return getattr(features['label'], 'names', None) if 'label' in features else None
+  if 'label' not in features or not isinstance(features['label'], _LABEL):
+    return None
+  return list(features['label'].names) if features['label'].num_classes else []
 
 
 def _form(features: tfds.features.FeaturesDict, name: str) -> str:

@@ -91,6 +91,20 @@ def exclusive(root: pathlib.Path, target: pathlib.Path) -> Iterator[None]:
     raise UserError(_cannot_write(root, failure[1])) from error
 
 
+@contextlib.contextmanager
+def without_tensorflow(name: str) -> Iterator[None]:
+  """Turns TFDS's call for TensorFlow, which is not needed otherwise, into a UserError."""
+  try:
+    yield
+  except ImportError as error:
+    if 'tensorflow' not in str(error):
+      raise
+    raise UserError(
+      f'{name}: a field of its _info needs TensorFlow (Image, Video and Audio do, among others); '
+      'store encoded pictures in Sequence(Text()) and sound in a Tensor, or install tensorflow'
+    ) from error
+
+
 class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
   """Base of builders whose `download_and_prepare` calls `build` itself.
 
@@ -176,7 +190,9 @@ def build(
   manual = getattr(builder, 'raw_dir', None) or kwargs['download_config'].manual_dir
   raw_dir = pathlib.Path(manual).expanduser() if manual else None
   today = fingerprint.describe(builder, options)
-  if builder.is_prepared():
+  with quiet():
+    prepared = builder.is_prepared()
+  if prepared:
     _check_current(builder, today, raw_dir)
     return
   checks.check_info(builder)
@@ -198,7 +214,7 @@ def build(
 def _check_current(builder: Any, today: Mapping[str, Any], raw_dir: pathlib.Path | None) -> None:
   """Raises UserError if a prepared dataset was made of something else than is there today."""
   stored = fingerprint.read(builder.data_dir)
-  found = checks.description_changes(builder, stored['found'] if stored else ())
+  found = checks.description_changes(builder, stored['found'] if stored else None)
   changes = [fingerprint.Change(text) for text in found]
   if stored is None:
     print(
@@ -210,7 +226,8 @@ def _check_current(builder: Any, today: Mapping[str, Any], raw_dir: pathlib.Path
     changes = fingerprint.changes(stored, today, builder, raw_dir)
   if changes:
     texts = '; '.join(change.text for change in changes[:3])
-    remedies = ['delete this folder to have it built anew', *(c.remedy for c in changes[:1])]
+    remedies = ['delete this folder to have it built anew']
+    remedies += [changes[0].remedy] if len(changes) == 1 else []
     raise UserError(
       f'{builder.data_dir}: was built {texts}; {", or ".join(filter(None, remedies))}'
     )

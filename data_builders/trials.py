@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_builders import encodings, fingerprint, preparation, raw_files, recordings
+from data_builders import checks, encodings, fingerprint, preparation, raw_files, recordings
 from data_builders.layout import MODALITIES, SPLITS, Trial, TrialLayout
 from har.errors import UserError
 
@@ -113,6 +113,7 @@ class TrialBuilder(preparation.Builder, skip_registration=True):  # type: ignore
     return self.builder_config.modalities
 
   def _info(self) -> tfds.core.DatasetInfo:
+    checks.check_classes(self.name, self.LAYOUT.actions)  # Before TFDS, which names none.
     features: dict[str, Any] = {
       'key': tfds.features.Text(),
       'label': tfds.features.ClassLabel(names=list(self.LAYOUT.actions)),
