@@ -75,7 +75,7 @@ class Membership:
 
   def write(self, path: pathlib.Path) -> None:
     """Writes gzipped JSON: about 2 MB and 0.3 s for 100,000 examples."""
-    content = json.dumps(dataclasses.asdict(self)).encode()
+    content = json.dumps(vars(self)).encode()
     path.write_bytes(gzip.compress(content, compresslevel=1, mtime=0))
 
   @classmethod
