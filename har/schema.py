@@ -187,9 +187,12 @@ def _check_stage(config: Any, name: str, earlier: list[str]) -> None:
 def tables() -> str:
   """All options, as Markdown."""
   parts = [
-    ('config', train.EXPERIMENT),
+    ('config', _TOP),
     ('config.dataset', DATASET),
-    *((f'config.inputs.NAME, kind {n}', k.schema) for n, k in inputs_lib.KINDS.items()),
+    *(
+      (f'config.inputs.NAME, kind {n}', inputs_lib.schema('NAME', {'kind': n}))
+      for n in inputs_lib.KINDS
+    ),
     *_kinds('config.encoders.NAME', models.ENCODERS, models.GIVEN),
     ('config.stages.NAME', train.STAGE),
     ('config.stages.NAME.optimizer', train.OPTIMIZER),
