@@ -121,22 +121,20 @@ def draw(count: int, seed: int = 0) -> list[tuple[int, str, object]]:
   return found
 
 
-def build(number: int, key: str, value) -> ml_collections.ConfigDict:
+def build(number: int, key: str, value) -> dict:
   """An experiment with one value changed."""
-  config = experiment(*EXPERIMENTS[number])
+  # ml_collections would make a float of True where there was one.
+  config = experiment(*EXPERIMENTS[number]).to_dict()
   *path, name = key.split('.')[1:]
   at = config
   for part in path:
-    if part not in at:
-      at[part] = ml_collections.ConfigDict()
-    at = at[part]
-  with at.ignore_type():
-    at[name] = value
+    at = at.setdefault(part, {})
+  at[name] = value
   return config
 
 
 def get_config(arg: str) -> ml_collections.ConfigDict:
-  return build(*draw(int(arg) + 1)[-1])
+  return ml_collections.ConfigDict(build(*draw(int(arg) + 1)[-1]))
 
 
 def main(count: int) -> int:
