@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from har.compress import variants
-from har.compress.quantise import Scheme
+from har.compress.options import Scheme
 from har.data import loader
 from har.errors import UserError
 from har.export import describe, exportable, litert, onnx, optional, stablehlo

@@ -15,11 +15,8 @@ from typing import Any
 
 import jax
 
-from har.data import inputs
 from har.data.membership import Membership, changes
 from har.errors import UserError
-from har.models import registry as models
-from har.objectives import registry as objectives
 
 CONFIG = 'config.json'
 DEFAULTS = 'defaults.json'
@@ -180,33 +177,3 @@ def _leaves(tree: Mapping[str, Any], at: str = '') -> dict[str, Any]:
     else:
       found[f'{at}{name}'] = value
   return found
-
-
-def merged(tree: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-  """Both trees; where both have a value, that of the other."""
-  found = dict(tree)
-  for name, value in other.items():
-    mine = found.get(name)
-    both = isinstance(mine, Mapping) and isinstance(value, Mapping)
-    found[name] = merged(mine, value) if both else value  # type: ignore[arg-type]
-  return found
-
-
-def option_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
-  """The defaults of the options of every input, encoder, head and objective that a config names."""
-  stages = {}
-  for name, one in config['stages'].items():
-    stages[name] = {
-      'head': models.defaults(models.HEADS, one.get('head', {})),
-      'objective': models.defaults(objectives.OBJECTIVES, one.get('objective', {})),
-      'augment': {
-        m: inputs.augment_defaults(m, config['inputs'].get(m)) for m in one.get('augment', {})
-      },
-    }
-  return {
-    'inputs': {name: inputs.defaults(name, one) for name, one in config['inputs'].items()},
-    'encoders': {
-      name: models.defaults(models.ENCODERS, one) for name, one in config['encoders'].items()
-    },
-    'stages': stages,
-  }

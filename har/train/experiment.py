@@ -61,15 +61,15 @@ def open_experiment(
     raw_dir: the folder with the dataset's raw files.
     allow_corrupt: unreadable files to leave out while they are prepared, if the dataset can.
     split: what is evaluated on, 'test' or 'validation'.
-    defaults: of the config's values; an older run may lack some of them.
+    defaults: of the config's options, see `har.schema.defaults`; a run of another version of the
+      code may lack some of them, or have others.
 
   Raises:
     UserError: a wrong config, data that cannot be prepared, or a workdir of another config or that
       was trained with other data.
   """
   c = config.dataset
-  known = claims.merged(defaults or {}, claims.option_defaults(config))
-  claim = claims.Claim(workdir, claims.plain(config.to_dict()), claims.plain(known))
+  claim = claims.Claim(workdir, claims.plain(config.to_dict()), claims.plain(defaults or {}))
   claim.check_config()
   options = dict(c.get('options', {})) | ({'allow_corrupt': allow_corrupt} if allow_corrupt else {})
   data = dataset_lib.load(

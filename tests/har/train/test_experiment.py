@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from configs import base
+from har import schema
 from har.data import dataset as dataset_lib
 from har.data.protocols import SplitOptions
 from har.errors import UserError
@@ -42,7 +43,7 @@ def stages(**changes):
 
 def claimed(c, workdir):
   """As after a first checkpoint."""
-  opened = experiment.open_experiment(c, workdir, defaults=base.defaults(c))
+  opened = experiment.open_experiment(c, workdir, defaults=schema.defaults(c))
   opened.context.claim()
   return opened
 
@@ -241,7 +242,7 @@ def test_an_option_that_came_later_does_not_shut_out_older_runs(tmp_path):
   later = stages()
   later.stages.imu.ema = 0.9
   with pytest.raises(UserError, match=r'stages\.imu\.ema is None there and 0\.9 here'):
-    experiment.open_experiment(later, tmp_path, defaults=base.defaults(later))
+    experiment.open_experiment(later, tmp_path, defaults=schema.defaults(later))
   explicit = stages()
   explicit.inputs.imu.mean = 0.0  # The default.
   claimed(explicit, tmp_path)
