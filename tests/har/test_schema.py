@@ -220,6 +220,18 @@ def test_defaults_stand_in_one_place_and_are_right():
       assert not isinstance(one.kind, schema.ranges.Anything), name
 
 
+def test_defaults_have_the_form_of_the_config():
+  c = demo()
+  found = schema.defaults(c)
+  assert found['dataset']['folds'] == DATASET['folds'].default == 5
+  assert found['stages']['imu']['optimizer']['schedule'] == 'cosine'
+  assert found['stages']['fusion']['objective']['label_smoothing'] == 0.0
+  assert found['inputs']['imu']['kind'] == 'signal'
+  assert 'name' not in found['dataset']
+  found['stages']['imu']['objective']['kind'] = 'other'
+  assert schema.defaults(c)['stages']['imu']['objective']['kind'] == 'classify'
+
+
 def test_the_printed_tables_have_every_option():
   text = schema.tables()
   for _, where, name, option in wrong_configs.all_options():
