@@ -187,6 +187,9 @@ def _walk(
     visited.add(real)
     subfolders[:] = sorted(name for name in subfolders if not litter.is_litter(name))
     files = sorted(name for name in files if not litter.is_litter(name))
+    for name in (*subfolders, *files):
+      if _matters(litter.unfinished(name), kinds):
+        litter.check_arrived(str(pathlib.Path(folder, name)), name)
     for name in subfolders:
       if pathlib.PurePath(name).suffix.lower() in MAX_BYTES:
         raise UserError(f'{pathlib.Path(folder, name)}: a folder named like a file; remove it')
@@ -194,8 +197,6 @@ def _walk(
       empty.append(folder)
     for name in files:
       path = pathlib.Path(folder, name)
-      if _matters(litter.unfinished(name), kinds):
-        litter.check_arrived(str(path), name)
       if not _matters(name, kinds):
         continue
       if not path.is_file():
