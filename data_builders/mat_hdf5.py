@@ -22,6 +22,7 @@ _CLASSES = {
 _DEFLATE, _SHUFFLE, _FLETCHER = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, 3
 _MAX_CHUNKS = 2**16
 _MAX_TEXT = 64
+_HEAP = b'HEAP\0'
 _NODE = b'TREE\1'  # of the tree that finds parts; followed by its level
 _MAX_DIMENSIONS = 32
 
@@ -33,6 +34,7 @@ def read(data: bytes, variable: str) -> np.ndarray:
   version, address, length, start = struct.unpack_from('<8xB4xBB9xQ', data, base)
   if (version, address, length, start) != (0, 8, 8, base):
     raise ValueError("its header is none of MATLAB's")
+  _check_heaps(data, base)
   with h5py.File(h5py.h5f.open_file_image(data)) as file:
     if file.get(variable, getlink=True) is None or not _is_numeric(file, variable):
       names = [name for name in file if not name.startswith('#')]
@@ -87,6 +89,27 @@ def _flag(dataset: h5py.Dataset, name: str) -> bool:
     return False
   attribute = dataset.attrs.get_id(name)
   return attribute.shape == () and attribute.dtype.kind in 'iu' and bool(dataset.attrs[name])
+
+
+def _check_heaps(data: bytes, base: int) -> None:
+  """Checks that the free parts of the tables of names end: HDF5 would go round without an end.
+
+  Raises:
+    ValueError: they lead in a circle, or out of their table.
+  """
+  at = data.find(_HEAP)
+  while at >= 0:
+    size, free, segment = struct.unpack_from('<QQQ', data, at + 8)
+    seen = set()
+    while free != 1:
+      seen.add(free)
+      place = base + segment + free
+      if free + 16 > size or place + 16 > len(data):
+        raise ValueError('its table of names is damaged')
+      (free,) = struct.unpack_from('<Q', data, place)
+      if free in seen:
+        raise ValueError('its table of names is damaged')
+    at = data.find(_HEAP, at + 1)
 
 
 def _check_tree(data: bytes, base: int, ndim: int) -> None:

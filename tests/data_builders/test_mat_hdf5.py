@@ -191,6 +191,15 @@ def test_an_index_of_many_levels_is_read_and_a_circle_in_it_refused():
     mat_file.read(bytes(data), 'x')
 
 
+def test_a_circle_in_the_table_of_names_is_refused():
+  data = bytearray(raw_trees.matrix_73('x', np.ones((3, 6))))
+  at = data.index(b'HEAP\0')
+  free, segment = struct.unpack_from('<QQ', data, at + 16)
+  struct.pack_into('<Q', data, 512 + segment + free, free)
+  with pytest.raises(ValueError, match='table of names is damaged'):
+    mat_file.read(bytes(data), 'x')
+
+
 @pytest.mark.parametrize('at', [8, 13, 14, 24])
 def test_another_header_of_hdf5_is_refused(at):
   data = bytearray(raw_trees.matrix_73('x', np.ones((3, 6))))
