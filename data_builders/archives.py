@@ -1,11 +1,35 @@
 """Reading archives whose headers may lie."""
 
+import pathlib
 import tarfile
 import zipfile
 from typing import Any
 
+from data_builders import litter
+from har.errors import UserError
+
 # Of a name, in an extended header.
 _MAX_NAME_BYTES = 2**16
+
+
+def check_start(path: pathlib.Path, *kinds: str) -> None:
+  """Looks whether something else stands in an archive's place.
+
+  Args:
+    path: the archive.
+    *kinds: what it is packed by, in the words of `litter.mistaken`.
+
+  Raises:
+    UserError: something does; it names the archive, and what to do.
+  """
+  try:
+    with path.open('rb') as file:
+      start = file.read(2**10)
+  except OSError as error:
+    raise UserError(f'{path}: cannot be read ({error.strerror or error})') from error
+  if not start:
+    raise UserError(f'{path}: empty; fetch it again')
+  litter.check(start, str(path), *kinds)
 
 
 def read_member(archive: zipfile.ZipFile, name: str) -> bytes:

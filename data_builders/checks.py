@@ -227,13 +227,19 @@ class Checker:
       empty = isinstance(value, Sequence) and any(v in ('', b'') for v in value)
       return 'has an empty frame' if empty else ''
     try:
-      encoded = np.asarray(feature.encode_example(value))
+      with np.errstate(over='ignore'):  # What float32 does not hold becomes infinite.
+        encoded = np.asarray(feature.encode_example(value))
+        floats = np.issubdtype(feature.np_dtype, np.floating)
+        numbers = np.asarray(value, feature.np_dtype if floats else None)
     except Exception as error:  # Whatever TFDS makes of other shapes, types and class names.
       return f'does not fit _info ({" ".join(str(error).split())[:200]})'
     if name == 'label' and encoded < 0:  # TFDS takes it for none.
       return f'is {encoded}, no class'
-    if encoded.dtype.kind == 'f' and not np.isfinite(encoded).all():
-      at = np.argwhere(~np.isfinite(encoded))[0].tolist()
+    if floats and not np.isfinite(numbers).all():
+      at = np.argwhere(~np.isfinite(numbers))[0].tolist()
+      given = np.asarray(value, np.float64)[tuple(at)]
+      if np.isfinite(given):
+        return f'has a value of {given:.3g}, which {numbers.dtype} does not hold, at {at}'
       return f'has a value that is not finite, at {at}'
     return ''
 

@@ -5,7 +5,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 
-from data_builders import archives
+from data_builders import archives, litter
 from data_builders.layout import SPLITS, Trial, TrialLayout
 from har.errors import UserError
 
@@ -18,13 +18,14 @@ SUFFIXES = {
 }
 # Real files are below 3 MB; more is a decompression bomb or something else altogether.
 MAX_FILE_BYTES = 2**28
-_LITTER = ('.DS_Store', 'Thumbs.db', 'desktop.ini')
 
 
-def _is_litter(name: str) -> bool:
-  """Files that operating systems leave in folders and archives."""
-  path = pathlib.PurePosixPath(name)
-  return '__MACOSX' in path.parts or path.name in _LITTER or path.name.startswith('._')
+def _listed(folder: pathlib.Path) -> list[pathlib.Path]:
+  """What is in a folder, litter aside."""
+  try:
+    return sorted(path for path in folder.iterdir() if not litter.is_litter(path.name))
+  except OSError as error:
+    raise UserError(f'{folder}: cannot be read ({error.strerror})') from error
 
 
 class _Folder:
@@ -34,15 +35,13 @@ class _Folder:
     self.path = path
 
   def names(self) -> Iterator[tuple[str, int]]:
-    try:
-      paths = sorted(self.path.iterdir())
-    except OSError as error:
-      raise UserError(f'{self.path}: cannot be read ({error.strerror})') from error
-    for path in paths:
-      if path.is_dir() and not _is_litter(path.name):
+    for path in _listed(self.path):
+      litter.check_arrived(str(path), path.name)
+      if path.is_dir():
         raise UserError(f'{path}: a folder where only recordings are expected; remove it')
-      if path.is_file():
-        yield path.name, path.stat().st_size
+      if not path.is_file():
+        raise UserError(f'{path}: {litter.not_a_file(path)}')
+      yield path.name, path.stat().st_size
 
   def where(self, name: str) -> str:
     return str(self.path / name)
@@ -67,6 +66,7 @@ class _Archive:
     # A link comes from a download; the file to mend is the one it points to.
     self.path = path.resolve() if path.is_symlink() else path
     self.folder = folder
+    archives.check_start(self.path, 'zip')
     try:
       self._zip = zipfile.ZipFile(self.path)
     # The last is for a version of zip that Python does not read.
@@ -79,9 +79,10 @@ class _Archive:
 
   def names(self) -> Iterator[tuple[str, int]]:
     for info in self._zip.infolist():
-      if info.is_dir() or _is_litter(info.filename):
+      if info.is_dir() or litter.is_litter(info.filename):
         continue
       folder, _, name = info.filename.rpartition('/')
+      litter.check_arrived(self.where(info.filename), name)
       if folder != self.folder:
         raise UserError(
           f'{self.where(info.filename)}: unexpected; members are named {self.folder}/NAME'
@@ -102,12 +103,21 @@ class _Archive:
     self._zip.close()
 
 
+def _unwrapped(path: pathlib.Path) -> pathlib.Path:
+  """The folder, or one of its name in it if that is all: an archive unpacked into its folder."""
+  inner = path / path.name
+  return inner if _listed(path) == [inner] and inner.is_dir() else path
+
+
 def _open(raw_dir: pathlib.Path, modality: str) -> _Folder | _Archive:
   folder = FOLDERS[modality]
   if (raw_dir / folder).is_dir():
-    return _Folder(raw_dir / folder)
+    return _Folder(_unwrapped(raw_dir / folder))
   if (raw_dir / f'{folder}.zip').is_file():
     return _Archive(raw_dir / f'{folder}.zip', folder)
+  for path in _listed(raw_dir):
+    if litter.unfinished(path.name) == f'{folder}.zip':
+      litter.check_arrived(str(path), path.name)
   raise UserError(
     f'{raw_dir}: neither {folder}.zip nor a folder {folder} in it ({modality} recordings); '
     'pass the folder that holds them as --raw_dir'
@@ -121,8 +131,6 @@ def _list_trials(
 ) -> set[Trial]:
   found: set[Trial] = set()
   for name, size in source.names():
-    if _is_litter(name):
-      continue
     trial = Trial.from_key(name.removesuffix(SUFFIXES[modality]))
     if trial is None or trial not in expected or not name.endswith(SUFFIXES[modality]):
       raise UserError(

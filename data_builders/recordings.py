@@ -1,6 +1,6 @@
 """Reads the recordings of a trial from the owner's file formats, checking all that can be checked.
 
-Matrices are MATLAB 5.0 files with one variable: `d_iner` [T, 6], `d_depth` [240, 320, T] and
+Matrices are MATLAB files with one variable: `d_iner` [T, 6], `d_depth` [240, 320, T] and
 `d_skel` [20, 3, T], all of MATLAB's class double; colour video is an AVI.
 """
 
@@ -13,7 +13,7 @@ import av
 import numpy as np
 from scipy.io.matlab import MatReadError
 
-from data_builders import mat_file
+from data_builders import litter, mat_file
 from data_builders.layout import TrialLayout
 from har.errors import UserError
 
@@ -22,7 +22,7 @@ MIN_LENGTH = 2
 # Of a frame that is decoded at all, and of all frames of a video, which are in memory together.
 _MAX_PIXELS = 4096 * 2304
 _MAX_VIDEO_PIXELS = 2**28
-# What scipy's parser raises on damaged files.
+# What the parsers of SciPy and HDF5 raise on damaged files.
 _MAT_ERRORS = (
   MatReadError,
   ValueError,
@@ -30,7 +30,7 @@ _MAT_ERRORS = (
   KeyError,
   IndexError,
   AttributeError,
-  NotImplementedError,  # A version of the format that SciPy does not read.
+  RuntimeError,
   OverflowError,
   MemoryError,
   OSError,
@@ -41,8 +41,13 @@ _MAT_ERRORS = (
 
 
 def _read_matrix(data: bytes, where: str, variable: str) -> np.ndarray:
+  if not data:
+    raise UserError(f'{where}: empty')
+  litter.check(data, where)
   try:
     array = mat_file.read(data, variable)
+  except mat_file.NoVariable as error:
+    raise UserError(f'{where}: {error}') from error
   except _MAT_ERRORS as error:
     raise UserError(f'{where}: not a readable MATLAB file ({_one_line(error)})') from error
   if not isinstance(array, np.ndarray) or array.dtype.kind not in 'fiu':
@@ -61,7 +66,9 @@ def _check(array: np.ndarray, where: str, variable: str, shape: tuple[int | None
   )
   if not fits:
     wanted = ', '.join('T' if size is None else str(size) for size in shape)
-    raise UserError(f'{where}: {variable} has shape {list(array.shape)}, not [{wanted}]')
+    turned = array.ndim == 2 and array.shape[::-1][1:] == shape[1:]
+    hint = '; transpose it' if turned else ''
+    raise UserError(f'{where}: {variable} has shape {list(array.shape)}, not [{wanted}]{hint}')
   length = array.shape[shape.index(None)]
   if length < MIN_LENGTH:
     raise UserError(f'{where}: {variable} has {length} samples, fewer than {MIN_LENGTH}')
@@ -69,12 +76,21 @@ def _check(array: np.ndarray, where: str, variable: str, shape: tuple[int | None
     raise UserError(f'{where}: {variable} has values that are not finite')
 
 
+def _as_float32(array: np.ndarray, where: str, variable: str) -> np.ndarray:
+  with np.errstate(over='ignore'):
+    found = np.ascontiguousarray(array, np.float32)
+  if not np.isfinite(found).all():
+    worst = max(abs(float(array.min())), abs(float(array.max())))
+    raise UserError(f'{where}: {variable} has a value of {worst:.3g}, which float32 does not hold')
+  return found
+
+
 def read_imu(data: bytes, where: str, layout: TrialLayout) -> np.ndarray:
   """float32 [T, 6]: accelerometer x y z (g), gyroscope x y z (degrees per second)."""
   del layout
   array = _read_matrix(data, where, 'd_iner')
   _check(array, where, 'd_iner', (None, 6))
-  return array.astype(np.float32)
+  return _as_float32(array, where, 'd_iner')
 
 
 def read_skeleton(data: bytes, where: str, layout: TrialLayout) -> np.ndarray:
@@ -82,7 +98,7 @@ def read_skeleton(data: bytes, where: str, layout: TrialLayout) -> np.ndarray:
   del layout
   array = _read_matrix(data, where, 'd_skel')
   _check(array, where, 'd_skel', (JOINTS, 3, None))
-  return np.ascontiguousarray(array.transpose(2, 0, 1), np.float32)
+  return _as_float32(array.transpose(2, 0, 1), where, 'd_skel')
 
 
 def read_depth(data: bytes, where: str, layout: TrialLayout) -> np.ndarray:

@@ -2,21 +2,27 @@
 
     python tests/corruption.py --count=200 --seed=0
 
-Each case takes small valid raw files in UTD-MHAD's or MMAct's layout, extracted or in archives,
-spoils one of them and prepares the dataset in a process of its own, whose time and memory are
-limited. It must end as one of
+Each case takes small valid raw files in one of `corruption_layouts.LAYOUTS`, extracted or in
+archives, spoils one of them and prepares the dataset in a process of its own, whose time and memory
+are limited. It must end as one of
 
     error      a UserError that names the file or its archive, and no dataset;
     counted    a dataset whose report counts the file (MMAct);
     harmless   a whole dataset of finite numbers and pictures that can be decoded,
 
-and must write nothing but datasets. Anything else is a failure.
+and must write nothing but datasets. Anything else is a failure, and so is what `REQUIRED` does not
+admit: a web page in a recording's place is never harmless, a `Thumbs.db` always, with the same
+records as without it. Cases are spread over all cores; each depends on the seed and its number.
 """
 
 import collections
 import dataclasses
+import functools
+import hashlib
 import io
+import itertools
 import json
+import multiprocessing
 import os
 import pathlib
 import random
@@ -35,19 +41,23 @@ import numpy as np  # noqa: E402
 from absl import app, flags  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from data_builders import raw_files  # noqa: E402
-from data_builders.mmact import generate, mmact_dataset_builder, report  # noqa: E402
 from har.data import dataset  # noqa: E402
 from har.data.depth import decode_depth  # noqa: E402
 from har.errors import UserError  # noqa: E402
 from tests import spoilers  # noqa: E402
-from tests.data_builders import raw_trees, test_trials  # noqa: E402
+from tests.corruption_layouts import KINDS, LAYOUTS, Tree, trees  # noqa: E402
+from tests.data_builders import raw_trees  # noqa: E402
 
 SECONDS = 60
 MEMORY = 2**30
 """Bytes that a case may take at most beyond what its process starts with."""
-KINDS = ('flipped', 'truncated', 'emptied', 'wrong format', 'hostile path', 'oversized')
 OUTCOMES = ('error', 'counted', 'harmless', 'failure')
+REQUIRED = {
+  'in its place': ('error', 'counted'),
+  'half download': ('error',),
+  'litter': ('harmless',),
+  'beyond float32': ('error', 'counted'),
+}
 
 
 @dataclasses.dataclass
@@ -56,7 +66,7 @@ class Case:
 
   Attributes:
     kind: one of KINDS.
-    layout: 'utd_mhad' or 'mmact'.
+    layout: one of LAYOUTS.
     form: 'folder', 'zip', 'tar' or 'tar.gz'.
     name: what was done to what.
     suspects: a message has to contain one of these.
@@ -71,81 +81,63 @@ class Case:
   allowed: int = 0
 
 
-@dataclasses.dataclass
-class Tree:
-  """Raw files by path."""
-
-  files: dict[str, bytes]
-
-  def choose(self, rng: random.Random, *suffixes: str) -> str:
-    return rng.choice([n for n in sorted(self.files) if n.endswith(suffixes or '')])
-
-
-def trees(scratch: pathlib.Path) -> dict[str, Tree]:
-  """Valid files of both layouts."""
-  for modality in raw_files.FOLDERS:
-    raw_trees.write_folder(scratch / 'utd_mhad', modality)
-  actions = ('fall', 'walking')
-  rows = [f'{s},{c},1,1,{a},30' for s in (1, 17) for c in (1, 2) for a in actions]
-  manifest = scratch / 'clips.csv'
-  manifest.write_text('\n'.join(['subject,cam,scene,session,action,openpose_frames', *rows]))
-  generate.write_raw(scratch / 'mmact', manifest, clips=len(rows), defects=False)
-  (scratch / 'mmact' / generate.PLANTED).unlink()
-  return {
-    name: Tree(
-      {
-        path.relative_to(scratch / name).as_posix(): path.read_bytes()
-        for path in sorted((scratch / name).rglob('*'))
-        if path.is_file()
-      }
-    )
-    for name in ('utd_mhad', 'mmact')
-  }
-
-
 def archives(case: Case, tree: Tree) -> dict[str, dict[str, bytes]]:
   """Members by archive."""
-  if case.layout == 'mmact':
-    return {f'MMAct.{case.form}': dict(tree.files)}
   found: dict[str, dict[str, bytes]] = {}
   for name, data in tree.files.items():
-    found.setdefault(f'{name.partition("/")[0]}.zip', {})[name] = data
+    archive = f'{LAYOUTS[case.layout].archive(name)}.{case.form}'
+    found.setdefault(archive, {})[name] = data
   return found
+
+
+def spoil(case: Case, files: dict[str, bytes], victim: str, rng: random.Random) -> str:
+  """Spoils one file, or what is beside it, in place; returns what it did."""
+  name = victim.rpartition('/')[2]
+  folder = victim.removesuffix(name)
+  if case.kind in spoilers.SPOILERS:
+    files[victim] = spoilers.SPOILERS[case.kind](rng, files[victim])
+  elif case.kind == 'wrong format':
+    what, files[victim] = spoilers.wrong_format(rng, victim)
+    return what
+  elif case.kind == 'oversized':
+    what, files[victim] = spoilers.oversized(rng, victim, files[victim])
+    return what
+  elif case.kind == 'in its place':
+    what, files[victim] = spoilers.in_its_place(rng, files[victim])
+    return what
+  elif case.kind == 'beyond float32':
+    what, files[victim] = spoilers.beyond_float32(rng, victim, files[victim])
+    return what
+  elif case.kind == 'half download':
+    files[f'{folder}{rng.choice(spoilers.HALF).format(name)}'] = files.pop(victim)[:50]
+  elif case.kind == 'litter':
+    beside = rng.sample(raw_trees.litter_beside(name), 5)
+    files.update((f'{folder}{one}', rng.randbytes(20)) for one in beside)
+  return case.kind
 
 
 def write(case: Case, tree: Tree, rng: random.Random, raw: pathlib.Path) -> None:
   """Writes the damaged tree and says in the case what is wrong with it."""
   files = dict(tree.files)
-  suffixes = {'utd_mhad': ('.avi', '.mat'), 'mmact': ('.mp4', '.csv')}[case.layout]
-  victim = tree.choose(rng, rng.choice(suffixes))
-  whole = case.form != 'folder' and case.kind in ('flipped', 'truncated', 'emptied')
+  layout = LAYOUTS[case.layout]
+  numbers = case.kind == 'beyond float32'
+  victim = tree.choose(rng, rng.choice(layout.numbers if numbers else layout.suffixes))
+  whole = case.form != 'folder' and case.kind in ('in its place', 'half download')
+  whole = whole or (case.form != 'folder' and case.kind in spoilers.SPOILERS)
   whole = whole and rng.random() < 0.5
   bomb_in = case.kind == 'oversized' and case.form != 'folder' and rng.random() < 0.4
-  what = case.kind
-  if case.kind in spoilers.SPOILERS and not whole:
-    files[victim] = spoilers.SPOILERS[case.kind](rng, files[victim])
-  elif case.kind == 'wrong format':
-    what, files[victim] = spoilers.wrong_format(rng, victim)
-  elif case.kind == 'oversized' and not bomb_in:
-    what, files[victim] = spoilers.oversized(rng, victim, files[victim])
+  what = case.kind if whole or bomb_in else spoil(case, files, victim, rng)
   if case.form == 'folder':
     for name, data in files.items():
       (raw / name).parent.mkdir(parents=True, exist_ok=True)
       (raw / name).write_bytes(data)
     if case.kind == 'hostile path':
-      what = rng.choice(('a link to nowhere', 'a link to a device', 'a folder', 'a pipe'))
-      (raw / victim).unlink()
-      if what == 'a folder':
-        (raw / victim).mkdir()
-      elif what == 'a pipe':
-        os.mkfifo(raw / victim)
-      else:
-        (raw / victim).symlink_to('/nowhere' if 'nowhere' in what else '/dev/zero')
+      what = spoilers.put_hostile_path(raw / victim, rng)
     case.name, case.suspects = f'{what}: {victim}', (victim.rpartition('/')[2],)
     return
   raw.mkdir(parents=True)
   packed = archives(case, Tree(files))
-  holder = next(archive for archive, members in packed.items() if victim in members)
+  holder = next(iter(archives(case, Tree({victim: b''}))))
   case.suspects = (holder, victim.rpartition('/')[2])
   for archive, members in packed.items():
     extra = None
@@ -154,23 +146,21 @@ def write(case: Case, tree: Tree, rng: random.Random, raw: pathlib.Path) -> None
     data = spoilers.pack(case.form, members, extra)
     if archive == holder and bomb_in:
       what, data = spoilers.bomb(case.form, victim, members)
+    name = archive
     if archive == holder and whole:
-      data = spoilers.SPOILERS[case.kind](rng, data)
-    (raw / archive).write_bytes(data)
+      case.suspects = (holder, *(member.rpartition('/')[2] for member in members))
+      one = {archive: data}
+      what = spoil(case, one, archive, rng)
+      ((name, data),) = one.items()
+    (raw / name).write_bytes(data)
   case.name = f'{what}: {holder}' + ('' if whole else f', {victim}')
 
 
 def prepare(case: Case, raw: pathlib.Path, data_dir: pathlib.Path) -> tuple[str, str]:
   """The outcome and what was said; in a process of its own."""
-  if case.layout == 'utd_mhad':
-    builder = test_trials.Tiny(
-      modalities=tuple(raw_files.FOLDERS), raw_dir=raw, data_dir=str(data_dir)
-    )
-  else:
-    builder = mmact_dataset_builder.Builder(
-      raw_dir=raw, data_dir=str(data_dir), short_side=24, workers=0, allow_corrupt=case.allowed
-    )
+  layout = LAYOUTS[case.layout]
   try:
+    builder = layout.build(raw, str(data_dir), case.allowed)
     builder.download_and_prepare()
   except UserError as error:
     message = str(error)
@@ -181,21 +171,19 @@ def prepare(case: Case, raw: pathlib.Path, data_dir: pathlib.Path) -> tuple[str,
       return 'failure', f'half a dataset is left: {left[0]}'
     return 'error', message
   found = dataset.read_index(builder)
-  expected = len(raw_trees.LAYOUT.expected()) if case.layout == 'utd_mhad' else 8
-  told, counted = '', False
-  if case.layout == 'mmact':
-    content = json.loads((pathlib.Path(builder.data_dir) / report.FILE).read_text())
-    places = [*content['ignored'], *(f for files in content['files'].values() for f in files)]
-    told = '; '.join(place for place in places if any(s in place for s in case.suspects))
-    counted = bool(told)
-    expected -= len(content['left_out'])
-  if len(found) != expected:
-    return 'failure', f'{len(found)} records instead of {expected}'
-  check_records(builder, found)
-  return ('counted', told) if counted else ('harmless', '')
+  missing, places = layout.left_out(builder)
+  if len(found) != layout.records - missing:
+    return 'failure', f'{len(found)} records instead of {layout.records} less {missing}'
+  told = '; '.join(place for place in places if any(s in place for s in case.suspects))
+  if missing and not told:
+    return 'failure', f'{missing} records are left out without a word'
+  digest = check_records(builder, found)
+  return ('counted', told) if told else ('harmless', digest)
 
 
-def check_records(builder, found) -> None:
+def check_records(builder, found) -> str:
+  """Reads every record; returns their digest."""
+  digest = hashlib.sha256()
   data = dataset.Dataset(
     builder.name, tuple(builder.info.features['label'].names), dict(builder.info.metadata), found,
     builder,
@@ -211,8 +199,11 @@ def check_records(builder, found) -> None:
             decode_depth(frame)
           else:
             Image.open(io.BytesIO(frame)).load()
+          digest.update(frame)
       else:
         assert np.isfinite(record[modality]).all()
+        digest.update(np.ascontiguousarray(record[modality]))
+  return digest.hexdigest()
 
 
 def bounded(case: Case, raw: pathlib.Path, data_dir: pathlib.Path) -> tuple[str, str]:
@@ -248,33 +239,55 @@ def limited(case: Case, raw: pathlib.Path, data_dir: pathlib.Path) -> tuple[str,
 
 
 def cases(count: int, rng: random.Random) -> list[Case]:
-  """Layouts, forms and kinds in turn."""
-  forms = [('utd_mhad', 'folder'), ('mmact', 'zip'), ('utd_mhad', 'zip'), ('mmact', 'tar.gz')]
-  forms += [('utd_mhad', 'folder'), ('mmact', 'folder'), ('utd_mhad', 'zip'), ('mmact', 'tar')]
-  return [
-    Case(KINDS[i % len(KINDS)], *forms[i // len(KINDS) % len(forms)], allowed=rng.choice((0, 2)))
-    for i in range(count)
+  """Every kind, layout and form once, in some order, before any comes again."""
+  every = [
+    (kind, name, form)
+    for name, layout in LAYOUTS.items()
+    for kind, form in itertools.product(layout.kinds, layout.forms)
   ]
+  planned: list[tuple[str, str, str]] = []
+  while len(planned) < count:
+    planned += rng.sample(every, len(every))
+  return [Case(*one, allowed=rng.choice((0, 2))) for one in planned[:count]]
+
+
+def attempt(
+  numbered: tuple[int, Case], whole: dict[str, Tree], seed: int, scratch: pathlib.Path
+) -> tuple[Case, str, str]:
+  """One case with its outcome and what was said."""
+  number, case = numbered
+  outside = scratch / str(number)
+  outside.mkdir(parents=True)
+  raw, data_dir = outside / 'in' / 'raw', outside / 'data'
+  write(case, whole[case.layout], random.Random(f'{seed}/{number}'), raw)
+  outcome, message = limited(case, raw, data_dir)
+  escaped = [*outside.rglob('*escaped*'), *pathlib.Path('/tmp').glob('escaped*')]
+  if escaped:
+    outcome, message = 'failure', f'{escaped[0]} was written'
+  shutil.rmtree(outside)
+  return case, outcome, message
+
+
+def judge(case: Case, outcome: str, message: str, digests: dict[str, str]) -> tuple[str, str]:
+  """The outcome, or 'failure' where this kind of damage may not end so, and why."""
+  if outcome != 'failure' and outcome not in REQUIRED.get(case.kind, OUTCOMES):
+    return 'failure', f'ends as {outcome}: {message}'
+  if case.kind == 'litter' and message != digests[case.layout]:
+    return 'failure', 'other records than without litter'
+  return outcome, message
 
 
 def run(count: int, seed: int, scratch: pathlib.Path) -> list[tuple[Case, str, str]]:
   """Every case with its outcome and what was said."""
   whole = trees(scratch / 'whole')
-  outside = scratch / 'cases'
-  results = []
-  planned = cases(count, random.Random(seed))
-  for number, case in enumerate(planned):
-    rng = random.Random(f'{seed}/{number}')
-    outside.mkdir()
-    raw, data_dir = outside / 'in' / 'raw', outside / 'data'
-    write(case, whole[case.layout], rng, raw)
-    outcome, message = limited(case, raw, data_dir)
-    escaped = [*outside.rglob('*escaped*'), *pathlib.Path('/tmp').glob('escaped*')]
-    if escaped:
-      outcome, message = 'failure', f'{escaped[0]} was written'
-    results.append((case, outcome, message))
-    shutil.rmtree(outside)
-  return results
+  sound = [Case('litter', name, layout.forms[0]) for name, layout in LAYOUTS.items()]
+  jobs = list(enumerate([*sound, *cases(count, random.Random(seed))]))
+  one = functools.partial(attempt, whole=whole, seed=seed, scratch=scratch / 'cases')
+  cores = len(os.sched_getaffinity(0))
+  with multiprocessing.get_context('fork').Pool(cores) as pool:
+    results = list(pool.imap(one, jobs))
+  digests = {case.layout: message for case, _, message in results[: len(sound)]}
+  return [(case, *judge(case, *told, digests)) for case, *told in results[len(sound) :]]
 
 
 def table(results: list[tuple[Case, str, str]]) -> str:

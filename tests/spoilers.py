@@ -1,6 +1,8 @@
 """What `corruption.py` does to raw files and archives."""
 
+import gzip
 import io
+import os
 import pathlib
 import random
 import struct
@@ -14,6 +16,9 @@ import av
 import numpy as np
 import scipy.io
 from PIL import Image
+
+from data_builders import mat_file
+from tests.data_builders import raw_trees
 
 _HUGE = (20000, 20000)
 
@@ -194,6 +199,19 @@ def oversized(rng: random.Random, name: str, data: bytes) -> tuple[str, bytes]:
   return what, options[what]()
 
 
+def put_hostile_path(path: pathlib.Path, rng: random.Random) -> str:
+  """Puts something else in a file's place; returns what."""
+  what = rng.choice(('a link to nowhere', 'a link to a device', 'a folder', 'a pipe'))
+  path.unlink()
+  if what == 'a folder':
+    path.mkdir()
+  elif what == 'a pipe':
+    os.mkfifo(path)
+  else:
+    path.symlink_to('/nowhere' if 'nowhere' in what else '/dev/zero')
+  return what
+
+
 HOSTILE = ('../escaped', '/tmp/escaped', 'a/../../escaped', '..\\escaped')
 
 
@@ -238,6 +256,41 @@ def bomb(form: str, name: str, members: dict[str, bytes]) -> tuple[str, bytes]:
   at, central = packed.index(b'PK\3\4'), packed.index(b'PK\1\2')
   packed = packed[: central + 24] + lie + packed[central + 28 :]
   return f'a bomb that denies it in {name}', packed[: at + 22] + lie + packed[at + 26 :]
+
+
+def in_its_place(rng: random.Random, data: bytes) -> tuple[str, bytes]:
+  """What downloads and copies leave under a file's name, and what it is."""
+  options = {
+    'a web page': b'<!DOCTYPE html>\n<html><head><title>Sign in</title>' + bytes(99),
+    'a pointer of Git LFS': b'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n',
+    'a pointer of git-annex': b'/annex/objects/SHA256E-s9--00\n',
+    'an error of a bucket': b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
+    'an error of a server': b'{"error": {"code": 404}}',
+    'zeros': bytes(len(data)),
+    'its gzip': gzip.compress(data),
+    'a zip of it': pack('zip', {'a': data}),
+    'a RAR': b'Rar!\x1a\x07\1\0' + data,
+  }
+  what = rng.choice(sorted(options))
+  return what, options[what]
+
+
+HALF = ('{}.part', '{}.crdownload', '.{}.Ab3dE7', '.syncthing.{}.tmp', '{}.aria2')
+
+
+def beyond_float32(rng: random.Random, name: str, data: bytes) -> tuple[str, bytes]:
+  """One of a file's numbers replaced by one that float32 does not hold, and which."""
+  value = rng.choice((1e39, -1e39, 1.7e308))
+  if name.endswith('.mat'):
+    variable = raw_variable(name)
+    array = mat_file.read(data, variable).astype(np.float64)
+    array[tuple(rng.randrange(n) for n in array.shape)] = value
+    packed = mat(variable, array, do_compression=rng.random() < 0.5)
+    return str(value), raw_trees.as_73(packed) if b'HDF\r\n' in data[:520] else packed
+  lines = data.decode().splitlines()
+  number = rng.choice([i for i, line in enumerate(lines) if line[-1:].isdigit()])
+  lines[number] = f'{lines[number].rpartition(",")[0]},{value}'
+  return str(value), '\n'.join(lines).encode()
 
 
 SPOILERS: dict[str, Callable[[random.Random, bytes], bytes]] = {

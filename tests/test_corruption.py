@@ -1,5 +1,7 @@
 """The harness of `corruption.py` notices what it is there for; and some of its cases."""
 
+import dataclasses
+import random
 import re
 import subprocess
 import sys
@@ -50,14 +52,41 @@ def test_crashes_hangs_and_hunger_are_failures(prepare, outcome, message, monkey
 )
 def test_an_error_has_to_name_the_file(said, outcome, monkeypatch, tmp_path):
   class Builder:
-    def __init__(self, **_):
-      pass
-
     def download_and_prepare(self):
       raise UserError(said)
 
-  monkeypatch.setattr(corruption.test_trials, 'Tiny', Builder)
+  layout = dataclasses.replace(corruption.LAYOUTS['utd_mhad'], build=lambda *_: Builder())
+  monkeypatch.setitem(corruption.LAYOUTS, 'utd_mhad', layout)
   case = corruption.Case('flipped', 'utd_mhad', 'folder', suspects=('a.avi',))
   assert corruption.prepare(case, tmp_path, tmp_path)[0] == outcome
   (tmp_path / 'x.array_record').write_bytes(b'')
   assert corruption.prepare(case, tmp_path, tmp_path)[0] == 'failure'
+
+
+@pytest.mark.parametrize(
+  ('kind', 'outcome', 'message', 'judged'),
+  [
+    ('flipped', 'harmless', 'x', 'harmless'),
+    ('in its place', 'error', 'x', 'error'),
+    ('in its place', 'harmless', 'x', 'failure'),
+    ('half download', 'counted', 'x', 'failure'),
+    ('beyond float32', 'harmless', 'x', 'failure'),
+    ('litter', 'error', 'x', 'failure'),
+    ('litter', 'harmless', 'same', 'harmless'),
+    ('litter', 'harmless', 'other', 'failure'),
+  ],
+)
+def test_some_damage_has_to_end_in_one_way(kind, outcome, message, judged):
+  case = corruption.Case(kind, 'mmact', 'zip')
+  assert corruption.judge(case, outcome, message, {'mmact': 'same'})[0] == judged
+
+
+def test_every_kind_of_damage_comes_in_every_form():
+  every = {
+    (kind, name, form)
+    for name, layout in corruption.LAYOUTS.items()
+    for kind in layout.kinds
+    for form in layout.forms
+  }
+  planned = corruption.cases(len(every) + 5, random.Random(0))
+  assert {(case.kind, case.layout, case.form) for case in planned[: len(every)]} == every

@@ -4,6 +4,7 @@ A file has no header and rows `timestamp,x,y,z`, the timestamp as `%Y%m%d_%H:%M:
 the fraction. Rows may be unsorted and timestamps repeated.
 """
 
+import codecs
 import dataclasses
 import datetime
 import functools
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from data_builders import litter
 from data_builders.mmact import names
 from har.errors import UserError
 
@@ -19,6 +21,7 @@ BASE_RATE = max(names.RATES.values())
 MAX_SECONDS = 300.0
 # Without a sample for longer than this, a sensor counts as silent. Phones log with pauses.
 MAX_GAP = 0.5
+_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +62,15 @@ def parse_timestamp(text: str) -> tuple[float, bool]:
   return _day(day) + int(hour) * 3600 + int(minute) * 60 + int(whole) + share, bool(dot)
 
 
+def _number(text: str) -> float:
+  """A value; ValueError if it is none that float32 holds."""
+  value = float(text)
+  if not abs(value) <= _MAX:
+    fault = 'is not finite' if 'n' in text.lower() else 'is more than float32 holds'
+    raise ValueError(f'{text.strip()[:40]} {fault}')
+  return value
+
+
 def read(data: bytes, where: str) -> Readings | None:
   """Reads a sensor's file.
 
@@ -69,11 +81,13 @@ def read(data: bytes, where: str) -> Readings | None:
     None if the file has no rows.
 
   Raises:
-    UserError: a line that is not a sample, a value that is not finite, or times too far apart.
+    UserError: something else than samples, a line that is no sample, a value that is not finite or
+      that float32 does not hold, or times too far apart.
   """
+  litter.check(data, where)
   times, fractions, rows = [], [], []
   try:
-    lines = data.decode('ascii').splitlines()
+    lines = data.removeprefix(codecs.BOM_UTF8).decode('ascii').splitlines()
   except UnicodeDecodeError as error:
     raise UserError(f'{where}: not a text file of sensor samples') from error
   for number, line in enumerate(lines, 1):
@@ -84,7 +98,7 @@ def read(data: bytes, where: str) -> Readings | None:
       if len(fields) != 4:
         raise ValueError(f'{len(fields)} fields, not timestamp,x,y,z')
       seconds, has_fraction = parse_timestamp(fields[0].strip())
-      rows.append([float(field) for field in fields[1:]])
+      rows.append([_number(field) for field in fields[1:]])
     except ValueError as error:
       raise UserError(f'{where}, line {number}: not a sensor sample ({error})') from error
     times.append(seconds)
@@ -95,8 +109,6 @@ def read(data: bytes, where: str) -> Readings | None:
 
 
 def _tidy(time: np.ndarray, fractions: np.ndarray, values: np.ndarray, where: str) -> Readings:
-  if not np.isfinite(values).all() or np.abs(values).max() > np.finfo(np.float32).max:
-    raise UserError(f'{where}: has values that are not finite')
   if np.ptp(time) > MAX_SECONDS:
     raise UserError(f'{where}: its timestamps are {np.ptp(time):.0f} s apart; a clip is not')
   checks = {

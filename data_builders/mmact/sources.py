@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
-from data_builders import archives
+from data_builders import archives, litter
 from data_builders.mmact import names
 from har.errors import UserError
 
@@ -29,6 +29,7 @@ _DECOMPRESS: dict[str, Callable] = {
   '.bz2': bz2.open,
   '.xz': lzma.open,
 }
+_PACKED_BY = {'.zip': 'zip', '.gz': 'gzip', '.tgz': 'gzip', '.bz2': 'bzip2', '.xz': 'xz'}
 _READ_ERRORS = (
   zipfile.BadZipFile,
   tarfile.TarError,
@@ -144,7 +145,7 @@ def find(
     raise UserError(f'{raw_dir}: no such folder (--raw_dir)')
   found = Found()
   archives: list[pathlib.Path] = []
-  for file in _walk(raw_dir, archives, found.empty):
+  for file in _walk(raw_dir, kinds, archives, found.empty):
     _add(found, file, file.name, kinds)
   extracted = set(found.videos) | set(found.sensors)
   for archive in archives:
@@ -163,15 +164,16 @@ def listing(raw_dir: pathlib.Path, kinds: Collection[str]) -> list[pathlib.Path]
     UserError: a folder that cannot be read.
   """
   packed: list[pathlib.Path] = []
-  found = [
-    raw_dir / file.name
-    for file in _walk(raw_dir, packed, [])
-    if pathlib.PurePosixPath(file.name).suffix.lower() in kinds
-  ]
+  found = [raw_dir / file.name for file in _walk(raw_dir, kinds, packed, [])]
   return found + packed
 
 
-def _walk(raw_dir: pathlib.Path, archives: list[pathlib.Path], empty: list[str]) -> Iterator[File]:
+def _walk(
+  raw_dir: pathlib.Path,
+  kinds: Collection[str],
+  archives: list[pathlib.Path],
+  empty: list[str],
+) -> Iterator[File]:
   def refuse(error: OSError) -> None:
     raise UserError(f'{error.filename}: cannot be read ({error.strerror})')
 
@@ -182,28 +184,33 @@ def _walk(raw_dir: pathlib.Path, archives: list[pathlib.Path], empty: list[str])
       subfolders.clear()
       continue
     visited.add(real)
-    subfolders.sort()
+    subfolders[:] = sorted(name for name in subfolders if not litter.is_litter(name))
+    files = sorted(name for name in files if not litter.is_litter(name))
+    for name in (*subfolders, *files):
+      if _matters(litter.unfinished(name), kinds):
+        litter.check_arrived(str(pathlib.Path(folder, name)), name)
     for name in subfolders:
       if pathlib.PurePath(name).suffix.lower() in MAX_BYTES:
         raise UserError(f'{pathlib.Path(folder, name)}: a folder named like a file; remove it')
     if not subfolders and not files:
       empty.append(folder)
-    for name in sorted(files):
+    for name in files:
       path = pathlib.Path(folder, name)
-      if _is_litter(name):
+      if not _matters(name, kinds):
         continue
-      if name.lower().endswith(('.zip', *_TAR_SUFFIXES)):
+      if not path.is_file():
+        raise UserError(f'{path}: {litter.not_a_file(path)}')
+      if path.suffix.lower() not in kinds:
         archives.append(path)
-      elif path.suffix.lower() in MAX_BYTES:
-        if not path.is_file():
-          raise UserError(f'{path}: neither a file nor a link to one; remove it')
+      else:
         about = path.stat()
         inner = path.relative_to(raw_dir).as_posix()
         yield File(str(raw_dir), inner, 'folder', about.st_size, about.st_mtime_ns)
 
 
-def _is_litter(name: str) -> bool:
-  return '__MACOSX/' in name or name.rpartition('/')[2].startswith('._')
+def _matters(name: str, kinds: Collection[str]) -> bool:
+  """Whether a name is that of a recording that is asked for, or of an archive."""
+  return name.lower().endswith((*kinds, '.zip', *_TAR_SUFFIXES))
 
 
 def _identity(path: str, where: str):
@@ -226,10 +233,12 @@ def _add(found: Found, file: File, path: str, kinds: Collection[str]) -> None:
 def _members(
   archive: pathlib.Path, prefix: str, scratch: pathlib.Path, kinds: Collection[str]
 ) -> Iterator[tuple[File, str]]:
+  suffix = archive.suffix.lower()
+  archives.check_start(archive, _PACKED_BY.get(suffix, ''))
   try:
-    if archive.suffix.lower() == '.zip':
+    if suffix == '.zip':
       yield from _zip_members(archive, prefix)
-    elif archive.suffix.lower() == '.tar':
+    elif suffix == '.tar':
       yield from _tar_members(archive, prefix)
     else:
       yield from _unpacked(archive, prefix, scratch, kinds)
@@ -245,6 +254,8 @@ def _safe(archive: pathlib.Path, prefix: str, name: str) -> str:
   """A member's path, told by the archive's name where the member does not say what it is."""
   if name.startswith('/') or '\\' in name or '..' in name.split('/'):
     raise UserError(f'{archive}: {name!r} points outside the archive; do not use it')
+  if _matters(litter.unfinished(last := name.rpartition('/')[2]), MAX_BYTES):
+    litter.check_arrived(f'{archive}: {name}', last)
   return f'{prefix}/{name}'
 
 
@@ -257,7 +268,7 @@ def _safe_member(archive: pathlib.Path, prefix: str, info: tarfile.TarInfo) -> s
 def _zip_members(archive: pathlib.Path, prefix: str) -> Iterator[tuple[File, str]]:
   for info in _zip(str(archive)).infolist():
     path = _safe(archive, prefix, info.filename)
-    if not info.is_dir() and not _is_litter(info.filename):
+    if not info.is_dir() and not litter.is_litter(info.filename):
       file = File(str(archive), info.filename, 'zip', info.file_size, info.CRC)
       if info.file_size == 0 or pathlib.PurePosixPath(path).suffix.lower() in MAX_BYTES:
         yield file, path
@@ -289,7 +300,7 @@ def _tar_members(archive: pathlib.Path, prefix: str) -> Iterator[tuple[File, str
   with tarfile.open(archive, 'r:', tarinfo=archives.TarInfo) as tar:
     for info in tar:
       path = _safe_member(archive, prefix, info)
-      if info.isreg() and not _is_litter(info.name):
+      if info.isreg() and not litter.is_litter(info.name):
         stamp = int(info.mtime)
         yield File(str(archive), info.name, 'tar', info.size, stamp, info.offset_data), path
     tar.fileobj.seek(tar.offset)  # type: ignore[union-attr]
@@ -315,7 +326,7 @@ def _unpacked(
       for info in tar:
         path = _safe_member(archive, prefix, info)
         suffix = pathlib.PurePosixPath(path).suffix.lower()
-        if not info.isreg() or _is_litter(info.name) or suffix not in kinds:
+        if not info.isreg() or litter.is_litter(info.name) or suffix not in kinds:
           continue
         if info.size > MAX_BYTES[suffix]:
           raise UserError(f'{archive}: {info.name}: too large ({info.size} bytes)')

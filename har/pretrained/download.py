@@ -9,6 +9,7 @@ import tempfile
 import urllib.parse
 import urllib.request
 
+from data_builders import litter
 from har.errors import UserError
 
 CACHE_DIR = pathlib.Path('~/.cache/har')
@@ -61,6 +62,8 @@ def fetch(
 
 def _verify(path: pathlib.Path, sha256_prefix: str, message: str) -> None:
   with path.open('rb') as file:
+    fault = litter.mistaken(file.read(1024), 'zip')
+    file.seek(0)
     digest = hashlib.file_digest(file, 'sha256').hexdigest()
   if not digest.startswith(sha256_prefix):
-    raise UserError(message)
+    raise UserError(message + (f'; it is {fault}' if fault else ''))

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 import ml_dtypes
 import numpy as np
 
+from data_builders import litter
 from har.errors import UserError
 
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -131,12 +132,14 @@ def read_state_dict(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     Arrays by name, in the file's order.
 
   Raises:
-    UserError: the file does not exist, is truncated or damaged, holds anything else than a dict of
-      tensors, or names a function to be called.
+    UserError: the file does not exist, is a web page or the like, is truncated or damaged, holds
+      anything else than a dict of tensors, or names a function to be called.
   """
   path = pathlib.Path(path)
   try:
     with path.open('rb') as file:
+      litter.check(file.read(1024), str(path), 'zip')
+      file.seek(0)
       zipped = zipfile.is_zipfile(file)
       file.seek(0)
       content, storages = _read_zip(file) if zipped else _read_legacy(file)

@@ -2,10 +2,12 @@
 
 import io
 import pathlib
+import shutil
 import zipfile
 from collections.abc import Iterable, Sequence
 
 import av
+import h5py
 import numpy as np
 import scipy.io
 
@@ -33,6 +35,27 @@ def matrix(variable: str, array: np.ndarray) -> bytes:
   buffer = io.BytesIO()
   scipy.io.savemat(buffer, {variable: np.asarray(array, np.float64)}, do_compression=True)
   return buffer.getvalue()
+
+
+def matrix_73(
+  variable: str, array: np.ndarray, kind: str = 'double', user_block: int = 512, **options
+) -> bytes:
+  """A file of version 7.3 as MATLAB writes it: axes in reverse, the class beside the data."""
+  buffer = io.BytesIO()
+  with h5py.File(buffer, 'w', userblock_size=user_block) as file:
+    dataset = file.create_dataset(variable, data=np.asarray(array).T, **options)
+    dataset.attrs['MATLAB_class'] = np.bytes_(kind)
+  if not user_block:
+    return buffer.getvalue()
+  header = b'MATLAB 7.3 MAT-file'.ljust(116) + bytes(8) + b'\0\2IM'
+  return header + buffer.getvalue()[len(header) :]
+
+
+def as_73(data: bytes) -> bytes:
+  """A version 5 file of one variable in version 7.3, packed as MATLAB does."""
+  content = scipy.io.loadmat(io.BytesIO(data), mat_dtype=True)
+  ((name, array),) = [pair for pair in content.items() if not pair[0].startswith('__')]
+  return matrix_73(name, array, compression='gzip', compression_opts=3, chunks=True)
 
 
 def avi(frames: Sequence[np.ndarray], codec: str = 'mjpeg', pixels: str = 'yuvj420p') -> bytes:
@@ -101,12 +124,25 @@ def write_folder(
   return folder
 
 
+def litter_beside(name: str) -> list[str]:
+  """Paths of what systems, file servers and programs leave in a recording's folder."""
+  return [
+    *('Thumbs.db', 'THUMBS.DB', 'desktop.ini', 'Desktop.ini', '.DS_Store', 'ehthumbs.db'),
+    *(f'._{name}', f'{name}:Zone.Identifier', f'{name}:com.dropbox.attrs', '.nfs000000000a1b'),
+    *(f'~${name}', f'.~lock.{name}#', '.fuse_hidden0000001', '.directory', 'Icon\r'),
+    *('.dropbox', '.dropbox.attr', '.stfolder/x', '.stignore', f'.stversions/{name}'),
+    *(f'@eaDir/{name}/SYNOINDEX_MEDIA_INFO', f'@eaDir/{name}@SynoEAStream', f'#recycle/{name}'),
+    *(f'@Recycle/{name}', f'.@__thumb/{name}', f'__MACOSX/._{name}', f'.AppleDouble/{name}'),
+    *(f'.Trash-1000/files/{name}', f'$RECYCLE.BIN/{name}', f'lost+found/{name}'),
+    *('.gitattributes', '.gitkeep', f'.ipynb_checkpoints/{name}', f'.snapshot/day/{name}'),
+  ]
+
+
 def zip_folder(folder: pathlib.Path) -> pathlib.Path:
   """Replaces a folder by the archive that the owner would distribute."""
   archive = folder.with_name(f'{folder.name}.zip')
   with zipfile.ZipFile(archive, 'w') as target:
-    for path in sorted(folder.iterdir()):
-      target.write(path, f'{folder.name}/{path.name}')
-      path.unlink()
-  folder.rmdir()
+    for path in sorted(folder.rglob('*')):
+      target.write(path, f'{folder.name}/{path.relative_to(folder)}')
+  shutil.rmtree(folder)
   return archive

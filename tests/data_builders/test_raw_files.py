@@ -6,7 +6,7 @@ import pytest
 from data_builders.layout import Trial
 from data_builders.raw_files import Collection
 from har.errors import UserError
-from tests.data_builders.raw_trees import LAYOUT, content, write_folder, zip_folder
+from tests.data_builders.raw_trees import LAYOUT, content, litter_beside, write_folder, zip_folder
 
 FIRST = Trial(1, 1, 1)
 NAME = 'a1_s1_t1_inertial.mat'
@@ -35,19 +35,46 @@ def test_the_folder_goes_before_the_archive(tmp_path):
   assert len(collect(tmp_path).trials) == 7
 
 
-def test_litter_of_operating_systems_is_ignored(tmp_path):
+@pytest.mark.parametrize('archived', [False, True])
+def test_litter_is_ignored(archived, tmp_path):
   folder = write_folder(tmp_path, 'imu')
-  (folder / '.DS_Store').write_bytes(b'x')
-  (folder / f'._{NAME}').write_bytes(b'x')
-  (folder / '__MACOSX').mkdir()
-  assert len(collect(tmp_path).trials) == 7
-  (folder / '__MACOSX').rmdir()
-  archive = zip_folder(folder)
-  with zipfile.ZipFile(archive, 'a') as target:
-    target.writestr(f'__MACOSX/Inertial/._{NAME}', b'x')
-    target.mkdir('Inertial')
+  for name in litter_beside(NAME):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(b'x')
+  if archived:
+    with zipfile.ZipFile(zip_folder(folder), 'a') as target:
+      target.writestr(f'__MACOSX/Inertial/._{NAME}', b'x')
+      target.writestr('.DS_Store', b'x')
   with collect(tmp_path) as collection:
-    assert len(collection.trials) == 7
+    assert collection.trials == LAYOUT.expected()
+    assert collection.read('imu', FIRST) == content('imu', FIRST)
+
+
+@pytest.mark.parametrize('archived', [False, True])
+@pytest.mark.parametrize(
+  'name', [f'{NAME}.part', f'{NAME}.crdownload', f'.{NAME}.Ab3dE7', f'.syncthing.{NAME}.tmp']
+)
+def test_a_half_download_is_not_litter(archived, name, tmp_path):
+  folder = write_folder(tmp_path, 'imu')
+  (folder / NAME).rename(folder / name)
+  if archived:
+    zip_folder(folder)
+  refuse(tmp_path, f'{name}: {NAME} has not arrived yet', require_complete=False)
+
+
+def test_an_archive_that_has_not_arrived_is_named(tmp_path):
+  (tmp_path / 'Inertial.zip.part').write_bytes(b'PK')
+  refuse(tmp_path, 'Inertial.zip.part: Inertial.zip has not arrived yet')
+
+
+def test_links_to_files_that_are_not_there_are_named(tmp_path):
+  folder = write_folder(tmp_path, 'imu')
+  (folder / NAME).unlink()
+  (folder / NAME).symlink_to('../.git/annex/objects/a/b/SHA256E-s5--00.mat')
+  refuse(tmp_path, f'{NAME}: a file of git-annex that is not here', require_complete=False)
+  (folder / NAME).unlink()
+  (folder / NAME).symlink_to('nowhere')
+  refuse(tmp_path, f'{NAME}: neither a file nor a link to one', require_complete=False)
 
 
 def refuse(raw_dir, fault: str, modalities=('imu',), require_complete=True) -> str:
@@ -87,7 +114,7 @@ def test_a_missing_file_is_named(tmp_path):
     'a2_s2_t2_inertial.mat',
     'a01_s1_t1_inertial.mat',
     'a1_s1_t1_skeleton.mat',
-    'a1_s1_t1_inertial.mat.part',
+    'a1_s1_t1_inertial.mat.old',
     'a1_s1_t1',
     'readme.txt',
   ],
@@ -103,6 +130,14 @@ def test_a_folder_among_the_recordings_is_named(tmp_path):
   folder = write_folder(tmp_path, 'imu')
   (folder / 'Inertial').mkdir()
   assert refuse(tmp_path, 'a folder where').startswith(str(folder / 'Inertial'))
+
+
+def test_a_folder_in_a_folder_of_its_name_is_the_archive_unpacked(tmp_path):
+  folder = write_folder(tmp_path / 'Inertial', 'imu')
+  (tmp_path / 'Inertial' / '.DS_Store').write_bytes(b'x')
+  collection = collect(tmp_path)
+  assert collection.trials == LAYOUT.expected()
+  assert collection.where('imu', FIRST) == str(folder / NAME)
 
 
 def test_an_empty_file_is_named(tmp_path):
@@ -127,11 +162,22 @@ def test_a_member_twice_is_refused(tmp_path):
   assert refuse(tmp_path, 'occurs twice').startswith(f'{archive}: {NAME}')
 
 
-@pytest.mark.parametrize('data', [b'', b'<html>', b'PK\x03\x04' + bytes(200)])
-def test_what_is_no_archive_is_named(tmp_path, data):
+@pytest.mark.parametrize(
+  ('data', 'fault'),
+  [
+    (b'', 'empty'),
+    (b'<html>', 'a web page, .*; fetch the file itself'),
+    (b'version https://git-lfs.github.com/spec/v1\noid sha256:00', 'a pointer of Git LFS'),
+    (b'Rar!\x1a\x07\0' + bytes(200), 'packed by RAR'),
+    (bytes(2000), 'nothing but zeros'),
+    (b'PK\x03\x04' + bytes(200), 'not a complete zip archive'),
+    (b'anything', 'not a complete zip archive'),
+  ],
+)
+def test_what_is_no_archive_is_named(tmp_path, data, fault):
   archive = tmp_path / 'Inertial.zip'
   archive.write_bytes(data)
-  assert refuse(tmp_path, 'not a complete zip archive').startswith(f'{archive}: ')
+  assert refuse(tmp_path, fault).startswith(f'{archive}: ')
 
 
 def test_a_truncated_archive_is_named(tmp_path):

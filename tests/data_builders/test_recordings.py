@@ -1,4 +1,5 @@
 import dataclasses
+import gzip
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from data_builders import recordings
 from data_builders.layout import Trial
 from har.errors import UserError
+from tests import spoilers
 from tests.data_builders import raw_trees
 from tests.data_builders.raw_trees import LAYOUT, avi, matrix
 
@@ -55,11 +57,20 @@ def with_value(value):
 @pytest.mark.parametrize(
   ('modality', 'data', 'fault'),
   [
-    ('imu', b'', 'not a readable MATLAB file'),
-    ('imu', b'<html>gone</html>' * 20, 'not a readable MATLAB file'),
+    ('imu', b'', 'empty'),
+    ('imu', b'<html>gone</html>' * 20, 'a web page'),
+    ('imu', b'version https://git-lfs.github.com/spec/v1', 'a pointer of Git LFS'),
+    ('imu', gzip.compress(raw_trees.content('imu', TRIAL)), 'packed by gzip'),
+    ('skeleton', bytes(9999), 'nothing but zeros'),
+    ('depth', b'anything else at all' * 50, 'not a readable MATLAB file'),
     ('imu', raw_trees.content('imu', TRIAL)[:-40], 'not a readable MATLAB file'),
     ('imu', raw_trees.content('skeleton', TRIAL), 'no numeric variable d_iner'),
     ('imu', matrix('d_iner', np.zeros((30, 5))), r'shape \[30, 5\], not \[T, 6\]'),
+    ('imu', matrix('d_iner', np.zeros((6, 30))), r'shape \[6, 30\], not \[T, 6\]; transpose it'),
+    ('imu', bad('imu', with_value(1e39)), r'a value of 1e\+39, which float32 does not hold'),
+    ('imu', bad('imu', with_value(-1.7e308)), r'1.7e\+308, which float32 does not hold'),
+    ('skeleton', bad('skeleton', with_value(1e39)), r'1e\+39, which float32 does not hold'),
+    ('depth', bad('depth', with_value(1e39)), 'whole millimetres'),
     ('imu', matrix('d_iner', np.zeros((1, 6))), '1 samples, fewer than 2'),
     ('imu', bad('imu', with_value(np.nan)), 'not finite'),
     ('imu', bad('imu', with_value(np.inf)), 'not finite'),
@@ -84,6 +95,20 @@ def test_faults_name_the_file(modality, data, fault):
     read(modality, data)
   assert str(caught.value).startswith(f'{WHERE}: ')
   assert '\n' not in str(caught.value)
+
+
+def test_what_float32_holds_is_read():
+  values = [np.finfo(np.float32).max, 3.4028235e38, -0.0, 1e-45, 1e-320, -3.0]
+  array = read('imu', matrix('d_iner', np.array([values] * 3)))
+  np.testing.assert_array_equal(array[0], np.array(values, np.float32))
+  assert np.signbit(array[0, 2])
+
+
+@pytest.mark.parametrize('value', [2**63 - 1, 2**64 - 1])
+def test_the_largest_integers_are_read(value):
+  dtype = np.int64 if value < 2**63 else np.uint64
+  data = spoilers.mat('d_iner', np.full((3, 6), value, dtype))
+  np.testing.assert_array_equal(read('imu', data), np.float32(value))
 
 
 def noisy_video() -> bytes:

@@ -74,6 +74,11 @@ def test_without_any_fraction_samples_are_spread_over_their_second():
   assert one.oddities == ('repeated', 'no_fraction')
 
 
+def test_a_byte_order_mark_is_no_part_of_a_sample():
+  one = readings.read(b'\xef\xbb\xbf20180612_10:00:00.5,1,2,3\r\n', 'f.csv')
+  assert one.values.tolist() == [[1, 2, 3]]
+
+
 @pytest.mark.parametrize('data', [b'', b'\n\n  \n'])
 def test_a_file_without_rows_is_nothing(data):
   assert readings.read(data, 'f.csv') is None
@@ -90,8 +95,14 @@ def test_a_file_without_rows_is_nothing(data):
     (b'20180612_25:00:00.0,1,2,3\n', 'no time'),
     (b'20180612_10:00:60.0,1,2,3\n', 'no time'),
     (b'20180612 10:00:00.0,1,2,3\n', 'line 1: not a sensor sample'),
-    (b'20180612_10:00:00.0,1,2,nan\n', 'f.csv: has values that are not finite'),
-    (b'20180612_10:00:00.0,1,2,1e300\n', 'f.csv: has values that are not finite'),
+    (b'20180612_10:00:00.0,1,2,nan\n', 'f.csv, line 1: .*nan is not finite'),
+    (b'20180612_10:00:00.0,1,-inf,2\n', 'f.csv, line 1: .*-inf is not finite'),
+    (b'20180612_10:00:00.0,1,2,1e300\n', 'f.csv, line 1: .*1e300 is more than float32 holds'),
+    (b'20180612_10:00:00.0,1,2,-1e999\n', 'f.csv, line 1: .*-1e999 is more than float32 holds'),
+    (b'<html><body>Log in', 'f.csv: a web page'),
+    (b'version https://git-lfs.github.com/spec/v1\n', 'f.csv: a pointer of Git LFS'),
+    (bytes(2000), 'f.csv: nothing but zeros'),
+    (b'PK\x03\x04' + bytes(200), 'f.csv: packed by zip'),
     (b'20180612_10:00:00.0,1,2,3\n20180612_11:00:00.0,1,2,3\n', '3600 s apart'),
     (b'\xff\xfe\x00', 'not a text file'),
   ],

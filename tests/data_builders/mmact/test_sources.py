@@ -6,6 +6,7 @@ import pytest
 
 from data_builders.mmact import names, sources
 from har.errors import UserError
+from tests.data_builders import raw_trees
 
 CLIPS = [names.Clip(s, 1, 1, 1, 'fall') for s in (1, 2)]
 FILES = {
@@ -44,11 +45,11 @@ def content(found):
 
 
 WRITERS = {
-  'folder': lambda path: folder(path / 'some' / 'where') and path,
-  'zip': lambda path: zipped(path / 'MMAct.zip'),
-  'tar': lambda path: tarred(path / 'MMAct.tar', mode='w'),
-  'tar.gz': lambda path: tarred(path / 'MMAct.tar.gz'),
-  'tar.xz': lambda path: tarred(path / 'MMAct.tar.xz', mode='w:xz'),
+  'folder': lambda path, files=FILES: folder(path / 'some' / 'where', files) and path,
+  'zip': lambda path, files=FILES: zipped(path / 'MMAct.zip', files),
+  'tar': lambda path, files=FILES: tarred(path / 'MMAct.tar', files, mode='w'),
+  'tar.gz': lambda path, files=FILES: tarred(path / 'MMAct.tar.gz', files),
+  'tar.xz': lambda path, files=FILES: tarred(path / 'MMAct.tar.xz', files, mode='w:xz'),
 }
 
 
@@ -102,6 +103,51 @@ def test_what_is_extracted_is_taken_before_an_archive(tmp_path):
   assert read[CLIPS[1].video_path] == b'video 2'
 
 
+@pytest.mark.parametrize('form', WRITERS)
+def test_litter_is_ignored_however_files_are_kept(form, tmp_path):
+  with_litter = dict(FILES)
+  for name in FILES:
+    place, _, last = name.rpartition('/')
+    with_litter |= {f'{place}/{one}': b'x' for one in raw_trees.litter_beside(last)}
+  raw = tmp_path / 'raw'
+  raw.mkdir()
+  WRITERS[form](raw, with_litter)
+  found = sources.find(raw, tmp_path / 'scratch')
+  assert content(found) == FILES
+  assert found.ignored == found.empty == []
+
+
+@pytest.mark.parametrize('form', ['folder', 'zip', 'tar', 'tar.gz'])
+@pytest.mark.parametrize('name', ['fall.mp4.part', 'fall.csv.crdownload', '.fall.mp4.Ab3dE7'])
+def test_a_half_download_is_not_litter(form, name, tmp_path):
+  files = {**FILES, f'subject3/cam1/scene1/session1/{name}': b'x'}
+  WRITERS[form](tmp_path, files)
+  with pytest.raises(UserError, match=rf'{name}: fall.* has not arrived yet'):
+    sources.find(tmp_path, tmp_path / 'scratch')
+
+
+def test_a_half_download_of_what_is_not_asked_for_does_not_matter(tmp_path):
+  folder(
+    tmp_path, {**FILES, 'subject3/cam1/scene1/session1/fall.mp4.part': b'x', 'a.txt.part': b''}
+  )
+  assert len(sources.find(tmp_path, tmp_path / 'scratch', ('.csv',)).sensors) == 2
+  (tmp_path / 'MMAct.zip.download').mkdir()  # As Safari does.
+  with pytest.raises(UserError, match=r'MMAct.zip has not arrived yet'):
+    sources.find(tmp_path, tmp_path / 'scratch', ('.csv',))
+
+
+def test_links_to_files_that_are_not_there_are_named(tmp_path):
+  folder(tmp_path)
+  path = tmp_path / 'subject1/cam1/scene1/session1/walking.mp4'
+  path.symlink_to('../.git/annex/objects/a/b/SHA256E-s5--00.mp4')
+  with pytest.raises(UserError, match=r'walking.mp4: a file of git-annex that is not here'):
+    sources.find(tmp_path, tmp_path / 'scratch')
+  path.unlink()
+  (tmp_path / 'MMAct.zip').symlink_to('nowhere')
+  with pytest.raises(UserError, match=r'MMAct.zip: neither a file nor a link to one'):
+    sources.find(tmp_path, tmp_path / 'scratch')
+
+
 def test_empty_folders_and_other_files_are_listed(tmp_path):
   folder(tmp_path, {**FILES, 'untrimmed/day1.mp4': b'x', '__MACOSX/._a.mp4': b'', 'read.me': b''})
   (tmp_path / 'subject8' / 'cam1' / 'scene2' / 'session5').mkdir(parents=True)
@@ -129,10 +175,21 @@ def test_members_that_point_outside_are_refused(write, name, tmp_path):
 
 
 @pytest.mark.parametrize('suffix', ['zip', 'tar', 'tar.gz', 'tgz', 'tar.xz'])
-@pytest.mark.parametrize('data', [b'', b'no archive at all', b'PK\x03\x04' + bytes(40)])
-def test_damaged_archives_are_named(suffix, data, tmp_path):
+@pytest.mark.parametrize(
+  ('data', 'fault'),
+  [
+    (b'', 'empty'),
+    (b'no archive at all', 'not a complete archive'),
+    (b'PK\x03\x04' + bytes(40), '(not a complete archive|packed by zip)'),
+    (b'Rar!\x1a\x07\x01\0' + bytes(40), 'packed by RAR'),
+    (b'<!DOCTYPE html><html>', 'a web page'),
+    (b'version https://git-lfs.github.com/spec/v1\noid', 'a pointer of Git LFS'),
+    (bytes(20480), 'nothing but zeros'),
+  ],
+)
+def test_what_is_no_archive_is_named(suffix, data, fault, tmp_path):
   (tmp_path / f'bad.{suffix}').write_bytes(data)
-  with pytest.raises(UserError, match=rf'bad.{suffix}: not a complete archive'):
+  with pytest.raises(UserError, match=rf'bad.{suffix}: {fault}'):
     sources.find(tmp_path, tmp_path / 'scratch')
 
 

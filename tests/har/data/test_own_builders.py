@@ -211,6 +211,25 @@ WRONG = {
     },
     r'record 0: pulse has a value that is not finite, at \[1\]',
   ),
+  'too large in a list': (
+    {
+      'features': FEATURES[:-1] + "'pulse': tfds.features.Sequence(np.float32)}",
+      'change': 'i, {**example, "pulse": [1.0, -1e39]}',
+    },
+    r'record 0: pulse has a value of -1e\+39, which float32 does not hold, at \[1\]',
+  ),
+  'too large': (
+    {'change': 'i, {**example, "imu": (np.float64(1e308) * example["imu"]).tolist()}'},
+    r'record 1: imu has a value of 1e\+308, which float32 does not hold, at \[0, 0\]',
+  ),
+  'too large and packed': (
+    {
+      'features': FEATURES[:-1]
+      + "'pulse': tfds.features.Tensor(shape=(2,), dtype=np.float32, encoding='zlib')}",
+      'change': 'i, {**example, "pulse": [1, 1e39]}',
+    },
+    r'record 0: pulse has a value of 1e\+39, which float32 does not hold, at \[1\]',
+  ),
   'no signal': ({'change': 'i, {**example, "imu": 5.0}'}, 'record 0: imu does not fit _info'),
   'frames': (
     {

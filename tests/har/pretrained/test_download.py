@@ -38,6 +38,12 @@ def test_damaged_copy(tmp_path, url):
     download.fetch(url, DIGEST, tmp_path / 'cache', '')
 
 
+def test_a_web_page_is_named(tmp_path):
+  (tmp_path / 's3d.pth').write_bytes(b'<!DOCTYPE html><html>Please log in')
+  with pytest.raises(UserError, match=r's3d.pth arrived with .*; it is a web page'):
+    download.fetch((tmp_path / 's3d.pth').as_uri(), DIGEST, tmp_path / 'cache', '')
+
+
 def test_unreachable(tmp_path):
   missing = (tmp_path / 'nothing.pth').as_uri()
   with pytest.raises(UserError) as error:

@@ -129,3 +129,18 @@ def test_files_that_are_none():
     read_state_dict(pathlib.Path(__file__))
   with pytest.raises(UserError, match='is no PyTorch checkpoint'):
     read_state_dict(pathlib.Path(__file__).parent)
+
+
+@pytest.mark.parametrize(
+  ('data', 'fault'),
+  [
+    (b'<!DOCTYPE html><html>Sign in', 'a web page'),
+    (b'version https://git-lfs.github.com/spec/v1\noid sha256:00', 'a pointer of Git LFS'),
+    (b'<Error><Code>AccessDenied</Code></Error>', "a server's error message"),
+    (b'\x1f\x8b\x08' + bytes(99), 'packed by gzip'),
+  ],
+)
+def test_what_stands_in_a_checkpoints_place_is_named(tmp_path, data, fault):
+  (tmp_path / 'a.pth').write_bytes(data)
+  with pytest.raises(UserError, match=rf'a\.pth: {fault}'):
+    read_state_dict(tmp_path / 'a.pth')
