@@ -154,12 +154,18 @@ def test_exported_files_agree_with_jax(experiment, undisturbed, capfd, monkeypat
     (['--workdir=w'], '--config is missing'),
     (
       ['--config=configs/demo.py', '--workdir=w', '--config.stages.imu.epoch=3'],
-      '--config.stages.imu.epoch=3: the config has no \'epoch\'. Did you mean "epochs"?',
+      "config.stages.imu.epoch=3: no such option; did you mean 'epochs'?",
     ),
     (
       ['--config=configs/demo.py', '--workdir=w', '--config.stages.imu.epochs=many'],
-      '--config.stages.imu.epochs=many: could not convert',
+      'config.stages.imu.epochs=many: must be a finite number, above 0, at most 1000000',
     ),
+    (
+      ['--config=configs/demo.py', '--workdir=w', '--config.stage.imu.epochs=3'],
+      '--config.stage.imu.epochs=3: the config has no \'stage\'. Did you mean "stages"?',
+    ),
+    (['--config=configs/demo.py', '--workdir=~nobody-here/x'], '--workdir=~nobody-here/x is no'),
+    (['--config=configs/demo.py', '--workdir=w', '--data_dir='], '--data_dir= is no folder'),
     (['--config=configs/demo.py', '--workdir=w', '--mode=tran'], '--mode=tran is none of train'),
     (['--config=configs/demo.py', '--workdir=w', '--stages=imu'], '--stages goes with --mode=exp'),
     (['--config=configs/demo.py', '--workdir=w', '--mod=train'], "Unknown command line flag 'mod'"),
@@ -179,6 +185,7 @@ def test_user_errors_are_one_line_and_status_2(args, message, tmp_path):
   assert message in err
   assert err.startswith('error: ')
   assert err.count('\n') == 1
+  assert not (tmp_path / 'w').exists()
   assert not (tmp_path / 'd').exists() or not any((tmp_path / 'd').rglob('*.array_record*'))
 
 

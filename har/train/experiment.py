@@ -22,6 +22,7 @@ from har.errors import UserError
 from har.train import checkpoints, loop, stage
 from har.train import mesh as mesh_lib
 from har.train.interrupt import StopSignal
+from har.train.options import check_validation
 
 # What may change between the runs of one workdir: it does not alter the stages.
 _FREE = ('runtime', 'compress', 'dataset.abnormal')
@@ -82,6 +83,8 @@ def open_experiment(
   )
   if not len(getattr(splits, split)):
     raise UserError(f'--split={split}: no trial is in it; set --config.dataset.validation_subjects')
+  if not (workdir / 'config.json').exists():
+    check_validation(config, len(splits.validation) > 0)
   runtime = config.runtime
   mesh = mesh_lib.make_mesh(runtime.devices, runtime.fsdp)
   context = loop.Context(data, splits, mesh, workdir, runtime, split)
@@ -176,10 +179,12 @@ def exclusive(workdir: pathlib.Path) -> Iterator[None]:
 def _hold(workdir: pathlib.Path, stack: contextlib.ExitStack) -> str | None:
   """Takes the lock for as long as the stack lives; says why if it cannot."""
   path = workdir / 'lock'
+  new = [folder for folder in (workdir, *workdir.parents) if not folder.exists()]
   try:
     workdir.mkdir(parents=True, exist_ok=True)
     file = stack.enter_context(path.open('a+'))
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    stack.callback(_remove_unused, path, new)
     file.truncate(0)
     file.write(f'process {os.getpid()} on {socket.gethostname()}')
     file.flush()
@@ -190,6 +195,15 @@ def _hold(workdir: pathlib.Path, stack: contextlib.ExitStack) -> str | None:
     if e.errno not in (errno.ENOLCK, errno.ENOTSUP):  # A file system without locks.
       return f'--workdir={workdir} cannot be written: {e.strerror}'
   return None
+
+
+def _remove_unused(lock: pathlib.Path, new: Sequence[pathlib.Path]) -> None:
+  """Removes folders, from the inmost out, in which nothing but the lock has been written."""
+  if new and [*lock.parent.iterdir()] == [lock]:
+    lock.unlink()
+    with contextlib.suppress(OSError):  # Something else is in one of them.
+      for folder in new:
+        folder.rmdir()
 
 
 @dataclasses.dataclass(frozen=True)
