@@ -115,6 +115,8 @@ def _run() -> None:
   if _MODE.value != 'train' and not pathlib.Path(workdir, 'config.json').exists():
     raise UserError(f'--workdir={workdir} holds no run: train first (--mode=train)')
 
+  if '\\' in os.path.abspath(workdir):
+    raise UserError(f'--workdir={workdir}: TensorStore takes backslashes for slashes; use another')
   from har import schema
 
   schema.check(config, new=not pathlib.Path(workdir, 'config.json').exists())

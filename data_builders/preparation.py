@@ -17,6 +17,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from data_builders import checks, fingerprint
+from har import paths  # noqa: F401, for folders with brackets in their names
 from har.errors import UserError
 
 # TFDS builds in PARENT/incomplete.RANDOM_VERSION and renames that folder when all is written.

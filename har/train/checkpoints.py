@@ -9,7 +9,6 @@ digest of its values with it. What does not match is moved to `damaged`, with a 
 """
 
 import contextlib
-import glob
 import hashlib
 import json
 import logging
@@ -23,9 +22,9 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from etils.epath import gpath
 from jax.experimental import multihost_utils
 
+from har import paths  # noqa: F401, for folders with brackets in their names
 from har.errors import UserError
 from har.train import mesh as mesh_lib
 from har.train.state import TrainState, inference_variables
@@ -36,19 +35,6 @@ Meta = dict[str, Any]
 _STATES_KEPT = 2
 # How TensorStore tells what the operating system said.
 _SYSTEM = re.compile(r"os_error_code='(\d+)'")
-
-
-class _Folder(gpath.PosixGPath):
-  """A folder by its name, in which Orbax searches by patterns.
-
-  etils takes brackets in the folder's own name for part of the pattern: Orbax would find none of
-  what it has written there, and leave a checkpoint that nobody can read.
-  """
-
-  def glob(self, pattern: str) -> Iterator['_Folder']:
-    """What is in the folder and matches."""
-    for name in glob.glob(pattern, root_dir=self):
-      yield self / name
 
 
 class _Damaged(Exception):
@@ -248,7 +234,7 @@ def _manager(folder: pathlib.Path, keep: int | None = None) -> ocp.CheckpointMan
   options = ocp.CheckpointManagerOptions(
     max_to_keep=keep, cleanup_tmp_directories=True, multiprocessing_options=apart
   )
-  return ocp.CheckpointManager(_Folder(folder), options=options)
+  return ocp.CheckpointManager(folder, options=options)
 
 
 def _as_dict(state: TrainState) -> dict[str, Any]:

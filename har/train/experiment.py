@@ -23,6 +23,7 @@ from har.errors import UserError
 from har.train import checkpoints, claims, loop, stage
 from har.train import mesh as mesh_lib
 from har.train.interrupt import StopSignal
+from har.train.options import check_validation
 
 _LOCK = 'lock'
 
@@ -86,6 +87,8 @@ def open_experiment(
   )
   if not len(getattr(splits, split)):
     raise UserError(f'--split={split}: no trial is in it; set --config.dataset.validation_subjects')
+  if not (workdir / 'config.json').exists():
+    check_validation(config, len(splits.validation) > 0)
   runtime = config.runtime
   mesh = mesh_lib.make_mesh(runtime.devices, runtime.fsdp)
   stages = {name: stage.build(config, name, data, splits.train) for name in config.order}

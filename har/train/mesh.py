@@ -41,6 +41,9 @@ def initialise(
     process_id: this one's number, with `coordinator`.
     cache_dir: where compiled programs are kept between runs; None for
       `$JAX_COMPILATION_CACHE_DIR` or `~/.cache/har/xla`; the empty string for none.
+
+  Raises:
+    UserError: the other processes or the devices that the environment names cannot be reached.
   """
   if distributed or coordinator:
     try:
@@ -56,6 +59,14 @@ def initialise(
   if cache_dir:
     jax.config.update('jax_compilation_cache_dir', cache_dir)
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+  try:
+    jax.devices()
+  except (RuntimeError, AssertionError) as e:  # The latter, without a word, of 'cuda'.
+    wanted = os.environ.get('JAX_PLATFORMS', '')
+    raise UserError(
+      f'JAX_PLATFORMS={wanted}: no such device can be used here ({_first_line(e)}); unset it, or '
+      'JAX_PLATFORMS=cpu'
+    ) from e
 
 
 def make_mesh(devices: int = 0, fsdp: int = 1) -> Mesh:
