@@ -3,8 +3,8 @@
 python launch.py --config=configs/demo.py --workdir=runs/demo
 """
 
-import difflib
 import errno
+import os
 import pathlib
 import re
 import sys
@@ -16,6 +16,7 @@ from ml_collections import config_flags
 from har.errors import UserError
 from har.train import pages
 
+_PATHS = ('config', 'workdir', 'data_dir', 'raw_dir')
 _MODES = ('train', 'evaluate', 'compress', 'export', 'benchmark')
 # What wrong flags, config files and overrides raise while they are parsed.
 _FLAG_ERRORS = (
@@ -46,16 +47,6 @@ _CONFIG = config_flags.DEFINE_config_file(
   'The experiment: a file in configs/.',
   lock_config=False,
   accept_new_attributes=True,
-)
-# Sections of a config whose options are documented where they are used, and checked there: a config
-# need not list them all.
-_OPEN = (
-  r'inputs\.\w+',
-  r'encoders\.\w+',
-  r'dataset\.options',
-  r'compress\.\w+',
-  r'compress\.study\.\w+',
-  r'stages\.\w+\.(head|objective|augment\.\w+)',
 )
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything is written.')
 _MODE = flags.DEFINE_string('mode', 'train', f'One of {", ".join(_MODES)}.')
@@ -111,6 +102,10 @@ def _run() -> None:
     raise UserError('--config is missing')
   if workdir is None:
     raise UserError('--workdir is missing')
+  for name in _PATHS[1:]:
+    value = flags.FLAGS[name].value
+    if value is not None and (not value or value.startswith('~')):
+      raise UserError(f'--{name}={value} is no folder; a name that begins with ~ is ./~...')
   if _STAGES.value and _MODE.value not in ('export', 'benchmark'):
     raise UserError(f'--stages goes with --mode=export and benchmark, not {_MODE.value}')
   if _SPLIT.value != 'test' and _MODE.value in ('export', 'benchmark'):
@@ -120,6 +115,11 @@ def _run() -> None:
   if _MODE.value != 'train' and not pathlib.Path(workdir, 'config.json').exists():
     raise UserError(f'--workdir={workdir} holds no run: train first (--mode=train)')
 
+  if '\\' in os.path.abspath(workdir):
+    raise UserError(f'--workdir={workdir}: TensorStore takes backslashes for slashes; use another')
+  from har import schema
+
+  schema.check(config, new=not pathlib.Path(workdir, 'config.json').exists())
   # Imports log too, and Orbax logs the traceback of whatever it raises.
   logging.set_verbosity(logging.WARNING if _DEBUG.value else logging.FATAL)
   from har.train import experiment, mesh
@@ -136,6 +136,7 @@ def _run() -> None:
 
 def _dispatch(config: Any, workdir: pathlib.Path) -> None:
   """Does what the mode asks for in a workdir that is ours."""
+  from har import schema
   from har.compress import run as compression
   from har.export import supported
   from har.train import experiment
@@ -147,6 +148,7 @@ def _dispatch(config: Any, workdir: pathlib.Path) -> None:
     raw_dir=_RAW_DIR.value,
     allow_corrupt=_ALLOW_CORRUPT.value,
     split=_SPLIT.value,
+    defaults=schema.defaults(config),
   )
   command = ' '.join(['python', *sys.argv])
   if _MODE.value == 'export':
@@ -168,38 +170,33 @@ def _dispatch(config: Any, workdir: pathlib.Path) -> None:
 
 def _parse(argv: list[str]) -> list[str]:
   """Parses flags; whatever is wrong with one ends in a line on stderr and exit status 2."""
+  argv = [re.sub(f'(--?(?:{"|".join(_PATHS)})=)(~.*)', _at_home, arg) for arg in argv]
   try:
     args = flags.FLAGS(argv)
     # A config file that cannot be loaded is noticed when the config is first looked at.
     if _CONFIG.value is not None and 'stages' not in _CONFIG.value:
       path = config_flags.get_config_filename(flags.FLAGS['config'])
       raise UserError(f'--config={path} is not an experiment')
-    if _CONFIG.value is not None:
-      _check_overrides(flags.FLAGS['config'])
     return args
   except _FLAG_ERRORS as e:
     sys.exit(_fail(UserError(_explain(e, argv))))
 
 
-def _check_overrides(flag: Any) -> None:
-  """Refuses overrides of values that the config does not have, but for those of open sections."""
-  path = config_flags.get_config_filename(flag)
-  plain = flag.parser.parse(path)
-  for key, value in config_flags.get_override_values(flag).items():
-    if any(re.fullmatch(pattern, key.rpartition('.')[0]) for pattern in _OPEN):
-      continue
-    at = plain
-    for part in key.split('.'):
-      if not hasattr(at, 'keys') or part not in at:
-        close = difflib.get_close_matches(part, at.keys() if hasattr(at, 'keys') else ())
-        hint = f' Did you mean "{close[0]}"?' if close else ''
-        raise UserError(f'--config.{key}={value}: the config has no {part!r}.{hint}')
-      at = at[part]
+def _at_home(flag: re.Match) -> str:
+  """`--flag=~/x` with the home folder, which shells leave as it is."""
+  return flag[1] + os.path.expanduser(flag[2])
 
 
 def _explain(e: Exception, argv: list[str]) -> str:
   """A message that names the flag at fault."""
   overrides = [a for a in argv if a.startswith('--config.')]
+  if typed := re.match(r'flag --(config\.([\w.]+)=.*?): ', str(e), re.DOTALL):
+    from har import schema
+
+    path = config_flags.get_config_filename(flags.FLAGS['config'])
+    option = schema.find(flags.FLAGS['config'].parser.parse(path), f'config.{typed[2]}')
+    if option is not None:
+      return f'{typed[1]}: must be {option.kind.text}'
   word = re.search(r'\w+', str(e))
   if isinstance(e, KeyError | AttributeError) and overrides and word:
     key = word[0]

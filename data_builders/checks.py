@@ -7,12 +7,13 @@ import contextlib
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
+from data_builders import fingerprint
 from har.errors import UserError
 
 Examples = Iterable[tuple[Any, Mapping[str, Any]]]
@@ -65,12 +66,13 @@ def check_info(builder: Any) -> None:
   """Checks what a builder says before it writes anything; notes on stderr what it leaves out.
 
   Raises:
-    UserError: no classes, or a class or field in its metadata that is none.
+    UserError: classes that cannot be told apart, or a class or field in its metadata that is none.
   """
   features, facts = builder.info.features, metadata(builder.info)
   if 'label' not in (features or ()) or not isinstance(features['label'], _LABEL):
     raise UserError(f'{builder.name}: _info gives no feature `label` that is a ClassLabel')
-  classes = features['label'].names
+  classes = _classes(features) or []
+  check_classes(builder.name, classes)
   for name, kind, known in (
     ('flip_sensitive', 'class', classes),
     ('abnormal', 'class', classes),
@@ -92,11 +94,31 @@ def check_info(builder: Any) -> None:
     )
 
 
-def check_current(builder: Any) -> None:
-  """Checks that a prepared dataset is what the builder would describe today.
+def check_classes(dataset: str, names: Sequence[str]) -> None:
+  """Raises UserError unless there are names, none empty and none like another but for spaces."""
+  if not names:
+    raise UserError(f'{dataset}: there is no class; name them in the ClassLabel `label`')
+  seen: dict[str, str] = {}
+  for name in names:
+    key = ' '.join(name.split())
+    if not key:
+      raise UserError(f'{dataset}: the class {name!r} has no name')
+    if key in seen:
+      raise UserError(
+        f'{dataset}: the class {name!r} is there twice (as {seen[key]!r}); rename one'
+      )
+    seen[key] = name
+
+
+def description_changes(builder: Any, found: Collection[str] | None) -> list[str]:
+  """What a prepared dataset was described as, and is another today; see `fingerprint.Change.text`.
+
+  Args:
+    builder: whose dataset it is.
+    found: metadata that the builder found out while building; None if that is not known.
 
   Raises:
-    UserError: it was built from another description, or that is damaged.
+    UserError: its description is damaged.
   """
   # Not builder.info, whose features are today's: TFDS drops the error that the stored ones differ.
   try:
@@ -108,21 +130,25 @@ def check_current(builder: Any) -> None:
     ) from error
   today = builder._info()
   before, now = metadata(builder.info), metadata(today)
+  if found is None:
+    found = [name for name in before if now.get(name) in (None, {})]
+  left_out = {*_NOT_COMPARED, *found}
   pairs = {
-    'classes': (stored['label'].names, today.features['label'].names),
+    'classes': (_classes(stored), _classes(today.features)),
     **{
       f'field {f}': (_form(stored, f), _form(today.features, f))
-      for f in sorted({*stored, *today.features})
+      for f in sorted({*stored, *today.features} - {'label'})
     },
-    **{f: (before.get(f), now.get(f)) for f in sorted({*before, *now}) if f not in _NOT_COMPARED},
+    **{f: (before.get(f), now.get(f)) for f in sorted({*before, *now}) if f not in left_out},
   }
-  for name, pair in pairs.items():
-    a, b = (json.loads(json.dumps(value)) for value in pair)
-    if a != b:
-      raise UserError(
-        f'{builder.data_dir}: was built with {name} {a}, and the builder has {b} now; delete this '
-        'folder to have it built anew'
-      )
+  plain = {name: [json.loads(json.dumps(x)) for x in pair] for name, pair in pairs.items()}
+  return [fingerprint.difference(name, a, b) for name, (a, b) in plain.items() if a != b]
+
+
+def _classes(features: tfds.features.FeaturesDict) -> list[str] | None:
+  if 'label' not in features or not isinstance(features['label'], _LABEL):
+    return None
+  return list(features['label'].names) if features['label'].num_classes else []
 
 
 def _form(features: tfds.features.FeaturesDict, name: str) -> str:

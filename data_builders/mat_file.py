@@ -17,6 +17,7 @@ import scipy.io
 # Real depth recordings, the largest, have below 80 MB.
 MAX_BYTES = 2**28
 LARGEST_VALUE = 8  # bytes
+SIGNATURE = b'\x89HDF\r\n\x1a\n'  # of version 7.3, which is HDF5
 _HEADER = 128
 _HEAD = 1024  # bytes of an element that tell its variable
 _VERSION = 0x0100
@@ -26,7 +27,6 @@ _KINDS = {1: 'cell', 2: 'struct', 3: 'object', 4: 'char', 5: 'sparse', 16: 'func
 _OPAQUE = 17
 _COMPLEX = 0x0800
 _MAX_DIMENSIONS = 32
-_HDF5 = b'\x89HDF\r\n\x1a\n'
 # Types of MATLAB 4, by the tens of its first number; the ones are 0 for full matrices of numbers.
 _TYPES_4 = ('f8', 'f4', 'i4', 'i2', 'u2', 'u1')
 _KINDS_4 = {1: 'char', 2: 'sparse'}
@@ -60,7 +60,7 @@ def read(data: bytes, variable: str) -> np.ndarray:
     ValueError: it is no such file, claims more than it holds, or more than `MAX_BYTES`. SciPy and
       h5py raise other exceptions where something else is wrong.
   """
-  if _HDF5 in (data[:8], data[512:520]):
+  if SIGNATURE in (data[:8], data[512:520]):
     from data_builders import mat_hdf5  # Takes 0.1 s, for files that few have.
 
     return mat_hdf5.read(data, variable)

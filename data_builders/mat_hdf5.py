@@ -6,6 +6,7 @@ deflate at most. Nothing else is read.
 """
 
 import math
+import struct
 import zlib
 
 import h5py
@@ -21,11 +22,19 @@ _CLASSES = {
 _DEFLATE, _SHUFFLE, _FLETCHER = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, 3
 _MAX_CHUNKS = 2**16
 _MAX_TEXT = 64
+_HEAP = b'HEAP\0'
+_NODE = b'TREE\1'  # of the tree that finds parts; followed by its level
 _MAX_DIMENSIONS = 32
 
 
 def read(data: bytes, variable: str) -> np.ndarray:
   """As `mat_file.read`, of this version alone; h5py's exceptions are among those it may raise."""
+  base = data.index(mat_file.SIGNATURE)
+  # Version, sizes of addresses and lengths, and base address, which HDF5 would look for elsewhere.
+  version, address, length, start = struct.unpack_from('<8xB4xBB9xQ', data, base)
+  if (version, address, length, start) != (0, 8, 8, base):
+    raise ValueError("its header is none of MATLAB's")
+  _check_heaps(data, base)
   with h5py.File(h5py.h5f.open_file_image(data)) as file:
     if file.get(variable, getlink=True) is None or not _is_numeric(file, variable):
       names = [name for name in file if not name.startswith('#')]
@@ -33,6 +42,7 @@ def read(data: bytes, variable: str) -> np.ndarray:
     dataset = file[variable]
     if _flag(dataset, 'MATLAB_empty'):  # Its values are the shape.
       return np.zeros(_empty_shape(dataset))
+    _check_tree(data, base, dataset.ndim)
     _check(dataset, variable)
     # MATLAB's first axis varies fastest, HDF5's last.
     return dataset[()].transpose()
@@ -79,6 +89,44 @@ def _flag(dataset: h5py.Dataset, name: str) -> bool:
     return False
   attribute = dataset.attrs.get_id(name)
   return attribute.shape == () and attribute.dtype.kind in 'iu' and bool(dataset.attrs[name])
+
+
+def _check_heaps(data: bytes, base: int) -> None:
+  """Checks that the free parts of the tables of names end: HDF5 would go round without an end.
+
+  Raises:
+    ValueError: they lead in a circle, or out of their table.
+  """
+  at = data.find(_HEAP)
+  while at >= 0:
+    size, free, segment = struct.unpack_from('<QQQ', data, at + 8)
+    seen = set()
+    while free != 1:
+      seen.add(free)
+      place = base + segment + free
+      if free + 16 > size or place + 16 > len(data):
+        raise ValueError('its table of names is damaged')
+      (free,) = struct.unpack_from('<Q', data, place)
+      if free in seen:
+        raise ValueError('its table of names is damaged')
+    at = data.find(_HEAP, at + 1)
+
+
+def _check_tree(data: bytes, base: int, ndim: int) -> None:
+  """Checks that the index of parts has no circle: HDF5 would follow it until its stack is full.
+
+  Raises:
+    ValueError: a node of the index does not lead to nodes of the level below.
+  """
+  key = 8 + 8 * (ndim + 1)
+  at = data.find(_NODE)
+  while at >= 0:
+    level, used = struct.unpack_from('<BH', data, at + len(_NODE))
+    for i in range(used if level else 0):
+      (child,) = struct.unpack_from('<Q', data, at + 24 + key + i * (key + 8))
+      if data[base + child : base + child + 6] != _NODE + bytes([level - 1]):
+        raise ValueError('the index of its parts is damaged')
+    at = data.find(_NODE, at + 1)
 
 
 def _check(dataset: h5py.Dataset, variable: str) -> None:

@@ -9,6 +9,9 @@ from data_builders.stickman import generate
 
 ROOT = pathlib.Path(__file__).parent.parent
 
+# What shells, patterns, URLs and TensorStore would make something else of, in folders' names.
+ODD = "[0:3] a[b] *?{c,d} ü 50%20#$&;|'~"
+
 VARIANTS = ('float32', 'int8')
 
 # Video goes the same way, `tests/configs` runs it; its networks take minutes to compile.
@@ -60,9 +63,8 @@ def finish(process):
 
 def write_experiment(folder):
   """Flags of a small experiment whose data is prepared by the first run."""
-  generate.write_raw(
-    folder / 'raw', subjects=(1, 2, 3), trials=(1,), modalities=('imu', 'skeleton')
-  )
+  odd = folder / f'data {ODD}'
+  generate.write_raw(odd / 'raw', subjects=(1, 2, 3), trials=(1,), modalities=('imu', 'skeleton'))
   config = folder / 'tiny.py'
   config.write_text(TINY)
-  return [f'--config={config}', f'--raw_dir={folder / "raw"}', f'--data_dir={folder}']
+  return [f'--config={config}', f'--raw_dir={odd / "raw"}', f'--data_dir={odd}']

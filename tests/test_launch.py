@@ -25,7 +25,7 @@ from har.export import run as export
 from har.export import supported
 from har.train import experiment as experiment_lib
 from tests.configs import test_configs
-from tests.launching import PAIR, VARIANTS, finish, launch, write_experiment
+from tests.launching import ODD, PAIR, VARIANTS, finish, launch, write_experiment
 
 SETTINGS = ('jax_compilation_cache_dir', 'jax_persistent_cache_min_compile_time_secs')
 
@@ -65,7 +65,7 @@ def experiment(tmp_path_factory):
 @pytest.fixture(scope='module')
 def undisturbed(experiment, tmp_path_factory):
   """Workdir of a run that nothing happened to."""
-  workdir = tmp_path_factory.mktemp('undisturbed') / 'run'
+  workdir = tmp_path_factory.mktemp('undisturbed') / f'run {ODD}'
   code, out, err = finish(launch(*experiment, f'--workdir={workdir}'))
   assert code == 0, err
   assert 'untrained' in out
@@ -122,20 +122,23 @@ def test_sigterm_saves_and_exits_cleanly(experiment, undisturbed, tmp_path):
 def test_evaluate_repeats_the_evaluation(experiment, undisturbed, capfd):
   report = undisturbed / 'report.html'
   report.unlink()
-  code, _, err = run_here(capfd, *experiment, f'--workdir={undisturbed}', '--mode=evaluate')
+  relative = f'{os.path.relpath(undisturbed)}/'
+  code, _, err = run_here(capfd, *experiment, f'--workdir={relative}', '--mode=evaluate')
   assert code == 0, err
   assert report.exists()
 
 
-def test_exported_files_agree_with_jax(experiment, undisturbed, capfd, monkeypatch):
+def test_exported_files_agree_with_jax(experiment, undisturbed, tmp_path, capfd, monkeypatch):
+  link = tmp_path / 'link'
+  link.symlink_to(undisturbed)
   # Of six examples, which this model has hardly learned, one may be a tie.
   monkeypatch.setattr(export, 'INT8_AGREEMENT', 5 / 6)
-  code, out, err = run_here(capfd, *experiment, f'--workdir={undisturbed}', '--mode=export')
+  code, out, err = run_here(capfd, *experiment, f'--workdir={link}', '--mode=export')
   assert code == 0, err
   kinds = [f'{variant}.{kind}' for variant in VARIANTS for kind in ('onnx', 'tflite')]
   names = sorted([*kinds, 'float32.stablehlo'])
   for stage in ('imu', 'skeleton', 'fusion'):
-    folder = undisturbed / 'export' / stage
+    folder = link / 'export' / stage
     assert sorted(p.name for p in folder.iterdir() if p.suffix != '.json') == names
     for name in names:
       assert f'{folder / name}: ' in out
@@ -154,12 +157,19 @@ def test_exported_files_agree_with_jax(experiment, undisturbed, capfd, monkeypat
     (['--workdir=w'], '--config is missing'),
     (
       ['--config=configs/demo.py', '--workdir=w', '--config.stages.imu.epoch=3'],
-      '--config.stages.imu.epoch=3: the config has no \'epoch\'. Did you mean "epochs"?',
+      "config.stages.imu.epoch=3: no such option; did you mean 'epochs'?",
     ),
     (
       ['--config=configs/demo.py', '--workdir=w', '--config.stages.imu.epochs=many'],
-      '--config.stages.imu.epochs=many: could not convert',
+      'config.stages.imu.epochs=many: must be a finite number, above 0, at most 1000000',
     ),
+    (
+      ['--config=configs/demo.py', '--workdir=w', '--config.stage.imu.epochs=3'],
+      '--config.stage.imu.epochs=3: the config has no \'stage\'. Did you mean "stages"?',
+    ),
+    (['--config=configs/demo.py', '--workdir=~nobody-here/x'], '--workdir=~nobody-here/x is no'),
+    (['--config=configs/demo.py', '--workdir=w\\x'], 'TensorStore takes backslashes for slashes'),
+    (['--config=configs/demo.py', '--workdir=w', '--data_dir='], '--data_dir= is no folder'),
     (['--config=configs/demo.py', '--workdir=w', '--mode=tran'], '--mode=tran is none of train'),
     (['--config=configs/demo.py', '--workdir=w', '--stages=imu'], '--stages goes with --mode=exp'),
     (['--config=configs/demo.py', '--workdir=w', '--mod=train'], "Unknown command line flag 'mod'"),
@@ -179,6 +189,7 @@ def test_user_errors_are_one_line_and_status_2(args, message, tmp_path):
   assert message in err
   assert err.startswith('error: ')
   assert err.count('\n') == 1
+  assert not (tmp_path / 'w').exists()
   assert not (tmp_path / 'd').exists() or not any((tmp_path / 'd').rglob('*.array_record*'))
 
 
@@ -194,7 +205,7 @@ def test_a_split_that_cannot_be_evaluated_is_refused(args, message, experiment, 
   assert code == 2
   assert err.startswith('error: --split=validation: ')
   assert message in err
-  assert not (tmp_path / 'w' / 'config.json').exists()
+  assert not (tmp_path / 'w').exists()
 
 
 def test_a_workdir_of_another_config_is_refused(experiment, undisturbed, capfd):
@@ -243,7 +254,7 @@ def test_untrained_workdirs_are_refused(mode, experiment, undisturbed, tmp_path,
   code, _, err = run_here(capfd, *experiment, f'--workdir={workdir}', f'--mode={mode}')
   assert code == 2
   assert "holds no finished stage 'imu'" in err
-  assert {p.name for p in workdir.rglob('*') if p.is_file()} == {'config.json', 'data.json', 'lock'}
+  assert {p.name for p in workdir.rglob('*') if p.is_file()} == {'config.json', 'lock'}
 
 
 def test_what_cannot_be_exported_is_said_before_training(experiment, tmp_path, capfd, monkeypatch):

@@ -157,16 +157,15 @@ def find(
   return found
 
 
-def measure(raw_dir: pathlib.Path, kinds: Collection[str]) -> dict[str, int]:
-  """Number and size in bytes of the files of these kinds and of the archives in a folder.
+def listing(raw_dir: pathlib.Path, kinds: Collection[str]) -> list[pathlib.Path]:
+  """The files of these kinds and the archives in a folder.
 
   Raises:
     UserError: a folder that cannot be read.
   """
   packed: list[pathlib.Path] = []
-  sizes = [file.size for file in _walk(raw_dir, kinds, packed, [])]
-  sizes += [path.stat().st_size for path in packed]
-  return {'files': len(sizes), 'bytes': sum(sizes)}
+  found = [raw_dir / file.name for file in _walk(raw_dir, kinds, packed, [])]
+  return found + packed
 
 
 def _walk(
@@ -187,6 +186,9 @@ def _walk(
     visited.add(real)
     subfolders[:] = sorted(name for name in subfolders if not litter.is_litter(name))
     files = sorted(name for name in files if not litter.is_litter(name))
+    for name in (*subfolders, *files):
+      if _matters(litter.unfinished(name), kinds):
+        litter.check_arrived(str(pathlib.Path(folder, name)), name)
     for name in subfolders:
       if pathlib.PurePath(name).suffix.lower() in MAX_BYTES:
         raise UserError(f'{pathlib.Path(folder, name)}: a folder named like a file; remove it')
@@ -194,8 +196,6 @@ def _walk(
       empty.append(folder)
     for name in files:
       path = pathlib.Path(folder, name)
-      if _matters(litter.unfinished(name), kinds):
-        litter.check_arrived(str(path), name)
       if not _matters(name, kinds):
         continue
       if not path.is_file():

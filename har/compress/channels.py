@@ -4,7 +4,6 @@ The result is the same model with `widths`, and parameters and batch statistics 
 on the traced computation (see `har.compress.units`) and knows no class of encoders.
 """
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,49 +13,12 @@ import jax
 import numpy as np
 
 from har.compress import units as units_lib
+from har.compress.options import Slimming
 from har.compress.units import Kept, Unit, Units
 from har.errors import UserError
 from har.models.mode import INFERENCE, matches
 
 Tree = dict[str, Any]
-
-POLICIES = ('work', 'even')
-
-
-@dataclasses.dataclass(frozen=True)
-class Slimming:
-  """How much of each encoder goes.
-
-  Attributes:
-    flops: share of the multiply-adds of its layers that an encoder keeps, at most.
-    policy: from which unit the next channels go: 'work' takes those that lose least importance per
-      multiply-add saved, mostly from the early, costly units; 'even' takes them from the unit that
-      has lost the least share of its importance, so that all become narrower, which saves memory
-      traffic too and so more time.
-    multiple: channel counts become multiples of it.
-    least: share of its channels that every unit keeps.
-    exclude: path patterns (see `har.models.mode.matches`) of layers, modality first, that keep all
-      channels, e.g. 'depth/Mixed_5c'; a modality alone leaves out its encoder.
-  """
-
-  flops: float = 0.5
-  policy: str = 'work'
-  multiple: int = 8
-  least: float = 0.5
-  exclude: tuple[str, ...] = ()
-
-  def __post_init__(self) -> None:
-    if not 0 < self.flops <= 1:
-      raise UserError(f'slimming.flops={self.flops} is not in (0, 1]')
-    if self.policy not in POLICIES:
-      raise UserError(f'slimming.policy={self.policy!r} is none of {", ".join(POLICIES)}')
-    if isinstance(self.exclude, str):
-      raise UserError(f'slimming.exclude={self.exclude!r} must be a tuple of patterns')
-    if not isinstance(self.multiple, int) or self.multiple < 1 or not 0 <= self.least <= 1:
-      raise UserError(
-        f'slimming.multiple={self.multiple} is no positive whole number, or '
-        f'least={self.least} is not in [0, 1]'
-      )
 
 
 def shrink(

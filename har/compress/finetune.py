@@ -11,16 +11,13 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from har.compress import channels, prune
-from har.compress.channels import Slimming
-from har.compress.prune import Pruning
+from har.compress import channels, options, prune
+from har.compress.options import Pruning, Slimming
 from har.errors import UserError
+from har.options import defaults
 from har.train.stage import Stage
 
 Variables = dict[str, Any]
-
-# Of `settings`, beside the fields of `Pruning` or `Slimming`.
-_TRAINING = {'epochs': 1.0, 'learning_rate': 1.0, 'trained': ('*',), 'changes': {}}
 
 
 def pruned_stage(
@@ -38,7 +35,7 @@ def pruned_stage(
   Raises:
     UserError: a setting is unknown, or there is nothing to prune.
   """
-  pruning = Pruning(**_fields(Pruning, settings, 'pruning'))
+  pruning = Pruning(**options.own(options.PRUNED, settings, 'pruned'))
   name = f'{stage.name}-pruned'
   # The best step on validation would be an early one, not yet pruned.
   config = _training(stage, settings, keep='last', early_stopping=0)
@@ -60,7 +57,7 @@ def slim_stage(
   Raises:
     UserError: a setting is unknown, or as `har.compress.channels.shrink`.
   """
-  slimming = Slimming(**_fields(Slimming, settings, 'slimming'))
+  slimming = Slimming(**options.own(options.SLIM, settings, 'slim'))
   model, out = channels.shrink(stage.model, jax.device_get(variables), stage.example, slimming)
   name, config = f'{stage.name}-slim', _training(stage, settings)
   slim = dataclasses.replace(
@@ -74,30 +71,16 @@ def slim_stage(
   return slim, out
 
 
-def _fields(kind: type, settings: Mapping[str, Any], where: str) -> dict[str, Any]:
-  names = [field.name for field in dataclasses.fields(kind)]
-  unknown = sorted(set(settings) - set(names) - set(_TRAINING))
-  if unknown:
-    raise UserError(
-      f'{where}.{unknown[0]} is no setting: use {", ".join(sorted([*names, *_TRAINING]))}'
-    )
-  return {n: _tuple(settings[n]) for n in names if n in settings}
-
-
-def _tuple(value: Any) -> Any:
-  return tuple(value) if isinstance(value, list) else value
-
-
 def _training(stage: Stage, settings: Mapping[str, Any], **fixed: Any) -> ConfigDict:
-  given = {**_TRAINING, **settings}
+  given = {**defaults(options.TRAINING), **settings}
   config = ConfigDict(dict(stage.config)).copy_and_resolve_references()
   config.epochs = config.epochs * given['epochs']
   config.optimizer.learning_rate = config.optimizer.learning_rate * given['learning_rate']
-  config.trained = _tuple(given['trained'])
+  config.trained = tuple(given['trained'])
   config.init_from = f'stage:{stage.name}'
   for key, value in {**given['changes'], **fixed}.items():
     if key not in config:
-      raise UserError(f'changes.{key} is no value of stages.{stage.name}')
+      raise UserError(f'changes.{key}: no such option of config.stages.{stage.name}')
     if isinstance(config[key], ConfigDict):
       config[key].update(value)
     else:

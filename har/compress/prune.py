@@ -19,70 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from har.compress.options import Pruning
 from har.errors import UserError
 from har.models.mode import matches
 from har.train.stage import Optimizer, Wrap
 
 Tree = dict[str, Any]
 Path = tuple[str, ...]
-
-SCOPES = ('global', 'layer', '2:4')
-SCHEDULES = ('one_shot', 'cubic')
-
-
-@dataclasses.dataclass(frozen=True)
-class Pruning:
-  """How sparse kernels become, and when.
-
-  Attributes:
-    sparsity: share of the kernels' weights that end as zeros, in [0, 1).
-    scope: 'global' ranks the weights of all kernels together, 'layer' those of each kernel, and
-      '2:4' leaves at most two of any four neighbouring input channels, so half of the weights; at
-      a lower sparsity, only in the groups that lose least.
-    schedule: 'one_shot' at `begin`, or 'cubic' from there to `end`: s (1 - (1 - t)^3) for t in
-      [0, 1] (Zhu and Gupta, 2017).
-    begin: fraction of the stage's steps.
-    end: likewise, for the cubic schedule.
-    times: how often the cubic schedule prunes.
-    exclude: path patterns (see `har.models.mode.matches`) of kernels that stay dense.
-  """
-
-  sparsity: float = 0.8
-  scope: str = 'global'
-  schedule: str = 'cubic'
-  begin: float = 0.0
-  end: float = 0.5
-  times: int = 20
-  exclude: tuple[str, ...] = ()
-
-  def __post_init__(self) -> None:
-    if self.scope not in SCOPES:
-      raise UserError(f'pruning.scope={self.scope!r} is none of {", ".join(SCOPES)}')
-    if self.schedule not in SCHEDULES:
-      raise UserError(f'pruning.schedule={self.schedule!r} is none of {", ".join(SCHEDULES)}')
-    if not 0 <= self.sparsity < 1:
-      raise UserError(f'pruning.sparsity={self.sparsity} is not in [0, 1)')
-    if self.scope == '2:4' and self.sparsity > 0.5:
-      raise UserError(
-        f'pruning.sparsity={self.sparsity} is more than the 0.5 of pruning.scope=2:4: lower it'
-      )
-    if not 0 <= self.begin <= self.end <= 1 or self.times < 1:
-      raise UserError(
-        f'pruning.begin={self.begin}, end={self.end} and times={self.times} are no schedule: it '
-        'takes 0 <= begin <= end <= 1 and at least one time'
-      )
-
-  def events(self, total_steps: int) -> dict[int, float]:
-    """The sparsity that is reached before each step at which weights are pruned."""
-    first = round(self.begin * total_steps)
-    if self.schedule == 'one_shot':
-      return {min(first, total_steps - 1): self.sparsity}
-    last = round(self.end * total_steps)
-    out = {}
-    for i in range(1, self.times + 1):
-      step = first + round(i * (last - first) / self.times)
-      out[min(step, total_steps - 1)] = self.sparsity * (1 - (1 - i / self.times) ** 3)
-    return out
 
 
 def kernels(params: Tree, pruning: Pruning, trained: Sequence[str] = ('*',)) -> tuple[Path, ...]:

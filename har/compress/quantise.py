@@ -1,6 +1,5 @@
 """A trained model with fake quantisation: evaluated, trained further, or exported."""
 
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,61 +11,13 @@ import numpy as np
 from har.compress.graph import Graph
 from har.compress.hooks import Dynamic, Hook, Marking, Observer, Static
 from har.compress.operations import Layer
+from har.compress.options import Scheme
 from har.errors import UserError
 from har.models.mode import INFERENCE, UNROLLED, Mode
 from har.models.types import Outputs
 
 Variables = dict[str, Any]
 _BINS = 2048
-
-
-@dataclasses.dataclass(frozen=True)
-class Scheme:
-  """How a model is quantised.
-
-  Attributes:
-    weights: bits of kernels.
-    activations: bits of activations.
-    ranges: 'static', found once on training examples, or 'dynamic', those of each array (of a whole
-      batch) as it comes.
-    calibration: 'minmax' or 'percentile', for static ranges.
-    percentile: share of the values, in per cent, that a range covers.
-    examples: training examples that static ranges are found on.
-    keep_float: path patterns of layers that are not quantised (see `har.models.mode.matches`).
-  """
-
-  weights: int = 8
-  activations: int = 8
-  ranges: str = 'static'
-  calibration: str = 'minmax'
-  percentile: float = 99.99
-  examples: int = 128
-  keep_float: tuple[str, ...] = ()
-
-  @classmethod
-  def from_config(cls, config: Mapping[str, Any]) -> 'Scheme':
-    """From `config.compress.int8`.
-
-    Raises:
-      UserError: an unknown choice or a number out of range.
-    """
-    values: dict[str, Any] = dict(config.items())
-    scheme = cls(**values | {'keep_float': tuple(values.get('keep_float', ()))})
-    where = 'config.compress.int8'
-    for key, allowed in (
-      ('ranges', ('static', 'dynamic')),
-      ('calibration', ('minmax', 'percentile')),
-    ):
-      if getattr(scheme, key) not in allowed:
-        raise UserError(f'{where}.{key}={getattr(scheme, key)!r} is none of {", ".join(allowed)}')
-    for key in ('weights', 'activations'):
-      if not 2 <= getattr(scheme, key) <= 16:
-        raise UserError(f'{where}.{key}={getattr(scheme, key)} must be from 2 to 16 bits')
-    if not 50 < scheme.percentile <= 100:
-      raise UserError(f'{where}.percentile={scheme.percentile} must be in (50, 100]')
-    if scheme.examples < 1:
-      raise UserError(f'{where}.examples={scheme.examples}: calibration needs at least one')
-    return scheme
 
 
 class FoldedModel:

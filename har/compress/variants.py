@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from har.compress import finetune, prune, quantise, units
-from har.compress.prune import Pruning
-from har.compress.quantise import FoldedModel, Scheme
+from har.compress.options import Pruning, Scheme
+from har.compress.quantise import FoldedModel
 from har.data import loader
 from har.errors import UserError
 from har.evaluate import files

@@ -237,9 +237,14 @@ def load(
     'raw_dir': raw_dir,
   }
   taken = {key: value for key, value in arguments.items() if key in accepted}
-  with preparation.quiet():
-    builder = module.Builder(data_dir=data_dir, **taken, **(builder_options or {}))
-  preparation.prepare(builder, None if 'raw_dir' in taken else raw_dir)
+  options = taken | dict(builder_options or {})
+  with preparation.without_tensorflow(name):
+    try:
+      with preparation.quiet():
+        builder = module.Builder(data_dir=data_dir, **options)
+    except ValueError as error:  # TFDS's, of what _info says.
+      raise UserError(f'{module.__file__}: no dataset can be described ({error})') from error
+    preparation.prepare(builder, None if 'raw_dir' in taken else raw_dir, options)
   metadata = checks.metadata(builder.info)
   class_names = tuple(builder.info.features['label'].names)
   for one in abnormal:

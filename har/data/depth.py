@@ -12,8 +12,8 @@ from PIL import Image
 from har.data import video
 from har.data.frames import Frames
 from har.data.input import step
-from har.data.options import Schema, amount, choice, size
 from har.errors import UserError
+from har.options import Schema, amount, choice, size
 
 _DEPTH_SIZE = struct.Struct('<HH')
 

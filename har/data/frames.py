@@ -17,8 +17,8 @@ from har.data.input import (
   per_example,
   step,
 )
-from har.data.options import Schema, amount, choice, flag, numbers, size
 from har.errors import UserError
+from har.options import Schema, amount, choice, flag, numbers, size
 
 
 class Frames(Input):

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import jax
 import numpy as np
 
-from har.data.options import Schema, read
 from har.errors import UserError
+from har.options import Schema, read, shown
 
 Example = dict[str, Any]  # of NumPy arrays and scalars
 Arrays = dict[str, jax.Array]
@@ -95,13 +95,13 @@ class Input(abc.ABC):
   def steps(self) -> list[dict[str, Any]]:
     """From a recording to what an exported file takes, in order; see `step`."""
 
-  def augment_options(self, config: Any) -> dict[str, Any]:
+  def augment_options(self, config: Any, where: str = 'augment') -> dict[str, Any]:
     """Options of the augmentation, defaults filled in; UserError if one is unknown or wrong."""
-    return read(self.augmentation, config, f'augment.{self.name}')
+    return read(self.augmentation, config, f'{where}.{self.name}')
 
   def fail(self, option: str, problem: str) -> None:
     """Raises UserError about an option's value."""
-    raise UserError(f'inputs.{self.name}.{option}={self.options[option]!r}: {problem}')
+    raise UserError(f'config.inputs.{self.name}.{option}={self.options[option]!r}: {problem}')
 
   def check_statistics(self, channels: int) -> None:
     """Raises UserError unless `mean` and `std` are one number or one for each channel."""
@@ -109,7 +109,8 @@ class Input(abc.ABC):
       value = self.options[option]
       if isinstance(value, tuple | list) and len(value) not in (1, channels):
         raise UserError(
-          f'inputs.{self.name}.{option}: {len(value)} numbers for {channels} channels'
+          f'config.inputs.{self.name}.{option}={shown(value)}: {len(value)} numbers for {channels} '
+          'channels'
         )
 
 

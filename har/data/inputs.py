@@ -10,10 +10,11 @@ import jax.numpy as jnp
 from har.data.depth import Depth
 from har.data.frames import Frames
 from har.data.input import Arrays, Input
-from har.data.options import read
 from har.data.signal import Signal
 from har.data.skeleton import Skeleton
 from har.errors import UserError
+from har.options import ABSENT, MISSING, Option, Schema, read, section
+from har.ranges import Anything, Choice, Text
 
 KINDS: dict[str, type[Input]] = {one.kind: one for one in (Signal, Frames, Depth, Skeleton)}
 
@@ -34,12 +35,24 @@ def build(name: str, config: Any) -> Input:
   Raises:
     UserError: an unknown kind or option, or a value that makes no sense.
   """
-  options = dict(config or {})
-  field = options.pop('field', name)
-  kind = options.pop('kind', _KIND_OF_FIELD.get(field))
-  if kind not in KINDS:
-    raise UserError(f'inputs.{name}.kind={kind!r}: not one of {", ".join(KINDS)}')
-  return KINDS[kind](name, field, read(KINDS[kind].schema, options, f'inputs.{name}'))
+  options = read(schema(name, config), config, f'config.inputs.{name}')
+  field, kind = options.pop('field'), options.pop('kind')
+  return KINDS[kind](name, field, options)
+
+
+def schema(name: str, config: Any) -> Schema:
+  """The options of `config.inputs[name]`, which depend on its kind.
+
+  Raises:
+    UserError: an unknown kind.
+  """
+  where = f'config.inputs.{name}'
+  field = Option(name, Text(), 'of records')
+  given = {key: value for key, value in section(config, where).items() if key in ('field', 'kind')}
+  read_from = read({'field': field, 'kind': Option(ABSENT, Anything())}, given, where)['field']
+  kind = Option(_KIND_OF_FIELD.get(read_from, MISSING), Choice(tuple(KINDS)))
+  named = read({'field': field, 'kind': kind}, given, where)['kind']
+  return {'kind': kind, 'field': field, **KINDS[named].schema}
 
 
 def preprocess(

@@ -1,6 +1,9 @@
 """Batches for training and evaluation, with Grain: any step is reached without the ones before."""
 
+import contextlib
+import errno
 import functools
+import gc
 import math
 import os
 import sys
@@ -9,6 +12,7 @@ from typing import Any, NamedTuple
 
 import grain
 import numpy as np
+from grain.multiprocessing import SharedMemoryArray
 
 from har.data import watch
 from har.data.input import Example, Input
@@ -133,16 +137,29 @@ def _iterate(batches: grain.MapDataset, workers: int) -> Iterator[Batch]:
   batches = batches.to_iter_dataset(reading)
   if workers:
     batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
-  return _closing(iter(batches), workers)
+  with _shared_memory():
+    iterator = iter(batches)
+  return _closing(iterator, workers)
 
 
-def _closing(iterator: grain.DatasetIterator, workers: int) -> Iterator[Batch]:
+@contextlib.contextmanager
+def _shared_memory() -> Iterator[None]:
+  """Tells of shared memory that is full; reading meets no full disk."""
+  try:
+    yield
+  except OSError as e:
+    if e.errno != errno.ENOSPC:
+      raise
+    raise UserError(watch.SHARED) from e
+
+
+def _closing(iterator: Any, workers: int) -> Iterator[Batch]:
   """Ends threads, worker processes and their shared memory as soon as nobody reads on."""
   watched = watch.Watch(enabled=workers > 0)
-  killed = False
+  killed, batch = False, None
   try:
     while True:
-      with watched:
+      with watched, _shared_memory():
         batch = next(iterator, None)
       if batch is None:
         break
@@ -151,13 +168,20 @@ def _closing(iterator: grain.DatasetIterator, workers: int) -> Iterator[Batch]:
     killed = 'terminated unexpectedly' in str(e)
     if not killed:
       raise
-    raise UserError(watch.KILLED) from e
+    raise UserError(watch.reason(str(e))) from e
   finally:
     if not killed:
       watched.stop()
     with watched:
       iterator.close()
     watched.stop()
+    if workers:
+      # Grain keeps a batch of each worker in cycles, and frees shared memory in a thread of its
+      # own: what is left when the process ends, Python calls leaked.
+      iterator = batch = None
+      gc.collect()
+      if SharedMemoryArray._del_thread_pool:
+        SharedMemoryArray._del_thread_pool.apply(int)  # Waits for those before it.
 
 
 def train_batches(

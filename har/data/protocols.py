@@ -4,14 +4,13 @@ A protocol is a rule over columns: what records say of themselves besides their 
 """
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from har.errors import UserError
+from har.ranges import WHOLE, AnyOf, Many, Number, Text
 
 PARTS = ('train', 'validation', 'test', 'unused')
 
@@ -67,12 +66,17 @@ class Splits:
   unused: np.ndarray
 
 
+PERSON = AnyOf((WHOLE, Text()))
+Person = Annotated[int | str, PERSON]
+Whole = Annotated[int, WHOLE]
+
+
 @dataclasses.dataclass(frozen=True)
 class SplitOptions:
   """How records are divided; the keys of a config's `dataset` with the same names.
 
   Attributes:
-    protocol: a name in `PROTOCOLS`, or one of the metadata's `protocols`.
+    protocol: how examples are divided, a name in `PROTOCOLS` or of the metadata's `protocols`.
     test_subject: the one left out; only for 'leave_one_subject_out'.
     fold: 1 to `folds`, the one that is tested; of 'official', the number of the list (0: the only
       one). Only for these two.
@@ -85,17 +89,39 @@ class SplitOptions:
   """
 
   protocol: str = 'cross_subject'
-  test_subject: int | str = 0
-  fold: int = 0
-  folds: int = 5
+  test_subject: Person = 0
+  fold: Whole = 0
+  folds: Annotated[int, Number(2, 2**31 - 1, whole=True)] = 5
   group: str = 'subject'
-  validation_subjects: Collection[int | str] = ()
-  train_fraction: float = 1.0
+  validation_subjects: Annotated[Collection[int | str], Many(PERSON, distinct=True)] = ()
+  train_fraction: Annotated[float, Number(0, 1, above=True)] = 1.0
 
   @classmethod
   def of(cls, config: Mapping[str, Any]) -> 'SplitOptions':
     """Takes its keys from a config's `dataset`."""
     return cls(**{field.name: config[field.name] for field in dataclasses.fields(cls)})
+
+  def check_effect(self) -> None:
+    """Raises UserError for a number of folds that nothing asks for."""
+    if self.folds != SplitOptions.folds and self.protocol != 'folds':
+      raise UserError(
+        f'config.dataset.folds={self.folds}: must be {SplitOptions.folds}, or needs '
+        "protocol='folds'"
+      )
+
+  def check(self) -> None:
+    """Raises UserError for an option that this protocol does not take."""
+    if self.test_subject and self.protocol != 'leave_one_subject_out':
+      raise UserError(
+        f'config.dataset.test_subject={self.test_subject!r}: only the protocol '
+        'leave_one_subject_out takes one'
+      )
+    if self.fold and self.protocol not in ('folds', 'official'):
+      raise UserError(
+        f'config.dataset.fold={self.fold}: only the protocols folds and official take one'
+      )
+    if self.protocol == 'folds' and not 1 <= self.fold <= self.folds:
+      raise UserError(f'config.dataset.fold={self.fold}: must be 1 to {self.folds}')
 
 
 def make_splits(
@@ -122,13 +148,7 @@ def make_splits(
   of_dataset = metadata.get('protocols', {})
   if name not in PROTOCOLS and name not in of_dataset:
     raise UserError(f'protocol={name!r}: not one of {", ".join([*PROTOCOLS, *of_dataset])}')
-  if options.test_subject and name != 'leave_one_subject_out':
-    raise UserError('test_subject: only the protocol leave_one_subject_out takes one')
-  if options.fold and name not in ('folds', 'official'):
-    raise UserError('fold: only the protocols folds and official take one')
-  if not 0 < options.train_fraction <= 1:
-    raise UserError(f'train_fraction={options.train_fraction}: must be above 0 and at most 1')
-
+  options.check()
   if name in PROTOCOLS:
     parts = PROTOCOLS[name](index, metadata, options)
   else:
@@ -149,17 +169,6 @@ def make_splits(
 def class_counts(labels: np.ndarray, num_classes: int) -> np.ndarray:
   """How many examples each class has, int64 `[num_classes]`, of 0-based labels `[N]`."""
   return np.bincount(labels, minlength=num_classes).astype(np.int64)
-
-
-def fingerprint(index: Index, splits: Splits, class_names: Collection[str]) -> dict[str, str]:
-  """By part, how many examples it has and a digest of their keys and classes' names."""
-  names = np.array(class_names)
-  found = {}
-  for part in PARTS:
-    at = getattr(splits, part)
-    text = json.dumps([index.key[at].tolist(), names[index.label[at]].tolist()])
-    found[part] = f'{len(at)} examples ({hashlib.sha256(text.encode()).hexdigest()[:12]})'
-  return found
 
 
 def assign_folds(people: np.ndarray, folds: int) -> np.ndarray:
@@ -275,8 +284,6 @@ def _folds(index: Index, metadata: Mapping[str, Any], options: SplitOptions) -> 
   del metadata
   people = index.column(options.group, f'protocol={options.protocol}')
   fold = assign_folds(people, options.folds)
-  if not 1 <= options.fold <= options.folds:
-    raise UserError(f'fold={options.fold}: must be 1 to {options.folds}')
   return _named({'test': fold == options.fold}, 'train')
 
 

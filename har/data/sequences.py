@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from har.data.input import per_example
-from har.data.options import amount
+from har.options import amount
 
 SCHEMA = {
   'rotation_degrees': amount(),

@@ -9,9 +9,9 @@ import numpy as np
 
 from har.data import sensors
 from har.data.input import MASK, Arrays, Example, Input, normalise
-from har.data.options import Schema, amount, choice, numbers, size
 from har.data.sequences import SCHEMA, augment_sequence, finish_sequence
 from har.errors import UserError
+from har.options import Schema, amount, choice, numbers, size
 
 
 class Signal(Input):
@@ -44,7 +44,7 @@ class Signal(Input):
     if rate and (not rates or self.options['fit'] != 'pad'):
       self.fail('rate', "needs rates and fit='pad'")
     if rates and channels % len(rates):
-      raise UserError(f'inputs.{self.name}.rates: {len(rates)} sensors for {channels} channels')
+      self.fail('rates', f'{len(rates)} sensors for {channels} channels')
     self.check_statistics(channels)
 
   @property

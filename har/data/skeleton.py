@@ -19,8 +19,9 @@ from har.data.input import (
   step,
 )
 from har.data.motion import velocities
-from har.data.options import Schema, amount, choice, numbers, size
 from har.data.sequences import SCHEMA, augment_sequence, finish_sequence
+from har.options import Option, Schema, amount, choice, numbers, size
+from har.ranges import WHOLE
 
 # Kinect v1 joints in the order of the recordings: left arm and leg against right arm and leg.
 KINECT_MIRROR = (0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 16, 17, 18, 19, 12, 13, 14, 15)
@@ -39,8 +40,8 @@ class Skeleton(Input):
     'fit': choice('resample', 'pad'),
     'joints': size(20),
     'centre': choice('first', 'frame', 'none'),  # whose centre joint becomes the origin
-    'centre_joint': amount(3),
-    'neck_joint': amount(1),
+    'centre_joint': Option(3, WHOLE),
+    'neck_joint': Option(1, WHOLE),
     # 'torso' divides by the trial's distance between centre joint and neck, 'none' keeps metres.
     'scale': choice('none', 'torso'),
     # 'frame' puts velocities per recorded frame after the positions, which `fit` 'resample' takes
@@ -55,7 +56,7 @@ class Skeleton(Input):
     self.check_statistics(3)
     for option in ('centre_joint', 'neck_joint'):
       joint = self.options[option]
-      if not isinstance(joint, int) or joint >= self.options['joints']:
+      if joint >= self.options['joints']:
         self.fail(option, f'must be the number of one of {self.options["joints"]} joints, from 0')
 
   @property

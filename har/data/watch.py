@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import re
+import signal
 import sys
 import threading
 import time
@@ -11,7 +13,17 @@ KILLED = (
   'a process that loads data was killed, perhaps for want of memory: the same command continues, '
   'with a smaller config.runtime.workers if need be'
 )
+SHARED = (
+  'a process that loads data found no room in shared memory: give /dev/shm more (of a container: '
+  '--shm-size), or set config.runtime.workers=0; the same command continues'
+)
 GRACE_SECONDS = 10.0
+
+
+def reason(text: str) -> str:
+  """What to say of a process that ended with the exit code in a text."""
+  # Pages of a shared file that cannot be had end in SIGBUS.
+  return SHARED if re.search(rf'{-signal.SIGBUS}\b', text) else KILLED
 
 
 class Watch:
@@ -51,9 +63,9 @@ class Watch:
   def _run(self) -> None:
     while not self._stopped.wait(1):
       self._mine |= set(multiprocessing.active_children()) - self._others
-      killed = any(process.exitcode for process in self._mine - self._ended)
-      if killed and time.monotonic() - self._waiting > GRACE_SECONDS:
-        print('error:', KILLED, file=sys.stderr, flush=True)
+      codes = [process.exitcode for process in self._mine - self._ended if process.exitcode]
+      if codes and time.monotonic() - self._waiting > GRACE_SECONDS:
+        print('error:', reason(str(codes)), file=sys.stderr, flush=True)
         for process in self._mine:
           process.kill()
         os._exit(2)

@@ -19,7 +19,7 @@ from har.errors import UserError
 from har.evaluate import results, sections
 from har.evaluate.files import aligned
 from har.metrics import classification
-from har.train import experiment
+from har.train import claims
 
 FREE = ('seed', 'dataset.test_subject', 'dataset.fold', 'dataset.validation_subjects', 'runtime')
 """Keys of the config in which runs may differ."""
@@ -85,15 +85,19 @@ def _check(first: Path, table: Mapping, other: Path, other_table: Mapping) -> No
   if split != other_split:
     raise UserError(f'{first} holds figures of the {split} split, {other} of {other_split}')
   configs = (_config(first, split), _config(other, split))
+  defaults = (_config(one, split, claims.DEFAULTS) for one in (first, other))
   found = [
-    f'{key} is {a!r} there and {b!r} here' for key, a, b in experiment.differences(*configs, FREE)
+    f'{key} is {a!r} there and {b!r} here'
+    for key, a, b in claims.differences(*configs, FREE, *defaults)
   ]
   if found:
     raise UserError(f'{first} and {other} are not of one experiment: {"; ".join(found[:3])}')
 
 
-def _config(folder: Path, split: str) -> dict:
-  path = (folder if split == 'test' else folder.resolve().parent) / 'config.json'
+def _config(folder: Path, split: str, name: str = claims.CONFIG) -> dict:
+  path = (folder if split == 'test' else folder.resolve().parent) / name
+  if name == claims.DEFAULTS and not path.exists():  # Of before it was written.
+    return {}
   try:
     return json.loads(path.read_text())
   except (OSError, ValueError) as error:

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from har.compress import variants
-from har.compress.quantise import Scheme
+from har.compress.options import Scheme
 from har.data import loader
 from har.errors import UserError
 from har.export import describe, exportable, litert, onnx, optional, stablehlo
@@ -230,7 +230,8 @@ def _write(experiment, made, path, kind, convert, open_file, split, expected) ->
       read=experiment.stages[made.stage].inputs,
       dataset=experiment.context.dataset,
     )
-    draft_json.write_text(json.dumps(description, indent=2, ensure_ascii=False) + '\n')
+    text = json.dumps(description, indent=2, ensure_ascii=False)
+    draft_json.write_text(f'{text}\n', encoding='utf-8')
     int8, predict = is_int8(made.variant), made.over_clips(runner)
     outs = run_file(predict, split)
     lines = [compare(str(path), int8, outs, them) + what for what, them in expected.items()]

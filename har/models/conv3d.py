@@ -7,13 +7,14 @@ the canonical shape `[kt, kh, kw, in, out]` in both forms, so that checkpoints d
 """
 
 import functools
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from einops import rearrange
 from jax import lax
 
-FORMS = ('folded', 'plain')
+Form = Literal['folded', 'plain']
 
 Pair = tuple[int, int]
 Triple = tuple[int, int, int]

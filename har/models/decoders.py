@@ -11,6 +11,7 @@ from har.errors import UserError
 from har.models.layers import dropout
 from har.models.mode import INFERENCE, Mode
 from har.models.types import Features, Outputs
+from har.ranges import Rate, Size, Sizes
 
 
 class ConvDecoder(nn.Module):
@@ -29,10 +30,10 @@ class ConvDecoder(nn.Module):
   """
 
   shapes: tuple[tuple[str, tuple[int, ...]], ...]
-  bottleneck: int = 16
-  channels: tuple[int, ...] = (64, 32)
-  kernel: int = 5
-  dropout: float = 0.0
+  bottleneck: Size = 16
+  channels: Sizes = (64, 32)
+  kernel: Size = 5
+  dropout: Rate = 0.0
   dtype: Any = jnp.float32
 
   @nn.compact

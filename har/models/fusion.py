@@ -21,6 +21,7 @@ from har.errors import UserError
 from har.models.layers import dropout
 from har.models.mode import INFERENCE, Mode
 from har.models.types import Features, Outputs
+from har.ranges import Positive, Rate, Size
 
 
 class Linear(nn.Module):
@@ -35,7 +36,7 @@ class Linear(nn.Module):
   """
 
   num_classes: int
-  dropout: float = 0.0
+  dropout: Rate = 0.0
   dtype: Any = jnp.float32
 
   @nn.compact
@@ -59,8 +60,8 @@ class ConcatMLP(nn.Module):
   """
 
   num_classes: int
-  hidden: int = 256
-  dropout: float = 0.5
+  hidden: Size = 256
+  dropout: Rate = 0.5
   layer_norm: bool = False
   dtype: Any = jnp.float32
 
@@ -85,7 +86,7 @@ class Decision(nn.Module):
   """
 
   num_classes: int
-  dropout: float = 0.0
+  dropout: Rate = 0.0
   dtype: Any = jnp.float32
 
   @nn.compact
@@ -108,10 +109,10 @@ class Residual(nn.Module):
   """
 
   num_classes: int
-  hidden: int = 256
-  dropout: float = 0.5
+  hidden: Size = 256
+  dropout: Rate = 0.5
   layer_norm: bool = True
-  trust: tuple[tuple[str, float], ...] = ()
+  trust: tuple[tuple[str, Positive], ...] = ()
   dtype: Any = jnp.float32
 
   @nn.compact
@@ -140,10 +141,10 @@ class Attention(nn.Module):
   """
 
   num_classes: int
-  hidden: int = 128
-  heads: int = 4
-  layers: int = 2
-  dropout: float = 0.3
+  hidden: Size = 128
+  heads: Size = 4
+  layers: Size = 2
+  dropout: Rate = 0.3
   dtype: Any = jnp.float32
 
   reads_sequence: ClassVar[bool] = True  # Not the pooled features: it cannot run step by step.

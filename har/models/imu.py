@@ -1,15 +1,16 @@
 """1-D convolutional encoders of inertial signals."""
 
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from har.errors import UserError
-from har.models.layers import POOLINGS, batch_norm, dropout, masked_pool, shrink_mask
+from har.models.layers import Pooling, batch_norm, dropout, masked_pool, shrink_mask
 from har.models.mode import INFERENCE, Mode
 from har.models.types import Features
+from har.ranges import Rate, SizeOrSizes, Sizes
 
 
 class Conv1dNet(nn.Module):
@@ -32,15 +33,15 @@ class Conv1dNet(nn.Module):
     dtype: of the computation; parameters are float32.
   """
 
-  channels: tuple[int, ...] = (32, 64, 96)
-  kernels: tuple[int, ...] = (24, 16, 8)
-  strides: int | tuple[int, ...] = 1
-  pools: int | tuple[int, ...] = 1
-  padding: str = 'VALID'
+  channels: Sizes = (32, 64, 96)
+  kernels: Sizes = (24, 16, 8)
+  strides: SizeOrSizes = 1
+  pools: SizeOrSizes = 1
+  padding: Literal['SAME', 'VALID'] = 'VALID'
   norm: bool = False
-  momentum: float = 0.9
-  dropout: float = 0.1
-  pooling: str = 'max'
+  momentum: Rate = 0.9
+  dropout: Rate = 0.1
+  pooling: Pooling = 'max'
   dtype: Any = jnp.float32
 
   @nn.compact
@@ -105,19 +106,15 @@ class Conv1dNet(nn.Module):
         'channels, kernels, strides and pools of an IMU encoder must have one number per block, '
         f'but are {", ".join(map(str, each))}'
       )
-    if self.padding not in ('SAME', 'VALID'):
-      raise UserError(f"padding must be 'SAME' or 'VALID', not {self.padding!r}")
-    if self.pooling not in POOLINGS:
-      raise UserError(f'pooling must be one of {", ".join(POOLINGS)}, not {self.pooling!r}')
     return list(zip(*each, strict=True))
 
 
 class Conv1dNetBN(Conv1dNet):
   """The stronger one of the family: four blocks with batch norm and halving, mean and max pool."""
 
-  channels: tuple[int, ...] = (64, 128, 128, 256)
-  kernels: tuple[int, ...] = (9, 7, 5, 5)
-  pools: int | tuple[int, ...] = (2, 2, 2, 1)
-  padding: str = 'SAME'
+  channels: Sizes = (64, 128, 128, 256)
+  kernels: Sizes = (9, 7, 5, 5)
+  pools: SizeOrSizes = (2, 2, 2, 1)
+  padding: Literal['SAME', 'VALID'] = 'SAME'
   norm: bool = True
-  pooling: str = 'mean_max'
+  pooling: Pooling = 'mean_max'

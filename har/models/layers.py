@@ -1,6 +1,6 @@
 """Layers that ask a `Mode` whether they train, and pooling that leaves padding out."""
 
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -84,7 +84,7 @@ def last_real(x: jax.Array, mask: jax.Array | None) -> jax.Array:
   return jnp.where((mask & ~after)[..., None], x, 0).sum(1)
 
 
-POOLINGS = ('mean', 'max', 'mean_max')
+Pooling = Literal['mean', 'max', 'mean_max']
 
 
 def masked_pool(x: jax.Array, mask: jax.Array | None, pooling: str) -> jax.Array:

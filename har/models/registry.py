@@ -1,12 +1,12 @@
 """Encoders and heads by the names that configs use."""
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 
+from har import options
 from har.errors import UserError
 from har.models import decoders, fusion, imu, s3d, sequence, skeleton
 from har.models.recogniser import Recogniser
@@ -31,6 +31,9 @@ HEADS: dict[str, type[nn.Module]] = {
   'attention': fusion.Attention,
   'decoder': decoders.ConvDecoder,
 }
+
+# Attributes that are not for configs to set.
+GIVEN = ('parent', 'name', 'num_classes', 'shapes', 'dtype')
 
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
@@ -60,65 +63,23 @@ def build(
     A `Recogniser` whose parameters are grouped by modality and `head`.
 
   Raises:
-    UserError: a modality has no encoder, a kind, option or dtype is unknown, or the rate is out of
-      range.
+    UserError: a modality has no encoder, or as `har.options.build`.
   """
-  if dtype not in DTYPES:
-    raise UserError(f'unknown dtype {dtype!r}: use one of {", ".join(DTYPES)}')
-  if not 0 <= modality_dropout < 1:
-    raise UserError(f'modality_dropout={modality_dropout} must be at least 0 and below 1')
   encoders = {}
   for name in sorted(set(modalities)):
     if name not in encoders_config:
       known = ', '.join(sorted(encoders_config)) or 'none'
       raise UserError(f'modality {name!r} has no encoder in the config, which has {known}')
-    encoders[name] = make(
-      ENCODERS, f'encoders.{name}', encoders_config[name], dtype=DTYPES[dtype], name=name
-    )
+    given = {'dtype': DTYPES[dtype], 'name': name}
+    where = f'config.encoders.{name}'
+    encoders[name] = options.build(ENCODERS, encoders_config[name], where, given, GIVEN)
   if not encoders:
     raise UserError('a model needs at least one modality')
-  head = make(
-    HEADS,
-    'head',
-    head_config,
-    num_classes=num_classes,
-    shapes=tuple(sorted((shapes or {}).items())),
-    dtype=DTYPES[dtype],
-    name='head',
-  )
+  given = {
+    'num_classes': num_classes,
+    'shapes': tuple(sorted((shapes or {}).items())),
+    'dtype': DTYPES[dtype],
+    'name': 'head',
+  }
+  head = options.build(HEADS, head_config, 'head', given, GIVEN)
   return Recogniser(encoders, head, modality_dropout)
-
-
-def make(
-  kinds: Mapping[str, type[Any]], where: str, config: Mapping[str, Any], **given: Any
-) -> Any:
-  """An object of the class that a config names by its `kind`.
-
-  Args:
-    kinds: dataclasses by name.
-    where: the config's section, for messages.
-    config: `kind`, and the class's attributes.
-    **given: attributes that are not for the config to set; a class takes those that it has.
-
-  Raises:
-    UserError: an unknown kind or option, or one that is missing.
-  """
-  options = {key: _frozen(value) for key, value in dict(config).items()}
-  kind = options.pop('kind', None)
-  if kind not in kinds:
-    raise UserError(f'unknown {where}.kind {kind!r}: use one of {", ".join(kinds)}')
-  fields = {field.name: field for field in dataclasses.fields(kinds[kind])}
-  known = sorted(set(fields) - {'parent', 'name'} - set(given))
-  if unknown := sorted(set(options) - set(known)):
-    raise UserError(
-      f'{where}.{unknown[0]} is no option of kind {kind!r}: use one of {", ".join(known)}'
-    )
-  none = dataclasses.MISSING
-  for name in known:
-    if name not in options and fields[name].default is fields[name].default_factory is none:
-      raise UserError(f'{where}.{name} is missing: kind {kind!r} needs it')
-  return kinds[kind](**options, **{name: x for name, x in given.items() if name in fields})
-
-
-def _frozen(value: Any) -> Any:
-  return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value

@@ -1,16 +1,17 @@
 """S3D: separable 3-D convolutions for video (Xie et al., ECCV 2018), in torchvision's layout."""
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from har.errors import UserError
-from har.models.conv3d import FORMS, Triple, conv3d, max_pool3d
+from har.models.conv3d import Form, Triple, conv3d, max_pool3d
 from har.models.layers import batch_norm, dropout
 from har.models.mode import INFERENCE, Mode
 from har.models.types import Features
+from har.ranges import Number, Rate
 
 # Channels of branch0, branch1_0, branch1_1, branch2_0, branch2_1, branch3_1 at width 1.
 MIXED = {
@@ -140,10 +141,10 @@ class S3D(nn.Module):
   fine_tuned: ClassVar[tuple[str, ...]] = ('Mixed_4c', 'Mixed_5c')
   """What a second stage trains (Choi et al., Section 3.3)."""
 
-  width: float = 1.0
-  conv: str = 'folded'
-  momentum: float = 0.9
-  dropout: float = 0.0
+  width: Annotated[float, Number(0, 16, above=True)] = 1.0
+  conv: Form = 'folded'
+  momentum: Rate = 0.9
+  dropout: Rate = 0.0
   dtype: Any = jnp.float32
 
   @nn.compact
@@ -162,7 +163,7 @@ class S3D(nn.Module):
       the mean over the clip; D = 1024 at width 1, T' = T / 8.
 
     Raises:
-      UserError: an option is unknown, or `x` is not a batch of clips.
+      UserError: `x` is not a batch of clips.
     """
     self._check(x, mask)
     rest = {'form': self.conv, 'momentum': self.momentum, 'dtype': self.dtype}
@@ -199,10 +200,6 @@ class S3D(nn.Module):
     return Features(sequence, sequence.mean(1))
 
   def _check(self, x: jax.Array, mask: jax.Array | None) -> None:
-    if self.conv not in FORMS:
-      raise UserError(f'conv of S3D must be one of {", ".join(FORMS)}, not {self.conv!r}')
-    if not self.width > 0:
-      raise UserError(f'width of S3D must be positive, not {self.width}')
     if x.ndim != 5 or 0 in x.shape:
       raise UserError(f'S3D needs clips [B, T, H, W, C], but got an array of shape {x.shape}')
     if mask is not None:

@@ -1,18 +1,19 @@
 """Encoders of sequences by temporal layers: of signals, or of the features of frames."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from har.errors import UserError
 from har.models import temporal
 from har.models.imu import Conv1dNet
-from har.models.layers import POOLINGS, masked_pool
+from har.models.layers import Pooling, masked_pool
 from har.models.mode import INFERENCE, Mode
 from har.models.types import Features
+from har.ranges import Rate, Size, SizeOrSizes, Sizes
 
+PoolingOrLast = Literal['last', Pooling]
 Carry = dict[str, Any]
 
 
@@ -24,7 +25,7 @@ class _Temporal(nn.Module):
     dtype: of the computation; parameters are float32.
   """
 
-  pooling: str = 'mean'
+  pooling: PoolingOrLast = 'mean'
   dtype: Any = jnp.float32
 
   def setup(self):
@@ -42,17 +43,11 @@ class _Temporal(nn.Module):
 
     Returns:
       `Features` with N = T steps; padded ones are zero.
-
-    Raises:
-      UserError: an unknown pooling.
     """
     y = self.layer(x, mask, mode)
     return Features(y, self._pool(y, mask), mask)
 
   def _pool(self, y: jax.Array, mask: jax.Array | None) -> jax.Array:
-    known = ('last', *POOLINGS)
-    if self.pooling not in known:
-      raise UserError(f'pooling must be one of {", ".join(known)}, not {self.pooling!r}')
     if self.pooling == 'last' and getattr(self.layer, 'bidirectional', False):
       # The backward direction has read everything at the first step.
       size = y.shape[-1] // 2
@@ -107,11 +102,11 @@ class LSTM(_Temporal):
     dropout: rate after each layer, one decision for all samples of an example.
   """
 
-  features: int = 64
-  layers: int = 2
+  features: Size = 64
+  layers: Size = 2
   bidirectional: bool = False
-  dropout: float = 0.1
-  pooling: str = 'last'
+  dropout: Rate = 0.1
+  pooling: PoolingOrLast = 'last'
 
   _kind: ClassVar[type[nn.Module]] = temporal.LSTM
 
@@ -130,10 +125,10 @@ class GRU(LSTM):
 class TCN(_Temporal):
   """Dilated causal convolutions (see `har.models.temporal.TCN`)."""
 
-  features: tuple[int, ...] = (64, 64, 64, 64)
-  kernel: int = 5
-  dropout: float = 0.1
-  momentum: float = 0.9
+  features: Sizes = (64, 64, 64, 64)
+  kernel: Size = 5
+  dropout: Rate = 0.1
+  momentum: Rate = 0.9
 
   def _layer(self) -> nn.Module:
     return temporal.TCN(
@@ -159,17 +154,17 @@ class CnnGRU(nn.Module):
     dtype: of the computation; parameters are float32.
   """
 
-  channels: tuple[int, ...] = (64, 64, 128)
-  kernels: tuple[int, ...] = (24, 16, 8)
-  strides: int | tuple[int, ...] = 2
-  pools: int | tuple[int, ...] = 1
-  conv_dropout: float = 0.1
-  features: int = 64
-  layers: int = 1
+  channels: Sizes = (64, 64, 128)
+  kernels: Sizes = (24, 16, 8)
+  strides: SizeOrSizes = 2
+  pools: SizeOrSizes = 1
+  conv_dropout: Rate = 0.1
+  features: Size = 64
+  layers: Size = 1
   bidirectional: bool = False
-  dropout: float = 0.1
-  pooling: str = 'mean_max'
-  momentum: float = 0.9
+  dropout: Rate = 0.1
+  pooling: PoolingOrLast = 'mean_max'
+  momentum: Rate = 0.9
   dtype: Any = jnp.float32
 
   @nn.compact

@@ -1,6 +1,6 @@
 """A temporal convolutional encoder of skeleton sequences."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from har.data.motion import velocities
 from har.errors import UserError
 from har.models.imu import Conv1dNet
-from har.models.layers import dropout
+from har.models.layers import Pooling, dropout
 from har.models.mode import INFERENCE, Mode
 from har.models.types import Features
+from har.ranges import WHOLE, Amount, Rate, SizeOrSizes, Sizes
 
 KINECT_HIP = 3
 """Centre of the hips among Kinect v1's 20 joints."""
@@ -38,15 +39,15 @@ class SkeletonCNN(nn.Module):
     dtype: of the computation; parameters are float32.
   """
 
-  channels: tuple[int, ...] = (128, 128, 256, 256)
-  kernels: tuple[int, ...] = (5, 5, 5, 5)
-  strides: int | tuple[int, ...] = (2, 2, 2, 1)
-  root: int = KINECT_HIP
-  velocity_gain: float = 13.0
-  momentum: float = 0.9
-  dropout: float = 0.1
-  joint_dropout: float = 0.05
-  pooling: str = 'mean'
+  channels: Sizes = (128, 128, 256, 256)
+  kernels: Sizes = (5, 5, 5, 5)
+  strides: SizeOrSizes = (2, 2, 2, 1)
+  root: Annotated[int, WHOLE] = KINECT_HIP
+  velocity_gain: Amount = 13.0
+  momentum: Rate = 0.9
+  dropout: Rate = 0.1
+  joint_dropout: Rate = 0.05
+  pooling: Pooling = 'mean'
   dtype: Any = jnp.float32
 
   @nn.compact

@@ -1,7 +1,7 @@
 """Telling which class an example is of."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from har.metrics.classification import Predictions
 from har.models.types import Outputs
 from har.objectives import mixup
 from har.objectives.objective import Arrays, Metrics, Objective, Selection
+from har.ranges import Amount, Rate
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float = 0.0) -> jax.Array:
@@ -64,25 +65,19 @@ class Classify(Classifier):
       class with n of N training examples), or a weight for each class.
   """
 
-  label_smoothing: float = 0.0
-  mixup: float = 0.0
-  auxiliary: float = 0.0
-  class_weights: str | tuple[float, ...] = 'none'
+  label_smoothing: Rate = 0.0
+  mixup: Amount = 0.0
+  auxiliary: Amount = 0.0
+  class_weights: Literal['none', 'balanced'] | tuple[Amount, ...] = 'none'
 
   def __post_init__(self) -> None:
-    if not 0 <= self.label_smoothing < 1:
-      raise UserError(f'objective.label_smoothing={self.label_smoothing} is not in [0, 1)')
-    if not self.mixup >= 0 or not self.auxiliary >= 0:
-      raise UserError(
-        f'objective.mixup={self.mixup} and auxiliary={self.auxiliary} must not be negative'
-      )
     self.weights()
 
   def weights(self) -> np.ndarray | None:
     """float32 [C]; None if all are alike.
 
     Raises:
-      UserError: they are no positive number for each class, or a class to balance has no example.
+      UserError: they are no number for each class, or all 0; or a class to balance has no example.
     """
     given, counts = self.class_weights, self.facts.counts
     if given == 'none':
@@ -94,13 +89,12 @@ class Classify(Classifier):
           f"objective.class_weights='balanced': no training example is of the class {lacking!r}"
         )
       return (counts.sum() / (len(counts) * counts)).astype(np.float32)
-    numbers = [w for w in given if isinstance(w, int | float) and w >= 0]
-    if isinstance(given, str) or not len(numbers) == len(given) == len(counts) or not any(given):
+    if len(given) != len(counts) or not any(given):
       raise UserError(
-        f"objective.class_weights={given!r} must be 'none', 'balanced' or {len(counts)} numbers "
-        'that are not negative, one for each class'
+        f'objective.class_weights={given!r}: must be a number for each of {len(counts)} classes, '
+        'not all 0'
       )
-    return np.array(numbers, np.float32)
+    return np.array(given, np.float32)
 
   def prepare(
     self, inputs: Arrays, batch: Arrays, key: jax.Array, teacher: Any

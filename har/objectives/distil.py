@@ -6,11 +6,11 @@ from typing import Any
 import jax
 import optax
 
-from har.errors import UserError
 from har.models.mode import INFERENCE
 from har.models.types import Outputs
 from har.objectives.classify import Classifier, logits_of
 from har.objectives.objective import Arrays, Metrics
+from har.ranges import Positive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +29,7 @@ class Distil(Classifier):
 
   teacher: str
   teacher_model: Any
-  temperature: float = 1.0
-
-  def __post_init__(self) -> None:
-    if not self.temperature > 0:
-      raise UserError(f'objective.temperature={self.temperature} must be above 0')
+  temperature: Positive = 1.0
 
   def prepare(
     self, inputs: Arrays, batch: Arrays, key: jax.Array, teacher: Any

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from har.models.registry import make
+from har import options
 from har.objectives.classify import Classify
 from har.objectives.distil import Distil
 from har.objectives.objective import Facts, Objective
@@ -14,6 +14,9 @@ OBJECTIVES: dict[str, type[Objective]] = {
   'distil': Distil,
   'reconstruct': Reconstruct,
 }
+
+# Attributes that are not for configs to set.
+GIVEN = ('facts', 'teacher_model')
 
 
 def build(config: Mapping[str, Any], facts: Facts, teacher_model: Any = None) -> Objective:
@@ -27,4 +30,5 @@ def build(config: Mapping[str, Any], facts: Facts, teacher_model: Any = None) ->
   Raises:
     UserError: a kind or an option is unknown, or a value out of range.
   """
-  return make(OBJECTIVES, 'objective', config, facts=facts, teacher_model=teacher_model)
+  given = {'facts': facts, 'teacher_model': teacher_model}
+  return options.build(OBJECTIVES, config, 'objective', given, GIVEN)

@@ -15,6 +15,19 @@ LOADERS: dict[type[nn.Module], Callable[[str, Any], s3d.Pretrained]] = {
 """`load(source, encoder)`, with a published name or a file's path, gives values for the encoder."""
 
 
+def check(source: str, where: str) -> None:
+  """Raises UserError for an unknown name or a file that is not there.
+
+  Args:
+    source: a published name, or the path of a file.
+    where: the config's key, for messages.
+  """
+  try:
+    s3d.check(source)
+  except UserError as e:
+    raise UserError(f'{where}={source!r}: {e}') from e
+
+
 def load(source: str, encoders: Mapping[str, nn.Module], where: str) -> tuple[str, s3d.Pretrained]:
   """Published weights for the one encoder of a stage that there are any for.
 

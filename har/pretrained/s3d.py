@@ -69,6 +69,18 @@ def load_encoder(source: str, encoder: S3D) -> Pretrained:
   return load(source)
 
 
+def check(source: str) -> None:
+  """Raises UserError for an unknown name or a file that is not there; fetches and reads nothing."""
+  if source == NAME:
+    return
+  if not source.endswith(('.pth', '.pt')):
+    raise UserError(
+      f'unknown pretrained weights {source!r}: use {NAME}, or the path of a .pth or .pt file'
+    )
+  if not pathlib.Path(source).expanduser().is_file():
+    raise UserError(f'{source} does not exist')
+
+
 def load(source: str, *, cache_dir: str | pathlib.Path | None = None) -> Pretrained:
   """Reads a published S3D.
 
@@ -83,14 +95,11 @@ def load(source: str, *, cache_dir: str | pathlib.Path | None = None) -> Pretrai
   Raises:
     UserError: an unknown source, no network, a wrong checksum, or a file that lacks tensors.
   """
+  check(source)
   if source == NAME:
     path = download.fetch(URL, SHA256_PREFIX, cache_dir, 'pass the path of the file instead')
-  elif source.endswith(('.pth', '.pt')):
-    path = pathlib.Path(source).expanduser()
   else:
-    raise UserError(
-      f'unknown pretrained weights {source!r}: use {NAME}, or the path of a .pth or .pt file'
-    )
+    path = pathlib.Path(source).expanduser()
   return convert(torch_file.read_state_dict(path), str(path))
 
 

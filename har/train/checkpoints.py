@@ -24,6 +24,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
+from har import paths  # noqa: F401, for folders with brackets in their names
 from har.errors import UserError
 from har.train import mesh as mesh_lib
 from har.train.state import TrainState, inference_variables

@@ -4,13 +4,13 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
-import json
 import os
 import pathlib
+import shutil
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import jax
 import ml_collections
@@ -18,13 +18,14 @@ import numpy as np
 
 from har.data import dataset as dataset_lib
 from har.data import protocols
+from har.data.membership import Membership
 from har.errors import UserError
-from har.train import checkpoints, loop, stage
+from har.train import checkpoints, claims, loop, stage
 from har.train import mesh as mesh_lib
 from har.train.interrupt import StopSignal
+from har.train.options import check_validation
 
-# What may change between the runs of one workdir: it does not alter the stages.
-_FREE = ('runtime', 'compress', 'dataset.abnormal')
+_LOCK = 'lock'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +51,9 @@ def open_experiment(
   raw_dir: str | None = None,
   allow_corrupt: int = 0,
   split: str = 'test',
+  defaults: Mapping[str, Any] | None = None,
 ) -> Experiment:
-  """Prepares the data if need be, builds every stage, and then claims the workdir.
+  """Prepares the data if need be and builds every stage; the first checkpoint claims the workdir.
 
   Args:
     config: see `configs/base.py`.
@@ -60,13 +62,16 @@ def open_experiment(
     raw_dir: the folder with the dataset's raw files.
     allow_corrupt: unreadable files to leave out while they are prepared, if the dataset can.
     split: what is evaluated on, 'test' or 'validation'.
+    defaults: of the config's options, see `har.schema.defaults`; a run of another version of the
+      code may lack some of them, or have others.
 
   Raises:
-    UserError: a wrong config, data that cannot be prepared, or a workdir of another config.
+    UserError: a wrong config, data that cannot be prepared, or a workdir of another config or that
+      was trained with other data.
   """
   c = config.dataset
-  claim = _Claim(workdir, 'config.json', _plain(config), _FREE, 'belongs to another config')
-  claim.check()
+  claim = claims.Claim(workdir, claims.plain(config.to_dict()), claims.plain(defaults or {}))
+  claim.check_config()
   options = dict(c.get('options', {})) | ({'allow_corrupt': allow_corrupt} if allow_corrupt else {})
   data = dataset_lib.load(
     c.name,
@@ -82,16 +87,18 @@ def open_experiment(
   )
   if not len(getattr(splits, split)):
     raise UserError(f'--split={split}: no trial is in it; set --config.dataset.validation_subjects')
+  if not (workdir / 'config.json').exists():
+    check_validation(config, len(splits.validation) > 0)
   runtime = config.runtime
   mesh = mesh_lib.make_mesh(runtime.devices, runtime.fsdp)
-  context = loop.Context(data, splits, mesh, workdir, runtime, split)
   stages = {name: stage.build(config, name, data, splits.train) for name in config.order}
-  facts = protocols.fingerprint(data.index, splits, data.class_names) | _left_out(data, stages)
-  claims = (claim, _Claim(workdir, 'data.json', facts, (), 'was trained with other data'))
-  for one in claims:
-    one.check()
-  for one in claims:
-    one.write()
+  claim = dataclasses.replace(
+    claim,
+    examples=Membership.of(data.index, splits, data.class_names, c.group),
+    left_out=_left_out(data, stages),
+  )
+  claim.check_data()
+  context = loop.Context(data, splits, mesh, workdir, runtime, split, claim.write)
   return Experiment(config, context, stages)
 
 
@@ -159,7 +166,8 @@ def load(
 def exclusive(workdir: pathlib.Path) -> Iterator[None]:
   """Holds the workdir against other runs; process 0 does it for all processes of one run.
 
-  The operating system lets go of the lock when the process ends, however it ends.
+  The operating system lets go of the lock when the process ends, however it ends. A workdir that
+  was not there before and in which nothing is kept at the end is removed again.
 
   Raises:
     UserError: another run holds it, or the workdir cannot be written.
@@ -175,11 +183,12 @@ def exclusive(workdir: pathlib.Path) -> Iterator[None]:
 
 def _hold(workdir: pathlib.Path, stack: contextlib.ExitStack) -> str | None:
   """Takes the lock for as long as the stack lives; says why if it cannot."""
-  path = workdir / 'lock'
+  path = workdir / _LOCK
   try:
+    new = [folder for folder in (workdir, *workdir.parents) if not folder.exists()]
     workdir.mkdir(parents=True, exist_ok=True)
-    file = stack.enter_context(path.open('a+'))
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    file = stack.enter_context(_locked(path))
+    stack.callback(_clear, workdir, new)  # Before the lock goes.
     file.truncate(0)
     file.write(f'process {os.getpid()} on {socket.gethostname()}')
     file.flush()
@@ -187,85 +196,34 @@ def _hold(workdir: pathlib.Path, stack: contextlib.ExitStack) -> str | None:
     holder = path.read_text() or 'another process'
     return f'--workdir={workdir} is in use by {holder}: wait for it, or use another --workdir'
   except OSError as e:
-    if e.errno not in (errno.ENOLCK, errno.ENOTSUP):  # A file system without locks.
-      return f'--workdir={workdir} cannot be written: {e.strerror}'
+    return f'--workdir={workdir} cannot be written: {e.strerror}'
   return None
 
 
-@dataclasses.dataclass(frozen=True)
-class _Claim:
-  """What a workdir remembers of the experiment that it is of, in one of its files.
-
-  Attributes:
-    workdir: where the file is.
-    name: of the file.
-    content: what this experiment writes into it.
-    free: keys that may differ.
-    reproach: what to say of a workdir where others do.
-  """
-
-  workdir: pathlib.Path
-  name: str
-  content: Mapping[str, Any]
-  free: Sequence[str]
-  reproach: str
-
-  def check(self) -> None:
-    """Raises UserError if the workdir remembers something else."""
-    path = self.workdir / self.name
-    if not path.exists():
-      return
+def _locked(path: pathlib.Path) -> TextIO:
+  """The open lock file, held; the one that is there, not one that its last holder removed."""
+  while True:
+    file = path.open('a+')
     try:
-      theirs = json.loads(path.read_text())
-    except ValueError as e:
-      raise UserError(f'{path} is damaged ({e}): use another --workdir') from e
-    found = [
-      f'{key} is {a!r} there and {b!r} here'
-      for key, a, b in differences(theirs, self.content, self.free)
-    ]
-    if found:
-      raise UserError(
-        f'--workdir={self.workdir} {self.reproach}: {"; ".join(found[:3])}; use another --workdir'
-      )
-
-  def write(self) -> None:
-    """Has a workdir that remembers nothing yet remember this; raises UserError if it cannot."""
-    path = self.workdir / self.name
-    if path.exists() or jax.process_index():
-      return
-    try:
-      self.workdir.mkdir(parents=True, exist_ok=True)
-      temporary = path.with_suffix('.tmp')
-      temporary.write_text(json.dumps(self.content, indent=2, sort_keys=True))
-      os.replace(temporary, path)
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+        return file
     except OSError as e:
-      raise UserError(f'--workdir={self.workdir} cannot be written: {e.strerror}') from e
+      if e.errno in (errno.ENOLCK, errno.ENOTSUP):  # A file system without locks.
+        return file
+      file.close()
+      raise
+    file.close()
 
 
-def _plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
-  """As `config.json` holds it."""
-  return json.loads(json.dumps(config.to_dict(), default=str))
-
-
-def differences(
-  old: Mapping[str, Any], new: Mapping[str, Any], free: Sequence[str], at: str = ''
-) -> Iterator[tuple[str, Any, Any]]:
-  """Yields (key, old value, new value) wherever two configs differ.
-
-  Args:
-    old: as `config.json` holds it.
-    new: likewise.
-    free: keys that may differ, dotted; what is below them may, too.
-    at: what stands before every key, for what lies deeper.
-  """
-  for name in sorted({*old, *new}):
-    key, a, b = f'{at}{name}', old.get(name), new.get(name)
-    if key in free:
-      continue
-    if isinstance(a, dict) and isinstance(b, dict):
-      yield from differences(a, b, free, f'{key}.')
-    elif a != b:
-      yield key, a, b
+def _clear(workdir: pathlib.Path, new: Sequence[pathlib.Path]) -> None:
+  """Removes folders that this run made, deepest first, if there is no file but the lock."""
+  if workdir not in new or any(p.is_file() and p.name != _LOCK for p in workdir.rglob('*')):
+    return
+  shutil.rmtree(workdir, ignore_errors=True)
+  for folder in new[1:]:
+    with contextlib.suppress(OSError):  # Somebody else has put something there.
+      folder.rmdir()
 
 
 def _say(line: str) -> None:

@@ -5,6 +5,7 @@ import functools
 import math
 import pathlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -35,6 +36,7 @@ class Context:
   workdir: pathlib.Path
   runtime: Any  # config.runtime
   split: str = 'test'  # what is evaluated on
+  claim: Callable[[], None] = lambda: None  # called before a checkpoint is written
 
   @property
   def evaluated(self) -> np.ndarray:
@@ -191,6 +193,7 @@ class _Run:
           progress = self._validate(log, i, state, progress)
           rate_scale = self._scalar(progress.rate_scale)
         if 'save' in due or stopping:
+          self.context.claim()
           self.saved.save_latest(state, progress.to_json())
         if stopping:
           raise Interrupted(f'stage {self.stage.name} is saved at step {i} of {self.total_steps}')
@@ -211,6 +214,7 @@ class _Run:
     if self._validating and self.stage.config['keep'] == 'best':
       variables, best_meta = self.saved.restore_best(variables)
       meta = {**meta, **best_meta}
+    self.context.claim()
     self.saved.finish(int(state.step), variables, meta)
     return meta
 
@@ -272,6 +276,7 @@ class _Run:
     patience = optimizer['patience'] if optimizer['schedule'] == 'plateau' else 0
     new = progress.validated(value, patience=patience, factor=optimizer['factor'])
     if new.best != progress.best:
+      context.claim()
       self.saved.save_best(i, variables, {'validation': figures, 'best_step': i})
     return new
 

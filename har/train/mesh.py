@@ -41,6 +41,9 @@ def initialise(
     process_id: this one's number, with `coordinator`.
     cache_dir: where compiled programs are kept between runs; None for
       `$JAX_COMPILATION_CACHE_DIR` or `~/.cache/har/xla`; the empty string for none.
+
+  Raises:
+    UserError: the other processes or the devices that the environment names cannot be reached.
   """
   if distributed or coordinator:
     try:
@@ -56,6 +59,14 @@ def initialise(
   if cache_dir:
     jax.config.update('jax_compilation_cache_dir', cache_dir)
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+  try:
+    jax.devices()
+  except (RuntimeError, AssertionError) as e:  # The latter, without a word, of 'cuda'.
+    wanted = os.environ.get('JAX_PLATFORMS', '')
+    raise UserError(
+      f'JAX_PLATFORMS={wanted}: no such device can be used here ({_first_line(e)}); unset it, or '
+      'JAX_PLATFORMS=cpu'
+    ) from e
 
 
 def make_mesh(devices: int = 0, fsdp: int = 1) -> Mesh:
@@ -76,7 +87,7 @@ def make_mesh(devices: int = 0, fsdp: int = 1) -> Mesh:
       'or 0 for all'
     )
   have = have[: devices or None]
-  if fsdp < 1 or len(have) % fsdp:
+  if len(have) % fsdp:
     raise UserError(
       f'config.runtime.fsdp={fsdp} does not divide the {len(have)} devices: change it, or set '
       'config.runtime.devices'
@@ -106,12 +117,9 @@ def shardings(tree: Any, mesh: Mesh, runtime: Mapping[str, Any]) -> Any:
     A `NamedSharding` for each array.
 
   Raises:
-    UserError: a rule is no such pair, or names an axis that an array does not have or that `fsdp`
-      does not divide.
+    UserError: a rule names an axis that an array does not have or that `fsdp` does not divide.
   """
   degree, rules = mesh.shape['fsdp'], runtime['fsdp_rules']
-  if not all(isinstance(rule, tuple | list) and len(rule) == 2 for rule in rules):
-    raise UserError(f'config.runtime.fsdp_rules={rules!r}: must be pairs of a pattern and an axis')
 
   def of(key_path: tuple[Any, ...], x: Any) -> NamedSharding:
     if degree == 1 or x.ndim == 0 or x.size < runtime['fsdp_min_size']:
@@ -139,8 +147,7 @@ def _axis(rule: int | str, shape: tuple[int, ...], degree: int, path: str) -> in
   if rule == 'largest':
     divisible = [axis for axis, length in enumerate(shape) if length % degree == 0]
     return max(divisible, key=lambda axis: shape[axis], default=None)
-  if not isinstance(rule, int):
-    raise UserError(f"config.runtime.fsdp_rules: {rule!r} is no axis, 'largest' or 'none'")
+  assert isinstance(rule, int)
   if not -len(shape) <= rule < len(shape) or shape[rule] % degree:
     raise UserError(
       f'config.runtime.fsdp_rules: axis {rule} of {path}, whose shape is {shape}, cannot be split '
@@ -161,12 +168,12 @@ def check_batch_size(batch_size: int, mesh: Mesh, where: str, accumulate: int = 
   Raises:
     UserError: naming the key, unless they can.
   """
-  if batch_size < 1 or batch_size % mesh.size:
+  if batch_size % mesh.size:
     raise UserError(
       f'{where}.batch_size={batch_size} is not a multiple of the {mesh.size} devices: change it, '
       'or set config.runtime.devices'
     )
-  if accumulate < 1 or batch_size % (mesh.size * accumulate):
+  if batch_size % (mesh.size * accumulate):
     raise UserError(
       f'{where}.accumulate={accumulate} does not divide the {batch_size // mesh.size} examples '
       f'that each of {mesh.size} devices has of a batch: change it or {where}.batch_size'

@@ -25,6 +25,7 @@ from har.objectives import registry as objectives
 from har.objectives.objective import Facts, Objective
 from har.pretrained import registry as published
 from har.train import checkpoints
+from har.train.options import stage_source
 
 Variables = dict[str, Any]
 Optimizer: TypeAlias = optax.GradientTransformationExtraArgs
@@ -192,12 +193,6 @@ def _trained(patterns: Collection[str], model: Any) -> tuple[str, ...]:
 def fields(inputs: Mapping[str, Input]) -> tuple[str, ...]:
   """The fields of records that inputs read."""
   return tuple(dict.fromkeys(one.field for one in inputs.values()))
-
-
-def stage_source(source: str) -> str | None:
-  """NAME of 'stage:NAME'; None for anything else."""
-  kind, _, name = source.strip().partition(':')
-  return name if kind == 'stage' else None
 
 
 def initial_variables(

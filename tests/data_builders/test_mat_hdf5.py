@@ -2,6 +2,7 @@
 
 import io
 import random
+import struct
 import zlib
 
 import h5py
@@ -178,6 +179,33 @@ def test_a_part_that_holds_more_than_it_claims_is_refused():
 
   with pytest.raises(ValueError, match='holds more than it claims'):
     mat_file.read(file_of(fill), 'x')
+
+
+def test_an_index_of_many_levels_is_read_and_a_circle_in_it_refused():
+  array = np.random.default_rng(0).normal(size=(600, 6))
+  data = bytearray(raw_trees.matrix_73('x', array, chunks=(2, 4)))
+  np.testing.assert_array_equal(mat_file.read(bytes(data), 'x'), array)
+  root = data.index(b'TREE\1\1')
+  struct.pack_into('<Q', data, root + 24 + 32, root - 512)
+  with pytest.raises(ValueError, match='index of its parts is damaged'):
+    mat_file.read(bytes(data), 'x')
+
+
+def test_a_circle_in_the_table_of_names_is_refused():
+  data = bytearray(raw_trees.matrix_73('x', np.ones((3, 6))))
+  at = data.index(b'HEAP\0')
+  free, segment = struct.unpack_from('<QQ', data, at + 16)
+  struct.pack_into('<Q', data, 512 + segment + free, free)
+  with pytest.raises(ValueError, match='table of names is damaged'):
+    mat_file.read(bytes(data), 'x')
+
+
+@pytest.mark.parametrize('at', [8, 13, 14, 24])
+def test_another_header_of_hdf5_is_refused(at):
+  data = bytearray(raw_trees.matrix_73('x', np.ones((3, 6))))
+  data[512 + at] += 4
+  with pytest.raises(ValueError, match="its header is none of MATLAB's"):
+    mat_file.read(bytes(data), 'x')
 
 
 @pytest.mark.parametrize('options', [{}, PACKED])

@@ -151,15 +151,15 @@ def test_a_dataset_of_available_trials_does_not_go_stale_unnoticed(raw_dir, data
   build(raw_dir, data_dir, ('rgb',), require_complete=False)
   build(raw_dir, data_dir, ('rgb',), require_complete=False)
   absent.write_bytes(content)
-  with pytest.raises(UserError, match='built from other trials'):
+  with pytest.raises(UserError, match=r'1 new \(RGB/a1_s1_t1_color\.avi\)'):
     build(raw_dir, data_dir, ('rgb',), require_complete=False)
 
 
 CHANGES = {
   'name': ({'actions': ('wave', 'slap'), 'abnormal': ()}, r"with classes \['wave', 'clap'\]"),
   'order': ({'actions': ('clap', 'wave')}, r"and the builder has \['clap', 'wave'\] now; delete"),
-  'more': ({'subjects': (1, 2, 3)}, 'built from other trials than those of today'),
-  'halves': ({'train_subjects': (2,), 'absent': ()}, 'built from other trials'),
+  'more': ({'subjects': (1, 2, 3)}, r'with subjects \[1, 2\], and the builder has \[1, 2, 3\] now'),
+  'halves': ({'train_subjects': (2,), 'absent': ()}, r'with train_subjects \[1\]'),
   'rate': ({'rates': LAYOUT.rates | {'imu': 25.0}}, r"with rates \{'imu': 50.0\}"),
 }
 
@@ -183,6 +183,52 @@ def test_a_prepared_dataset_is_used_as_it_is(raw_dir, data_dir):
   assert len(read(second)) == 7
   with pytest.raises(UserError, match='no such folder'):
     build(raw_dir / 'wrong', data_dir, ('imu',))
+
+
+def test_actions_that_are_there_twice_are_named(data_dir, monkeypatch):
+  monkeypatch.setattr(Tiny, 'LAYOUT', dataclasses.replace(LAYOUT, actions=('wave', 'wave')))
+  with pytest.raises(UserError, match=r"tiny: the class 'wave' is there twice \(as 'wave'\)"):
+    build(None, data_dir, ('imu',))
+
+
+LAYOUT_CHANGES = {
+  'rgb_size': ({'rgb_size': (25, 33)}, ('rgb',), 'with rgb_size'),
+  'size of what is not there': ({'rgb_size': (25, 33)}, ('imu',), ''),
+  'rate of what is not there': ({'rates': LAYOUT.rates | {'rgb': 9.0}}, ('imu',), ''),
+  'duration': ({'duration_ratio': (0.1, 9.0)}, ('imu', 'skeleton'), 'with duration_ratio'),
+  'absent': ({'absent': (*LAYOUT.absent, 'a1_s1_t1')}, ('imu',), r'with absent .*a1_s1_t1'),
+  'trials': ({'trials': (1, 2, 3)}, ('imu',), r'with trials \[1, 2\], .*\[1, 2, 3\] now'),
+}
+
+
+@pytest.mark.parametrize('change', LAYOUT_CHANGES)
+def test_all_of_a_layout_that_alters_records_is_compared(change, raw_dir, data_dir, monkeypatch):
+  changes, modalities, message = LAYOUT_CHANGES[change]
+  build(raw_dir, data_dir, modalities)
+  monkeypatch.setattr(Tiny, 'LAYOUT', dataclasses.replace(LAYOUT, **changes))
+  if not message:
+    build(raw_dir, data_dir, modalities)
+    return
+  with pytest.raises(UserError, match=message):
+    build(raw_dir, data_dir, modalities)
+
+
+def test_only_the_chosen_modalities_raw_files_matter(raw_dir, data_dir):
+  build(raw_dir, data_dir, ('imu',))
+  (raw_dir / 'RGB' / 'a1_s1_t1_color.avi').unlink()
+  build(raw_dir, data_dir, ('imu',))
+  zip_folder(raw_dir / 'Inertial')
+  with pytest.raises(UserError, match=r'1 new \(Inertial\.zip\), 7 gone'):
+    build(raw_dir, data_dir, ('imu',))
+
+
+def test_a_layout_without_a_fingerprint_is_compared_by_its_trials(raw_dir, data_dir, monkeypatch):
+  built = build(raw_dir, data_dir, ('imu',))
+  (built.data_path / 'fingerprint.json').unlink()
+  build(raw_dir, data_dir, ('imu',))
+  monkeypatch.setattr(Tiny, 'LAYOUT', dataclasses.replace(LAYOUT, subjects=(1, 2, 3)))
+  with pytest.raises(UserError, match='built from other trials than those of today'):
+    build(None, data_dir, ('imu',))
 
 
 class Plain(trials.TrialBuilder, skip_registration=True):

@@ -131,7 +131,7 @@ def test_a_half_download_of_what_is_not_asked_for_does_not_matter(tmp_path):
     tmp_path, {**FILES, 'subject3/cam1/scene1/session1/fall.mp4.part': b'x', 'a.txt.part': b''}
   )
   assert len(sources.find(tmp_path, tmp_path / 'scratch', ('.csv',)).sensors) == 2
-  (tmp_path / 'MMAct.zip.part').write_bytes(b'PK')
+  (tmp_path / 'MMAct.zip.download').mkdir()  # As Safari does.
   with pytest.raises(UserError, match=r'MMAct.zip has not arrived yet'):
     sources.find(tmp_path, tmp_path / 'scratch', ('.csv',))
 

@@ -167,7 +167,7 @@ def test_norms_in_heads_fit_the_features(head, norm, times):
   assert slim['params']['head'][norm]['scale'].shape == (times * size,)
 
 
-@pytest.mark.parametrize('policy', channels.POLICIES)
+@pytest.mark.parametrize('policy', ['work', 'even'])
 def test_half_the_work_of_s3d(policy):
   model = registry.build(('rgb',), {'rgb': {'kind': 's3d', 'width': 0.5}}, {'kind': 'linear'}, 3)
   inputs = {'rgb': np.zeros((1, 4, 32, 32, 3), np.float32)}
@@ -235,11 +235,6 @@ def test_excluded_encoders_and_layers_stay_whole():
 @pytest.mark.parametrize(
   ('settings', 'message'),
   [
-    ({'flops': 0.0}, r'slimming.flops=0.0 is not in \(0, 1\]'),
-    ({'policy': 'odd'}, "slimming.policy='odd' is none of work, even"),
-    ({'least': 2.0}, 'least=2.0 is not in'),
-    ({'multiple': 2.5}, 'multiple=2.5 is no positive whole number'),
-    ({'exclude': 'imu'}, "slimming.exclude='imu' must be a tuple"),
     ({'exclude': ('rgb/conv_0', 'imu/conv_7')}, "exclude names 'imu/conv_7', which is no layer"),
     ({'flops': 0.1}, r'slimming.flops=0.1 cannot be reached: 0\.\d\d of the work of imu is left'),
   ],

@@ -138,9 +138,9 @@ def test_a_slim_stage_can_be_pruned_as_well(opened):
 @pytest.mark.parametrize(
   ('make', 'settings', 'message'),
   [
-    ('pruned', {'sparse': 0.8}, 'pruning.sparse is no setting: use begin, changes, end, epochs'),
-    ('slim', {'flop': 0.8}, 'slimming.flop is no setting: use changes, epochs, exclude, flops'),
-    ('pruned', {'changes': {'lr': 1.0}}, 'changes.lr is no value of stages.imu'),
+    ('pruned', {'sparse': 0.8}, "pruned.sparse=0.8: no such option; did you mean 'sparsity'"),
+    ('slim', {'flop': 0.8}, "slim.flop=0.8: no such option; did you mean 'flops'"),
+    ('pruned', {'changes': {'lr': 1.0}}, 'changes.lr: no such option of config.stages.imu'),
     ('pruned', {'trained': ('rgb',)}, 'there is no kernel to prune'),
     ('slim', {'multiple': 16}, r'slimming.flops=0.5 cannot be reached: 1.00 of the work'),
   ],

@@ -214,11 +214,8 @@ def test_sizes_in_bytes():
 @pytest.mark.parametrize(
   ('settings', 'message'),
   [
-    ({'sparsity': 1.0}, r'pruning.sparsity=1.0 is not in \[0, 1\)'),
-    ({'scope': 'row'}, "pruning.scope='row' is none of global, layer, 2:4"),
-    ({'schedule': 'linear'}, "pruning.schedule='linear' is none of one_shot, cubic"),
-    ({'scope': '2:4', 'sparsity': 0.8}, 'more than the 0.5 of pruning.scope=2:4'),
-    ({'begin': 0.6}, r'begin=0.6, end=0.5 and times=20 are no schedule'),
+    ({'scope': '2:4', 'sparsity': 0.8}, "sparsity=0.8: must be at most 0.5 for scope='2:4'"),
+    ({'begin': 0.6}, 'begin=0.6: must be at most end=0.5'),
     ({'exclude': ('rgb',)}, "the pattern 'rgb' of pruning.exclude matches no kernel"),
     ({'exclude': ('imu', 'head')}, 'there is no kernel to prune'),
   ],

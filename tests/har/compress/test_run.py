@@ -159,15 +159,6 @@ def test_a_variant_that_is_not_trained_is_refused(tmp_path):
     exportable.load(other, 'imu', 'int8')
 
 
-def test_unknown_variants_are_refused(trained):
-  opened, _ = trained
-  c = config()
-  c.compress.variants = ('int4',)
-  other = experiment.open_experiment(c, opened.context.workdir)
-  with pytest.raises(UserError, match="'int4' is none of int8_qat, pruned, slim"):
-    run.compress(other, command='test')
-
-
 def test_dynamic_ranges_cannot_be_trained(trained):
   opened, _ = trained
   c = config()

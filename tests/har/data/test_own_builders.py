@@ -349,6 +349,51 @@ def test_a_description_that_is_damaged(own, tmp_path):
     dataset.load('damaged', ('imu',), data_dir=str(tmp_path / 'data'))
 
 
+CLASSES = {
+  'twice': ("names=['sit', 'sit']", r'_dataset_builder\.py: .*label names are duplicated'),
+  'spaces': ("names=['sit', ' sit']", r"the class ' sit' is there twice \(as 'sit'\)"),
+  'empty': ("names=['sit', '']", "the class '' has no name"),
+  'none': ('names=[]', 'there is no class; name them'),
+  'not given': ('', 'there is no class; name them'),
+}
+
+
+@pytest.mark.parametrize('case', CLASSES)
+def test_classes_that_cannot_be_told_apart(case, own):
+  names, message = CLASSES[case]
+  with pytest.raises(UserError, match=message) as caught:
+    own(features=FEATURES.replace("names=['sit', 'stand']", names))
+  assert '\n' not in str(caught.value)
+
+
+def test_classes_in_any_script(own):
+  names = ['sit', 'stürzen 跌倒', 'Sit']
+  data = own(
+    features=FEATURES.replace("['sit', 'stand']", repr(names)),
+    change='i, {**example, "label": i % 3}',
+  )
+  assert data.class_names == tuple(names)
+  assert set(data.index.label.tolist()) == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+  ('field', 'value'),
+  [
+    ('Image(shape=(4, 4, 3))', 'np.zeros((4, 4, 3), np.uint8)'),
+    ('Video(shape=(None, 4, 4, 3))', 'np.zeros((2, 4, 4, 3), np.uint8)'),
+    ('Audio()', 'np.zeros(9, np.int64)'),
+  ],
+)
+def test_fields_that_need_tensorflow(field, value, own, monkeypatch):
+  monkeypatch.setitem(sys.modules, 'tensorflow', None)
+  with pytest.raises(UserError, match=r'needs TensorFlow .* store encoded pictures') as caught:
+    own(
+      features=FEATURES[:-1] + f"'more': tfds.features.{field}}}",
+      change=f'i, {{**example, "more": {value}}}',
+    )
+  assert '\n' not in str(caught.value)
+
+
 def test_checks_are_taken_off_again(own):
   data = own()
   assert '_split_generators' not in vars(data.source)

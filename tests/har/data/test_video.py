@@ -175,7 +175,7 @@ def test_wrong_frames_and_encodings():
   for frame in (b'', b'tex', b'some text', good[:-3], short):
     with pytest.raises(UserError, match='not an image'):
       depth_lib.depth_clip([frame], np.array([0]), 8)
-  with pytest.raises(UserError, match="encode='absolute': not one of relative"):
+  with pytest.raises(UserError, match="encode='absolute': must be 'relative'"):
     inputs.build('depth', {'encode': 'absolute'})
 
 

@@ -85,8 +85,6 @@ def test_dropout_only_where_it_trains():
   ('options', 'match'),
   [
     ({'channels': (8, 8)}, 'one number per block'),
-    ({'padding': 'FULL'}, "not 'FULL'"),
-    ({'pooling': 'sum'}, 'mean, max, mean_max'),
     ({'kernels': (50, 40, 30)}, 'has 2 samples left at convolution 2'),
   ],
 )

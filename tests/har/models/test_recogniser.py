@@ -3,9 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
-from har.errors import UserError
 from har.models import registry
 from har.models.mode import Mode
 from har.models.recogniser import drop_modalities
@@ -110,9 +108,3 @@ def test_one_modality_is_never_dropped_and_other_dropout_stays_the_same():
   )
   np.testing.assert_array_equal(a[0].logits, b[0].logits)
   jax.tree.map(np.testing.assert_array_equal, a[1], b[1])
-
-
-@pytest.mark.parametrize('rate', [-0.1, 1.0])
-def test_a_rate_out_of_range_is_refused(rate):
-  with pytest.raises(UserError, match=f'modality_dropout={rate} must be at least 0 and below 1'):
-    made(rate=rate)

@@ -98,8 +98,6 @@ def test_frozen_blocks_keep_their_statistics():
 def test_user_errors():
   x = clip(1, 2, 8, 8, 3)
   for model, inputs, match in (
-    (S3D(conv='fast'), (x,), 'one of folded, plain'),
-    (S3D(width=0), (x,), 'width'),
     (S3D(), (x[0],), 'clips'),
     (S3D(), (x[:, :0],), 'clips'),
     (S3D(), (x, np.ones((1, 2), bool)), 'no mask'),

@@ -4,7 +4,6 @@ import jax
 import numpy as np
 import pytest
 
-from har.errors import UserError
 from har.models import registry, sequence
 from har.models.mode import INFERENCE, UNROLLED, Mode
 
@@ -80,8 +79,3 @@ def test_encoders_of_a_recogniser_train(kind):
 
   for path, leaf in jax.tree_util.tree_leaves_with_path(gradient(params)):
     assert np.any(leaf), path
-
-
-def test_an_unknown_pooling_is_refused():
-  with pytest.raises(UserError, match=r"last, mean, max, mean_max, not 'sum'"):
-    sequence.LSTM(pooling='sum').init(jax.random.key(0), X)

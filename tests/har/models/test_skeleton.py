@@ -89,7 +89,6 @@ def test_joint_dropout_hides_whole_joints_for_whole_clips():
   [
     ({'root': 20}, 'more than root=20 joints'),
     ({'strides': (1, 2)}, 'one number per block'),
-    ({'pooling': 'sum'}, 'mean_max'),
   ],
 )
 def test_user_errors(options, match):

@@ -67,14 +67,23 @@ def test_validation_and_evaluation():
 @pytest.mark.parametrize(
   ('options', 'message'),
   [
-    ({'kind': 'clasify'}, "unknown objective.kind 'clasify': use one of classify, distil"),
-    ({'kind': 'classify', 'smoothing': 0.1}, 'objective.smoothing is no option of kind'),
-    ({'kind': 'classify', 'label_smoothing': 1.0}, r'label_smoothing=1.0 is not in \[0, 1\)'),
-    ({'kind': 'classify', 'mixup': -1.0}, 'must not be negative'),
-    ({'kind': 'classify', 'class_weights': 'equal'}, "class_weights='equal' must be 'none'"),
-    ({'kind': 'classify', 'class_weights': (1.0, 2.0)}, 'or 3 numbers that are not negative'),
-    ({'kind': 'distil'}, "objective.teacher is missing: kind 'distil' needs it"),
-    ({'kind': 'distil', 'teacher': 'stage:a', 'temperature': 0.0}, 'must be above 0'),
+    ({'kind': 'clasify'}, "objective.kind='clasify': must be one of 'classify', 'distil'"),
+    ({'kind': 'classify', 'smoothing': 0.1}, 'objective.smoothing=0.1: no such option'),
+    (
+      {'kind': 'classify', 'label_smoothing': 1.0},
+      'smoothing=1.0: must be a finite number',
+    ),
+    ({'kind': 'classify', 'mixup': -1.0}, 'must be a finite number, at least 0'),
+    (
+      {'kind': 'classify', 'class_weights': 'equal'},
+      "weights='equal': must be one of 'none'",
+    ),
+    ({'kind': 'classify', 'class_weights': (1.0, 2.0)}, 'must be a number for each of 3 classes'),
+    ({'kind': 'distil'}, 'objective.teacher is missing: it must be a text'),
+    (
+      {'kind': 'distil', 'teacher': 'stage:a', 'temperature': 0.0},
+      'must be a finite number, above 0',
+    ),
   ],
 )
 def test_wrong_options_are_refused(options, message):

@@ -72,7 +72,6 @@ def test_a_mesh_has_the_devices_in_order():
     (8, 3, r'config\.runtime\.fsdp=3 does not divide the 8 devices'),
     (6, 4, r'config\.runtime\.fsdp=4 does not divide the 6 devices'),
     (0, 16, r'config\.runtime\.fsdp=16 does not divide the 8 devices'),
-    (0, 0, r'config\.runtime\.fsdp=0 does not divide'),
   ],
 )
 def test_devices_that_cannot_form_a_mesh_are_refused(devices, fsdp, message):
@@ -107,8 +106,6 @@ def test_rules_say_which_axis_is_split(rules, expected):
   [
     ((('*', 1),), r'axis 1 of a, whose shape is \(8, 6\), .* config\.runtime\.fsdp=4 devices'),
     ((('*', 2),), r'config\.runtime\.fsdp_rules: axis 2 of a'),
-    ((('*', 'first'),), r"config\.runtime\.fsdp_rules: 'first' is no axis"),
-    (('*', 'largest'), r'config\.runtime\.fsdp_rules=.*: must be pairs'),
   ],
 )
 def test_rules_that_cannot_be_followed_are_refused(rules, message):
