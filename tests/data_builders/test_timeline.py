@@ -156,6 +156,13 @@ def test_a_packet_that_came_late_goes_where_it_belongs():
   np.testing.assert_allclose(one.samples.values, signal(TRUE))
 
 
+def test_halves_that_changed_places():
+  order = np.roll(np.arange(COUNT), 600)
+  one = regular(TRUE[order], order)
+  np.testing.assert_allclose(one.values, signal(TRUE), atol=1e-6)
+  assert one.oddities == {'unsorted': 1, 'late': 400}
+
+
 def test_a_delivery_that_paused_leaves_no_trace():
   stamps = bursts()
   held = (TRUE >= 6) & (TRUE < 7.5)
