@@ -45,8 +45,9 @@ def untangle(
   A step forward is a pause of the sensor up to `max_pause`, and a jump beyond. A step back is a
   packet that came late if its stamps fall where there are no others yet, or lead up to the first of
   them, and a jump if they pass again over seconds that have all their samples, or lie elsewhere
-  before the recording. After a jump samples go on one usual period after the last one before it. Where more than 1 in 20 steps goes back far,
-  the order of the rows says nothing, and stamps alone count.
+  before the recording. After a jump samples go on one usual period after the last one before it.
+  Where more than 1 in 20 steps goes back far, the order of the rows says nothing, and stamps alone
+  count.
 
   Args:
     time: seconds, float64 `[T]`, in the order of the rows.

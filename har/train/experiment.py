@@ -25,7 +25,7 @@ from har.train import mesh as mesh_lib
 from har.train.interrupt import StopSignal
 
 # What may change between the runs of one workdir: it does not alter the stages.
-_FREE = ('runtime', 'compress', 'dataset.abnormal')
+_FREE = ('runtime', 'compress', 'dataset.abnormal', 'dataset.windows.evaluate')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -163,7 +163,7 @@ def test_what_clients_have_to_cut():
 @pytest.mark.parametrize('length', [16, 20, 300, 330])
 @pytest.mark.parametrize('field', ['imu', 'skeleton'])
 def test_resampling_by_more_than_a_factor_is_refused(field, length):
-  dataset = fakes.FakeDataset()  # of 61 (61 to 82) samples
+  dataset = fakes.FakeDataset()  # of 66 to 82 samples
   splits = protocols.make_splits(dataset.index, dataset.metadata)
   lengths = {
     k: len(r[field]) for k, r in zip(dataset.index.key, dataset.records([field]), strict=True)
