@@ -63,8 +63,8 @@ class Windowed(Dataset):
     how = (
       'one example every `step` seconds, `seconds` long: of rows at `rate` a second (of several '
       'sensors, each at its own) those from round(k * step * rate) on, round(seconds * rate) of '
-      'them, for k from 0; halves are rounded up. A recording that is shorter is filled up with its '
-      'last row or, where there is a mask, with zeros, where the mask is 0'
+      'them, for k from 0; halves are rounded up. A shorter recording is filled up with its last '
+      'row or, where there is a mask, with zeros, where the mask is 0'
     )
     rate = self.rates[field]
     return [step('window', how, seconds=self.seconds, step=self.step, rate=rate)]

@@ -7,7 +7,7 @@ from har.data import inputs, loader, protocols, windows
 from har.errors import UserError
 from tests import fakes
 
-# Of 62 to 82 samples at 50 Hz: 1.24 to 1.64 s.
+# Of 66 to 82 samples at 50 Hz: 1.32 to 1.64 s.
 HALVES = {'seconds': 0.5, 'step': 0.25}
 INPUTS = {'imu': {'length': 25, 'fit': 'pad'}}
 
@@ -111,7 +111,7 @@ def test_a_short_recording_is_one_window_with_its_last_row_held():
 
 
 def test_modalities_are_cut_at_the_same_seconds():
-  # 1.24 s of the sensor and 11 frames, 0.73 s, of the shortest video.
+  # 1.32 s of the sensor and 11 frames, 0.73 s, of the shortest video.
   given = {'imu': {'length': 20}, 'rgb': {'frames': 4}, 'skeleton': {'length': 12}}
   windowed, _ = cut(fakes.FakeDataset(), {'seconds': 0.4, 'step': 0.2}, given)
   assert np.bincount(windowed.recording)[0] == 2
