@@ -44,21 +44,27 @@ def build(name: str, config: Any) -> Input:
   return KINDS[kind](name, field, read(KINDS[kind].schema, options, f'inputs.{name}'))
 
 
-def check_records(dataset: Any, splits: Splits, inputs: Mapping[str, Input]) -> None:
+def check_records(dataset: Any, splits: Splits, inputs: Mapping[str, Input]) -> list[str]:
   """Checks that the records of the splits are such as the inputs can take.
 
   Reads those inputs' records that are in memory anyway; no video.
 
+  Returns:
+    Warnings, of records that are far shorter than what an input makes of them.
+
   Raises:
-    UserError: a record is far longer or shorter than what an input makes of it.
+    UserError: a record is far longer than that.
   """
   inputs = {name: one for name, one in inputs.items() if not one.is_video}
   if not inputs:
-    return
+    return []
   records = dataset.records(tuple(dict.fromkeys(one.field for one in inputs.values())))
   used = np.concatenate([splits.train, splits.validation, splits.test])
-  for one in inputs.values():
-    one.check_lengths({dataset.index.key[i]: len(records[i][one.field]) for i in used})
+  rows = {
+    field: {dataset.index.key[i]: len(records[i][field]) for i in used}
+    for field in {one.field for one in inputs.values()}
+  }
+  return [text for one in inputs.values() if (text := one.check_lengths(rows[one.field]))]
 
 
 def preprocess(

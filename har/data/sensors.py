@@ -54,30 +54,40 @@ def fit(x: np.ndarray, length: int, how: str) -> tuple[np.ndarray, np.ndarray]:
   return FITS[how](x, length)
 
 
-def check_resampling(options: Mapping[str, Any], where: str, lengths: Mapping[str, int]) -> None:
-  """Checks that no recording is squeezed or stretched into something else.
+def check_resampling(options: Mapping[str, Any], where: str, lengths: Mapping[str, int]) -> str:
+  """Checks that `resample` makes no recording into something else.
+
+  Squeezed, a recording loses what is faster than the samples that are left can show; stretched, it
+  has nothing new to show, which is a waste and no error.
 
   Args:
     options: `length`, `fit` and `most_resampling`.
     where: the section of the config.
     lengths: rows of each recording by key; those of 0 rows are lacking.
 
+  Returns:
+    A warning where more than `most_resampling` samples are made of one; empty if there is none.
+
   Raises:
-    UserError: `resample` would make more than `most_resampling` samples of one, or one of more.
+    UserError: more than `most_resampling` samples become one.
   """
   length, most = options['length'], options['most_resampling']
-  if options['fit'] != 'resample':
-    return
-  factors = {key: max(n / length, length / n) for key, n in lengths.items() if n}
-  key = max(factors, key=lambda k: factors[k], default='')
-  if not key or factors[key] <= most:
-    return
-  verb = 'squeezes' if lengths[key] > length else 'stretches'
-  raise UserError(
-    f"{where}: fit='resample' {verb} the {lengths[key]} samples of {key} into length={length}, "
-    f'{factors[key]:.3g} times: cut windows (config.dataset.windows.seconds), choose a length '
-    f"between, use fit='pad', or raise most_resampling={most:g}"
+  lengths = {key: count for key, count in lengths.items() if count}
+  if options['fit'] != 'resample' or not lengths:
+    return ''
+  longest, shortest = (pick(lengths, key=lambda key: lengths[key]) for pick in (max, min))
+  text = (
+    f"{where}: fit='resample' {{}} the {{}} samples of {{}} into length={length}, {{:.3g}} times"
   )
+  if (factor := lengths[longest] / length) > most:
+    raise UserError(
+      text.format('squeezes', lengths[longest], longest, factor)
+      + ': cut windows (config.dataset.windows.seconds), choose a greater length, or raise '
+      f'{where}.most_resampling={most:g}'
+    )
+  if (factor := length / lengths[shortest]) > most:
+    return text.format('stretches', lengths[shortest], shortest, factor)
+  return ''
 
 
 def stride(count: int, length: int, how: str) -> float:

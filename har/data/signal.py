@@ -26,7 +26,8 @@ class Signal(Input):
   schema: ClassVar[Schema] = {
     'length': size(180),
     'fit': choice('resample', 'pad'),
-    # Times that a recording may be squeezed or stretched by `fit` 'resample'.
+    # Recorded samples that `fit` 'resample' may make into one, or samples that it makes of one
+    # without a warning.
     'most_resampling': amount(4.0),
     'channels': size(6),
     # Of several sensors whose channels are next to each other, stored each at its own rate; with
@@ -53,8 +54,8 @@ class Signal(Input):
   def may_lack(self) -> bool:
     return bool(self.options['rates'])
 
-  def check_lengths(self, lengths: Mapping[str, int]) -> None:
-    sensors.check_resampling(self.options, f'inputs.{self.name}', lengths)
+  def check_lengths(self, lengths: Mapping[str, int]) -> str:
+    return sensors.check_resampling(self.options, f'inputs.{self.name}', lengths)
 
   @property
   def is_padded(self) -> bool:

@@ -89,7 +89,8 @@ def open_experiment(
   context = loop.Context(data, splits, mesh, workdir, runtime, split)
   stages = {name: stage.build(config, name, data, splits.train) for name in config.order}
   inputs = {n: i for one in stages.values() for n, i in one.train_inputs.items()}
-  inputs_lib.check_records(data, splits, inputs)
+  for warning in inputs_lib.check_records(data, splits, inputs):
+    _say(f'warning: {warning}')
   facts = protocols.fingerprint(data.index, splits, data.class_names) | _left_out(data, stages)
   claims = (claim, _Claim(workdir, 'data.json', facts, (), 'was trained with other data'))
   for one in claims:
