@@ -88,6 +88,11 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
       results.write_predictions(folder(experiment), name, variant, predicted)
     notes = [_note(one, facts[name]) for name, one in experiment.stages.items()]
     notes += _choices(experiment) + _absences(context.split, tested)
+    if (group := _units(experiment).group) is not None:
+      notes.append(
+        f'Recordings are counted, each by all of its windows: {len(group)} in the {context.split} '
+        'split.'
+      )
     details = [other.note for other in others if other.note]
     _write(experiment, table, predictions, notes, details, command)
   return table

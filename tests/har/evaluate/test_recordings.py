@@ -71,6 +71,7 @@ def test_a_recording_has_the_mean_of_its_windows_probabilities(tmp_path):
   assert one.stages['imu'].objective.facts.counts.sum() == len(context.splits.train) > 24
   page = (tmp_path / 'report.html').read_text()
   assert '12 test examples of 3 classes' in page
+  assert f'each by all of its windows: {len(test)} in the test split' in page
   # The same run, every window counted.
   again = experiment.open_experiment(windows('window'), tmp_path)
   table = evaluation.run(again, command='test')
