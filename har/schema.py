@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from har import options, ranges
 from har.compress import options as compress
 from har.data import inputs as inputs_lib
-from har.data.options import DATASET
+from har.data.options import DATASET, WINDOWS
 from har.data.protocols import PROTOCOLS, SplitOptions
 from har.errors import UserError
 from har.models import registry as models
@@ -90,6 +90,7 @@ def sections(config: Any) -> Iterator[Section]:
   """
   yield Section('config', _TOP, config, True)
   yield Section('config.dataset', DATASET, config['dataset'], True)
+  yield Section('config.dataset.windows', WINDOWS, config['dataset'].get('windows', {}))
   for name, given in config['inputs'].items():
     yield Section(f'config.inputs.{name}', inputs_lib.schema(name, given), given)
   for name, given in config['encoders'].items():
@@ -201,6 +202,7 @@ def tables() -> str:
   parts = [
     ('config', _TOP),
     ('config.dataset', DATASET),
+    ('config.dataset.windows', WINDOWS),
     *(
       (f'config.inputs.NAME, kind {n}', inputs_lib.schema('NAME', {'kind': n}))
       for n in inputs_lib.KINDS

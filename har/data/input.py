@@ -61,6 +61,14 @@ class Input(abc.ABC):
     """Whether masks are false anywhere."""
     return self.may_lack
 
+  def check_lengths(self, lengths: Mapping[str, int]) -> str:
+    """Raises UserError if a recording, of so many rows by key, is none for this input.
+
+    Returns a warning if one hardly is; else nothing.
+    """
+    del lengths
+    return ''
+
   @abc.abstractmethod
   def read(self, record: Mapping[str, Any], rng: np.random.Generator | None) -> Example:
     """Arrays of one example in the shapes that batches have; `rng` chooses frames at random."""

@@ -6,10 +6,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from har.data.depth import Depth
 from har.data.frames import Frames
 from har.data.input import Arrays, Input
+from har.data.protocols import Splits
 from har.data.signal import Signal
 from har.data.skeleton import Skeleton
 from har.errors import UserError
@@ -53,6 +55,29 @@ def schema(name: str, config: Any) -> Schema:
   kind = Option(_KIND_OF_FIELD.get(read_from, MISSING), Choice(tuple(KINDS)))
   named = read({'field': field, 'kind': kind}, given, where)['kind']
   return {'kind': kind, 'field': field, **KINDS[named].schema}
+
+
+def check_records(dataset: Any, splits: Splits, inputs: Mapping[str, Input]) -> list[str]:
+  """Checks that the records of the splits are such as the inputs can take.
+
+  Reads records of inputs that are resampled; no video.
+
+  Returns:
+    Warnings, of records that are far shorter than what an input makes of them.
+
+  Raises:
+    UserError: a record is far longer than that.
+  """
+  inputs = {name: one for name, one in inputs.items() if one.options.get('fit') == 'resample'}
+  if not inputs:
+    return []
+  records = dataset.records(tuple(dict.fromkeys(one.field for one in inputs.values())))
+  used = np.concatenate([splits.train, splits.validation, splits.test])
+  rows = {
+    field: {dataset.index.key[i]: len(records[i][field]) for i in used}
+    for field in {one.field for one in inputs.values()}
+  }
+  return [text for one in inputs.values() if (text := one.check_lengths(rows[one.field]))]
 
 
 def preprocess(

@@ -1,12 +1,25 @@
-"""The options of a config's `dataset`."""
+"""The options of a config's `dataset`, and of `windows` in it."""
 
 from har.data.protocols import SplitOptions
-from har.options import ABSENT, MISSING, Option, flag, of_class
+from har.options import ABSENT, MISSING, Option, amount, choice, defaults, flag, of_class
 from har.ranges import TEXTS, Section, Text
+
+WINDOWS = {
+  'seconds': amount(meaning='length of a window; 0: examples are whole recordings'),
+  'step': amount(
+    meaning='seconds from the beginning of one window to that of the next; 0: `seconds`'
+  ),
+  'evaluate': choice(
+    'window',
+    'recording',
+    meaning='what is counted: every window, or every recording by the mean of its windows',
+  ),
+}
 
 DATASET = {
   'name': Option(MISSING, Text(), 'a folder in `data_builders`'),
   **of_class(SplitOptions),
+  'windows': Option(defaults(WINDOWS), Section(), 'of recordings, as examples'),
   'abnormal': Option((), TEXTS, 'classes to report; none named: those that the builder names'),
   'require_complete': flag(
     True, 'false: trials that lack one of the modalities are left out and listed in the report'

@@ -1,6 +1,6 @@
 """Sequences of samples (IMU, skeleton) brought to a fixed length, with a mask of real samples."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,42 @@ def fit(x: np.ndarray, length: int, how: str) -> tuple[np.ndarray, np.ndarray]:
   if how not in FITS:
     raise UserError(f'fit={how!r}: not one of {", ".join(FITS)}')
   return FITS[how](x, length)
+
+
+def check_resampling(options: Mapping[str, Any], where: str, lengths: Mapping[str, int]) -> str:
+  """Checks that `resample` makes no recording into something else.
+
+  Squeezed, a recording loses what is faster than the samples that are left can show; stretched, it
+  has nothing new to show, which is a waste and no error.
+
+  Args:
+    options: `length`, `fit` and `most_resampling`.
+    where: the section of the config.
+    lengths: rows of each recording by key; those of 0 rows are lacking.
+
+  Returns:
+    A warning where more than `most_resampling` samples are made of one; empty if there is none.
+
+  Raises:
+    UserError: more than `most_resampling` samples become one.
+  """
+  length, most = options['length'], options['most_resampling']
+  lengths = {key: count for key, count in lengths.items() if count}
+  if options['fit'] != 'resample' or not lengths:
+    return ''
+  longest, shortest = (pick(lengths, key=lambda key: lengths[key]) for pick in (max, min))
+  text = (
+    f"{where}: fit='resample' {{}} the {{}} samples of {{}} into length={length}, {{:.3g}} times"
+  )
+  if (factor := lengths[longest] / length) > most:
+    raise UserError(
+      text.format('squeezes', lengths[longest], longest, factor)
+      + ': cut windows (config.dataset.windows.seconds), choose a greater length, or raise '
+      f'{where}.most_resampling={most:g}'
+    )
+  if (factor := length / lengths[shortest]) > most:
+    return text.format('stretches', lengths[shortest], shortest, factor)
+  return ''
 
 
 def stride(count: int, length: int, how: str) -> float:

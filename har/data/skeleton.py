@@ -38,6 +38,9 @@ class Skeleton(Input):
   schema: ClassVar[Schema] = {
     'length': size(64),
     'fit': choice('resample', 'pad'),
+    # Recorded samples that `fit` 'resample' may make into one, or samples that it makes of one
+    # without a warning.
+    'most_resampling': amount(4.0),
     'joints': size(20),
     'centre': choice('first', 'frame', 'none'),  # whose centre joint becomes the origin
     'centre_joint': Option(3, WHOLE),
@@ -58,6 +61,9 @@ class Skeleton(Input):
       joint = self.options[option]
       if joint >= self.options['joints']:
         self.fail(option, f'must be the number of one of {self.options["joints"]} joints, from 0')
+
+  def check_lengths(self, lengths: Mapping[str, int]) -> str:
+    return sensors.check_resampling(self.options, f'inputs.{self.name}', lengths)
 
   @property
   def is_padded(self) -> bool:

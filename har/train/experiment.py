@@ -17,7 +17,8 @@ import ml_collections
 import numpy as np
 
 from har.data import dataset as dataset_lib
-from har.data import protocols
+from har.data import inputs as inputs_lib
+from har.data import protocols, windows
 from har.data.membership import Membership
 from har.errors import UserError
 from har.train import checkpoints, claims, loop, stage
@@ -85,6 +86,7 @@ def open_experiment(
   splits = protocols.make_splits(
     data.index, data.metadata, protocols.SplitOptions.of(c), config.seed
   )
+  data, splits = windows.cut(data, splits, c.get('windows', {}), config.inputs)
   if not len(getattr(splits, split)):
     raise UserError(f'--split={split}: no trial is in it; set --config.dataset.validation_subjects')
   if not (workdir / 'config.json').exists():
@@ -92,6 +94,9 @@ def open_experiment(
   runtime = config.runtime
   mesh = mesh_lib.make_mesh(runtime.devices, runtime.fsdp)
   stages = {name: stage.build(config, name, data, splits.train) for name in config.order}
+  inputs = {n: i for one in stages.values() for n, i in one.train_inputs.items()}
+  for warning in inputs_lib.check_records(data, splits, inputs):
+    _say(f'warning: {warning}')
   claim = dataclasses.replace(
     claim,
     examples=Membership.of(data.index, splits, data.class_names, c.group),

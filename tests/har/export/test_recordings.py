@@ -5,6 +5,7 @@
 
 import io
 import json
+import math
 import types
 
 import jax
@@ -15,10 +16,19 @@ from PIL import Image
 
 from configs import base
 from har.data import inputs as inputs_lib
-from har.data import loader
+from har.data import loader, protocols, windows
 from har.data.depth import decode_depth
 from har.export import describe, exportable
 from tests import fakes
+
+
+def window(x, given):
+  name = 'frames' if 'frames' in x else 'x'
+  first = math.floor(x['window'] * given['step'] * given['rate'] + 0.5)
+  count = math.floor(given['seconds'] * given['rate'] + 0.5)
+  part = list(x[name][first : first + count])
+  part += [x[name][-1]] * (count - len(part))
+  x[name] = part if name == 'frames' else np.stack(part)
 
 
 def resample(x, given):
@@ -151,6 +161,7 @@ def from_recording(description, recording):
       continue
     given = recording[one['field']]
     x = {'frames': given} if isinstance(given, list) else {'x': np.asarray(given, np.float64)}
+    x['window'] = recording.get('window')
     for each in one['steps']:
       OPERATIONS[each['operation']](x, each)
     assert list(x['x'].shape) == one['shape'][1:]
@@ -181,7 +192,7 @@ def _decoded(frame, name):
 VIDEO = {'frames': 4, 'resize': 20, 'size': 16}
 
 
-def described(built, shapes):
+def described(built, shapes, dataset=None):
   """As somebody finds it beside a file."""
   variant = exportable.Exportable('one', 'float32', dict, dict, shapes)
   runner = types.SimpleNamespace(names={name: name for name in shapes}, any_batch=True)
@@ -191,7 +202,7 @@ def described(built, shapes):
     variant,
     runner,
     read={built.name: built},
-    dataset=fakes.FakeDataset(),
+    dataset=dataset or fakes.FakeDataset(),
   )
   return json.loads(json.dumps(found))
 
@@ -223,6 +234,32 @@ def test_the_steps_lead_from_a_recording_to_what_the_model_sees(name, options):
     assert set(found) == set(expected)
     for key, x in found.items():
       np.testing.assert_allclose(x, expected[key][i], atol=2e-4, err_msg=f'{key} of {i}')
+
+
+# Recordings last 1.3 s, so that windows of 1.9 s are filled up.
+@pytest.mark.parametrize(('seconds', 'step'), [(0.5, 0.25), (1.9, 0.0)])
+@pytest.mark.parametrize(
+  ('name', 'options'), [('imu', {'length': 40}), ('rgb', {**VIDEO, 'show': 'motion'})]
+)
+def test_windows_are_cut_as_described(name, options, seconds, step):
+  built = inputs_lib.build(name, options)
+  dataset = fakes.FakeDataset()
+  splits = protocols.make_splits(dataset.index, dataset.metadata)
+  config = {'seconds': seconds, 'step': step}
+  windowed, _ = windows.cut(dataset, splits, config, {name: options})
+  count = int((windowed.recording < 6).sum())
+  (batch,) = loader.eval_batches(windowed.records((name,)), range(count), {name: built}, count)
+  expected = jax.device_get(inputs_lib.preprocess(batch, inputs={name: built}))[name]
+  description = described(
+    built, {name: jax.ShapeDtypeStruct((1, *expected.shape[1:]), jnp.float32)}, windowed
+  )
+  _, decoded = recordings((name,))
+  found = []
+  for i, recording in enumerate(decoded):
+    for k in range((windowed.recording == i).sum()):
+      found.append(from_recording(description, recording | {'window': k})[name])
+  np.testing.assert_allclose(found, expected, atol=2e-4)
+  assert len(found) == count > (0 if step == 0 else 6)
 
 
 def test_every_kind_describes_units_of_every_channel():
