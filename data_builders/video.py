@@ -160,8 +160,6 @@ def _area(stream: Any) -> int:
 
 def _frames(container: Any, stream: Any, where: str) -> Iterator[av.VideoFrame]:
   def check(frame: av.VideoFrame) -> av.VideoFrame:
-    if frame.time_base is None:  # It comes when no packet is left.
-      frame.time_base = stream.time_base
     if frame.is_corrupt:
       raise UserError(f'{where}: has a damaged frame at {frame.time} s')
     return frame
@@ -171,7 +169,9 @@ def _frames(container: Any, stream: Any, where: str) -> Iterator[av.VideoFrame]:
       raise UserError(f'{where}: truncated or damaged at byte {packet.pos}')
     if packet.size:  # One without content would tell the decoder that the end has come.
       yield from map(check, stream.decode(packet))
-  yield from map(check, stream.decode(None))
+  for frame in stream.decode(None):
+    frame.time_base = stream.time_base  # Otherwise of the packet, and there is none.
+    yield check(frame)
 
 
 class _Upright:
