@@ -212,7 +212,7 @@ def test_a_wrong_value_leaves_no_workdir(number, tmp_path, capfd):
 def test_what_only_the_data_tell_leaves_no_workdir(experiment, tmp_path, capfd):
   workdir = tmp_path / 'runs' / 'new'
   for flag, message in (
-    ('--config.dataset.protocol=official', 'no trial is left in the'),
+    ('--config.dataset.protocol=cross_view', "protocol='cross_view': not one of"),
     ('--config.dataset.validation_subjects=(9,)', r'validation_subjects: [9] not among'),
     ('--config.dataset.name=stickmen', "dataset 'stickmen': no such builder"),
   ):
