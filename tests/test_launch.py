@@ -19,11 +19,13 @@ from absl.testing import flagsaver
 
 import launch as launch_lib
 from configs import demo
+from har import options
 from har.data import dataset as dataset_lib
 from har.errors import UserError
 from har.export import run as export
 from har.export import supported
 from har.train import experiment as experiment_lib
+from tests import wrong_configs
 from tests.configs import test_configs
 from tests.launching import ODD, PAIR, VARIANTS, finish, launch, write_experiment
 
@@ -191,6 +193,37 @@ def test_user_errors_are_one_line_and_status_2(args, message, tmp_path):
   assert err.count('\n') == 1
   assert not (tmp_path / 'w').exists()
   assert not (tmp_path / 'd').exists() or not any((tmp_path / 'd').rglob('*.array_record*'))
+
+
+@pytest.mark.parametrize('number', range(6))
+def test_a_wrong_value_leaves_no_workdir(number, tmp_path, capfd):
+  workdir = tmp_path / 'runs' / 'wrong'
+  _, key, value = wrong_configs.draw(number + 1)[-1]
+  config = f'--config={wrong_configs.__file__}:{number}'
+  code, out, err = run_here(capfd, config, f'--workdir={workdir}')
+  assert (code, out) == (2, '')
+  # The address of an object is another one in each draw.
+  assert err.startswith(f'error: {key}={options.shown(value).split(" at 0x")[0]}')
+  assert ': must be ' in err
+  assert err.count('\n') == 1
+  assert not any(tmp_path.iterdir())
+
+
+def test_what_only_the_data_tell_leaves_no_workdir(experiment, tmp_path, capfd):
+  workdir = tmp_path / 'runs' / 'new'
+  for flag, message in (
+    ('--config.dataset.protocol=cross_view', "protocol='cross_view': not one of"),
+    ('--config.dataset.validation_subjects=(9,)', r'validation_subjects: [9] not among'),
+    ('--config.dataset.name=stickmen', "dataset 'stickmen': no such builder"),
+  ):
+    code, _, err = run_here(capfd, *experiment, f'--workdir={workdir}', flag)
+    assert code == 2
+    assert message in err
+    assert not any(tmp_path.iterdir()), flag
+  # A folder that was there stays.
+  workdir.mkdir(parents=True)
+  run_here(capfd, *experiment, f'--workdir={workdir}', flag)
+  assert workdir.exists()
 
 
 @pytest.mark.parametrize(

@@ -4,17 +4,30 @@ import contextlib
 import dataclasses
 import importlib
 import inspect
+import json
 import pathlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from google.protobuf import json_format
+from tensorflow_datasets.core import dataset_info
 
 from data_builders import checks, preparation
 from har.data.protocols import Index
 from har.errors import UserError
 
+# Of JSON that is cut, empty, no text, no file or not to be read, and of other JSON.
+_DAMAGED = (
+  json_format.ParseError,
+  json.JSONDecodeError,
+  UnicodeDecodeError,
+  dataset_info.DatasetInfoFileError,
+  AssertionError,
+  PermissionError,
+  IsADirectoryError,
+)
 _SPLITS = ('train', 'validation', 'test')
 """The order of their records in an index; splits of other names come after them."""
 
@@ -141,6 +154,17 @@ def _unreadable(folder: Any, what: str, error: Exception) -> str:
   )
 
 
+@contextlib.contextmanager
+def _describing(name: str, data_dir: str | None) -> Iterator[None]:
+  """Tells of damaged files that describe a prepared dataset, which its builder reads first."""
+  try:
+    yield
+  except _DAMAGED as e:
+    folder = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR) / name
+    what = 'dataset_info.json or metadata.json of a prepared dataset'
+    raise UserError(_unreadable(folder, what, e)) from e
+
+
 def _counts(builder: Any) -> dict[str, int]:
   """Number of records of every split that has any, in the index's order."""
   found = {name: split.num_examples for name, split in builder.info.splits.items()}
@@ -240,8 +264,9 @@ def load(
   options = taken | dict(builder_options or {})
   with preparation.without_tensorflow(name):
     try:
-      with preparation.quiet():
+      with preparation.quiet(), _describing(name, data_dir):
         builder = module.Builder(data_dir=data_dir, **options)
+        _ = builder.info.metadata  # Read from its file now.
     except ValueError as error:  # TFDS's, of what _info says.
       raise UserError(f'{module.__file__}: no dataset can be described ({error})') from error
     preparation.prepare(builder, None if 'raw_dir' in taken else raw_dir, options)

@@ -84,6 +84,29 @@ DAMAGE = {
 }
 
 
+@pytest.mark.parametrize(
+  ('name', 'content'),
+  [
+    *(
+      ('dataset_info.json', content)
+      for content in (b'', b'{"name": "to', b'\xff\xfe', b'[1]', None)
+    ),
+    *(('metadata.json', content) for content in (b'', b'{"name": "to', b'\xff\xfe', None)),
+  ],
+)
+def test_descriptions_that_cannot_be_read_are_named(name, content, loaded, toy, tmp_path):
+  shutil.copytree(toy, tmp_path / 'data')
+  (path,) = (tmp_path / 'data').rglob('dataset_info.json')
+  path = path.with_name(name)
+  if content is None:
+    path.unlink(missing_ok=True)
+    path.mkdir()
+  else:
+    path.write_bytes(content)
+  with pytest.raises(UserError, match=rf'data/toy: .*{name}.* cannot be read \(.*\): delete this'):
+    dataset.load('toy', loaded.modalities, data_dir=str(tmp_path / 'data'))
+
+
 @pytest.mark.parametrize('damage', DAMAGE)
 def test_shards_that_cannot_be_read_are_named(damage, loaded, toy, tmp_path):
   shutil.copytree(toy, tmp_path / 'data')

@@ -72,11 +72,15 @@ def test_config_dicts_are_taken():
 @pytest.mark.parametrize(
   ('name', 'config', 'message'),
   [
-    ('sonar', {}, 'inputs.sonar.kind=None: not one of signal, frames, depth, skeleton'),
-    ('watch', {'kind': 'signals'}, "inputs.watch.kind='signals': not one of signal"),
-    ('imu', {'lenght': 3}, 'inputs.imu.lenght: unknown option; known: length'),
-    ('imu', {'fit': 'loop'}, "inputs.imu.fit='loop': not one of resample, pad"),
-    ('imu', {'length': 0}, 'inputs.imu.length=0: must be a whole number above 0'),
+    (
+      'sonar',
+      {},
+      "inputs.sonar.kind is missing: it must be one of 'signal', 'frames', 'depth', 'skel",
+    ),
+    ('watch', {'kind': 'signals'}, "inputs.watch.kind='signals': must be one of 'signal'"),
+    ('imu', {'lenght': 3}, "inputs.imu.lenght=3: no such option; did you mean 'length'"),
+    ('imu', {'fit': 'loop'}, "inputs.imu.fit='loop': must be one of 'resample', 'pad'"),
+    ('imu', {'length': 0}, 'inputs.imu.length=0: must be a whole number from 1'),
     ('imu', {'length': True}, 'inputs.imu.length=True: must be a whole number'),
     ('imu', {'length': 1.5}, 'inputs.imu.length=1.5'),
     ('imu', {'mean': (1.0, 2.0)}, 'inputs.imu.mean=.*: 2 numbers for 6 channels'),

@@ -1,10 +1,14 @@
+import errno
+import gc
 import itertools
 import multiprocessing
 import time
+from multiprocessing import shared_memory
 
 import numpy as np
 import pytest
 from absl import flags
+from grain.multiprocessing import SharedMemoryArray
 
 from har.data import inputs as inputs_lib
 from har.data import loader
@@ -195,6 +199,47 @@ def test_worker_processes_give_the_same_batches(records):
   for _ in range(3):
     assert_equal(next(alone), next(workers))
   workers.close()
+
+
+def is_there(name):
+  try:
+    shared_memory.SharedMemory(name).close()
+  except FileNotFoundError:
+    return False
+  return True
+
+
+@pytest.mark.usefixtures('parsed_flags')
+def test_no_shared_memory_is_left(records, monkeypatch):
+  gc.disable()  # Cycles are not to be collected by chance.
+  opened, open_ = [], SharedMemoryArray.from_metadata
+
+  def from_metadata(metadata):
+    opened.append(metadata.name)
+    return open_(metadata)
+
+  monkeypatch.setattr(SharedMemoryArray, 'from_metadata', from_metadata)
+  batches = loader.train_batches(records, np.arange(24), INPUTS, 5, 3, workers=2)
+  next(batches)
+  batches.close()
+  list(loader.eval_batches(records, np.arange(24), INPUTS, 5, workers=2))
+  assert len(opened) > 20
+  last = time.monotonic() + 10  # A thread frees what this function held to the end.
+  while (left := [name for name in opened if is_there(name)]) and time.monotonic() < last:
+    time.sleep(0.1)
+  gc.enable()
+  assert not left
+
+
+@pytest.mark.usefixtures('parsed_flags')
+def test_full_shared_memory_is_told(records, monkeypatch):
+  def fail(*_, **__):
+    raise OSError(errno.ENOSPC, 'No space left on device')
+
+  monkeypatch.setattr(loader, 'next', fail, raising=False)
+  batches = loader.train_batches(records, np.arange(24), INPUTS, 5, 3)
+  with pytest.raises(UserError, match=r'no room in shared memory: give /dev/shm more'):
+    next(batches)
 
 
 @pytest.mark.usefixtures('parsed_flags')

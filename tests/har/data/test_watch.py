@@ -51,6 +51,13 @@ def test_waiting_for_a_killed_process_ends(children, ended, capfd):
   assert capfd.readouterr().err == f'error: {watch.KILLED}\n'
 
 
+def test_the_reason_follows_from_the_exit_code():
+  for text in ('terminated unexpectedly with exit code -7. Search', '[-7]', '[None, -7]'):
+    assert watch.reason(text) == watch.SHARED
+  for text in ('exit code -9.', '[-77]', '[7, 1]', ''):
+    assert watch.reason(text) == watch.KILLED
+
+
 @pytest.mark.parametrize('how', ['not waiting', 'stopped', 'ended by its own loader', 'disabled'])
 def test_nothing_else_ends(how, children, ended):
   watched = watch.Watch(enabled=how != 'disabled')

@@ -83,6 +83,22 @@ def test_examples_without_a_modality_count_and_the_product_leaves_it_out(tmp_pat
   assert 'lack skeleton' not in page
 
 
+def test_a_fusion_alone_is_reported_without_a_product(tmp_path, monkeypatch):
+  monkeypatch.setattr(dataset_lib, 'load', lambda *_, **__: fakes.FakeDataset())
+  c = test_loop.config(('imu', 'skeleton'), epochs=1.0)
+  c.stages.fusion = base.stage(('imu', 'skeleton'), learning_rate=1e-2, batch_size=8)
+  c.order = ('fusion',)
+  opened = experiment.open_experiment(c, tmp_path)
+  experiment.train(opened)
+  table = evaluation.run(opened, command='test')
+  assert list(table['stages']) == ['fusion']
+  assert table['stages']['fusion']['float32']['examples'] == 12
+  assert table['baselines'] == {}
+  assert list(table['removed']['fusion']) == ['imu', 'skeleton']
+  assert results.read_results(tmp_path) == table
+  assert 'without imu' in (tmp_path / 'report.html').read_text()
+
+
 def test_validation_is_evaluated_beside_the_test_split(tmp_path, monkeypatch):
   monkeypatch.setattr(dataset_lib, 'load', lambda *_, **__: fakes.FakeDataset())
   c = test_loop.config(('imu', 'skeleton'), epochs=6.0)

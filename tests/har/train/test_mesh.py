@@ -58,6 +58,23 @@ def bytes_on_a_device(tree):
   return sum(x.addressable_shards[0].data.nbytes for x in jax.tree.leaves(tree))
 
 
+@pytest.mark.parametrize(
+  ('error', 'reason'),
+  [
+    (RuntimeError("Unable to initialize backend 'tpu'\nmore"), 'initialize'),
+    (AssertionError(), 'A'),
+  ],
+)
+def test_devices_that_are_not_there_are_refused(error, reason, monkeypatch):
+  def devices():
+    raise error
+
+  monkeypatch.setenv('JAX_PLATFORMS', 'tpu')
+  monkeypatch.setattr(jax, 'devices', devices)
+  with pytest.raises(UserError, match=f'^JAX_PLATFORMS=tpu: no such device .*{reason}.*=cpu$'):
+    mesh_lib.initialise(cache_dir='')
+
+
 def test_a_mesh_has_the_devices_in_order():
   mesh = mesh_lib.make_mesh(8, 4)
   assert dict(mesh.shape) == {'data': 2, 'fsdp': 4}
