@@ -84,15 +84,15 @@ class Report:
 
   def content(self, allow_corrupt: int) -> dict[str, Any]:
     """What is written."""
+    counts = {defect: len(files) for defect, files in self._files.items()}
+    defects = {defect: count for defect, count in counts.items() if count or defect in DEFECTS}
     return {
       'clips': self.counts,
       'left_out': self.left_out,
       'absent_streams': self.absent,
       'allow_corrupt': allow_corrupt,
-      'defects': {
-        defect: len(files) for defect, files in self._files.items() if files or defect in DEFECTS
-      },
-      'policy': POLICY,
+      'defects': defects,
+      'policy': {defect: POLICY[defect] for defect in defects},
       'unreadable': dict(sorted(self.faults.items())),
       'files': {defect: sorted(files) for defect, files in self._files.items() if files},
       'ignored': sorted(self._ignored),
