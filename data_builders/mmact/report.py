@@ -18,10 +18,10 @@ DEFECTS = (
   'sensor_unsorted',
   'sensor_repeated',
   'sensor_no_fraction',
-  'sensor_clock_set',
   'name_mixed_case',
   'folder_empty',
 )
+RARE = ('sensor_clock_set',)  # Counted where there are any; generated files have none.
 # What becomes of each.
 POLICY = {
   'video_unreadable': 'an error, unless --allow_corrupt admits it; the clip is left out',
@@ -41,7 +41,7 @@ class Report:
   """Gathers outcomes; a file that several clips share counts once."""
 
   def __init__(self, found: sources.Found):
-    self._files: dict[str, set[str]] = {defect: set() for defect in DEFECTS}
+    self._files: dict[str, set[str]] = {defect: set() for defect in (*DEFECTS, *RARE)}
     self._files['folder_empty'].update(found.empty)
     self._ignored = list(found.ignored)
     self.faults: dict[str, str] = {}
@@ -84,13 +84,15 @@ class Report:
 
   def content(self, allow_corrupt: int) -> dict[str, Any]:
     """What is written."""
+    counts = {defect: len(files) for defect, files in self._files.items()}
+    defects = {defect: count for defect, count in counts.items() if count or defect in DEFECTS}
     return {
       'clips': self.counts,
       'left_out': self.left_out,
       'absent_streams': self.absent,
       'allow_corrupt': allow_corrupt,
-      'defects': {defect: len(self._files[defect]) for defect in DEFECTS},
-      'policy': POLICY,
+      'defects': defects,
+      'policy': {defect: POLICY[defect] for defect in defects},
       'unreadable': dict(sorted(self.faults.items())),
       'files': {defect: sorted(files) for defect, files in self._files.items() if files},
       'ignored': sorted(self._ignored),
