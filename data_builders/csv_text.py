@@ -178,6 +178,12 @@ def read_lines(data: bytes, where: str) -> Lines:
   return Lines(rows, numbers, delimiter, text.endswith(('\n', '\r')))
 
 
+def read_names(data: bytes, where: str) -> list[str]:
+  """The names that a file's first line gives its columns."""
+  found = read_lines(data, where)
+  return found.rows[0] if found.rows else []
+
+
 def read_records(
   data: bytes, where: str, required: Sequence[str]
 ) -> list[tuple[int, dict[str, str]]]:

@@ -247,7 +247,7 @@ def load(
       raise UserError(f'abnormal: {one!r} is no class of {name}: {", ".join(class_names)}')
   if abnormal:
     metadata['abnormal'] = list(abnormal)
-  channels = getattr(module.Builder, 'CHANNELS', {})
+  channels = getattr(builder, 'CHANNELS', {})
   data = Dataset(name, class_names, metadata, read_index(builder), builder, channels)
   data.check(modalities)
   return data
