@@ -59,7 +59,7 @@ class TrialBuilder(preparation.Builder, skip_registration=True):  # type: ignore
 
   Records have `key`, `label` (0-based), `action`, `subject`, `trial`, and for each chosen modality:
     imu: float32 [T, 6], accelerometer x y z (g) and gyroscope x y z (degrees per second).
-    rgb: T encoded JPEG frames, see `encodings.encode_rgb`.
+    rgb: T encoded JPEG frames, see `encodings.NOTES`.
     depth: T encoded frames (mm, 0 = background), see `encodings.pack_depth`, of the part of the
       picture that `depth_box` gives: int32 [4], its y, x, height and width.
     skeleton: float32 [T, 20, 3], Kinect v1 joints (metres).
@@ -248,9 +248,7 @@ class TrialBuilder(preparation.Builder, skip_registration=True):  # type: ignore
       'trial': trial.trial,
     }
     for modality, array in arrays.items():
-      if modality == 'rgb':
-        example['rgb'] = [encodings.encode_rgb(frame) for frame in array]
-      elif modality == 'depth':
+      if modality == 'depth':
         example['depth'], example['depth_box'] = encodings.encode_depth(array)
       else:
         example[modality] = array

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import writer
 from tensorflow_datasets.proto import tf_example_pb2
 
-from data_builders import encodings, preparation
+from data_builders import encodings, preparation, video
 from data_builders.mmact import clips, names, pictures, report, sources, workers
 from har.errors import UserError
 
@@ -142,7 +142,7 @@ class Builder(preparation.Builder, skip_registration=True):  # type: ignore[call
     if 'rgb' in self.modalities:
       features['rgb'] = tfds.features.Sequence(tfds.features.Text(doc='JPEG'))
       side = self.builder_config.short_side
-      frames['rgb'] = f'JPEG, quality {pictures.QUALITY}, short side at most {side} pixels'
+      frames['rgb'] = f'JPEG, quality {video.QUALITY}, short side at most {side} pixels'
     rates = {'imu': max(names.RATES.values()), 'rgb': pictures.RATE}
     metadata = tfds.core.MetadataDict(
       modalities=list(self.modalities),
