@@ -53,9 +53,10 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
 
   The folder has `labels.csv`, or paths that a pattern reads, or class folders; see
   `data_builders.folders`. Records have `key`, `label`, the columns of the list or the pattern, of
-  which those with nothing but whole numbers are numbers, and what the subclass adds. With `classes`
-  given, `action` is the label as the folder has it. All are in TFDS's split 'train'; a column
-  `split` is the dataset's own list.
+  which those with nothing but whole numbers are numbers, and what the subclass adds. Where the
+  column `group` is empty, a record is a group of its own. With `classes` given, `action` is the
+  label as the folder has it. All are in TFDS's split 'train'; a column `split` is the dataset's own
+  list.
   `info.metadata` has `modalities`, `rates`, `train_subjects` if given, `options` and
   `records` (what the records were made of), `missing` (keys left out by `allow_corrupt`).
   """
@@ -131,8 +132,10 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
       )
     folder = folders.Folder(self.raw_dir)
     entries, faults = self._find(folder)
+    entries = [_in_group(entry) for entry in entries]
     classes, label_of = name_classes(entries, self._options['classes'])
-    _check_keys(entries)
+    entries, twice = _once(entries)
+    faults = [*faults, *twice]
     return Listing(folder, entries, faults, classes, label_of, self._columns(entries))
 
   def _find(self, folder: folders.Folder) -> tuple[list[Entry], list[str]]:
@@ -237,7 +240,9 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
     self._left_out: list[str] = []
     self._faults: list[str] = []
     for fault in self.listing.faults:
-      self._refuse(fault)
+      self._note(fault)
+    if len(self._faults) > self._allow_corrupt:
+      self._give_up()
     self._describe()
     progress = preparation.Progress(self.name, len(self.listing.entries), 'records')
     with progress:
@@ -264,11 +269,9 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
         f'note: {len(unused)} files belong to no record, the first {unused[0]}', file=sys.stderr
       )
 
-  def _refuse(self, fault: str) -> None:
+  def _note(self, fault: str) -> None:
     self._faults.append(fault)
     print(f'fault {len(self._faults)}: {fault}', file=sys.stderr)
-    if len(self._faults) > self._allow_corrupt + _HOPELESS:
-      self._give_up()
 
   def _give_up(self) -> None:
     count = len(self._faults)
@@ -290,8 +293,10 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
       try:
         recorded = self._read(entry)
       except UserError as error:
-        self._refuse(str(error))
+        self._note(str(error))
         self._left_out.append(entry.key)
+        if len(self._faults) > self._allow_corrupt + _HOPELESS:
+          self._give_up()
       else:
         example = {'key': entry.key, 'label': listing.label_of[entry.label], **recorded}
         if self._options['classes']:
@@ -300,6 +305,13 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
           example[name] = int(entry.columns[name]) if whole else entry.columns[name]
         yield entry.key, example
       self._progress.advance()
+
+
+def _in_group(entry: Entry) -> Entry:
+  """Where the column `group` is empty, a record is a group of its own."""
+  if entry.columns.get('group', '-'):
+    return entry
+  return dataclasses.replace(entry, columns={**entry.columns, 'group': entry.key})
 
 
 def is_whole(texts: Sequence[str]) -> bool:
@@ -347,12 +359,14 @@ def name_classes(
   return classes, label_of
 
 
-def _check_keys(entries: Sequence[Entry]) -> None:
-  seen: dict[str, Entry] = {}
+def _once(entries: Sequence[Entry]) -> tuple[list[Entry], list[str]]:
+  """The first record of each key, and what is wrong with the others."""
+  first: dict[str, Entry] = {}
+  faults = []
   for entry in entries:
-    other = seen.setdefault(entry.key, entry)
-    if other is not entry:
-      raise UserError(
+    if (other := first.setdefault(entry.key, entry)) is not entry:
+      faults.append(
         f'{entry.where}: the record {entry.key!r} is also in {other.where}; remove one, or give '
         'each a name of its own in a column `key`'
       )
+  return list(first.values()), faults

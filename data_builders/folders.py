@@ -117,6 +117,10 @@ class Folder:
       return f'{archive.filename}: {name}'
     return str(self.root / path)
 
+  def is_member(self, path: str) -> bool:
+    """Whether a file lies in an archive."""
+    return path in self._members
+
   def read(self, path: str, limit: int) -> bytes:
     """A file of at most `limit` bytes; UserError if it is longer, or cannot be read."""
     try:
@@ -307,6 +311,9 @@ def _entry(
   row: dict[str, str], where: str, finder: _Finder, sensors: Sequence[str], columns: Sequence[str]
 ) -> Entry:
   row = dict(row)
+  start, end = (_seconds(row.pop(name, ''), name, where) for name in ('start', 'end'))
+  if start is not None and end is not None and not start < end:
+    raise UserError(f'{where}: start {start:g} is not before end {end:g}')
   names = {s: row.pop(s) for s in sensors} if columns != ['file'] else _names(row, where, sensors)
   found = {s: finder.find(name, where, len(names) > 1) for s, name in names.items() if name}
   files = {s: path for s, path in found.items() if path}
@@ -315,13 +322,11 @@ def _entry(
   label = clean(row.pop('label'))
   if not label:
     raise UserError(f'{where}: the label is empty')
-  start, end = (_seconds(row.pop(name, ''), name, where) for name in ('start', 'end'))
-  if start is not None and end is not None and not start < end:
-    raise UserError(f'{where}: start {start:g} is not before end {end:g}')
   sensor, path = next(iter(files.items()))
-  key = row.pop('key', '') or _key(path, sensor)
-  if (start, end) != (None, None) and 'key' not in row:
-    key += f'@{"" if start is None else f"{start:g}"}-{"" if end is None else f"{end:g}"}'
+  key = row.pop('key', '')
+  if not key:
+    times = '-'.join('' if t is None else f'{t:g}' for t in (start, end))
+    key = _key(path, sensor) + (f'@{times}' if times != '-' else '')
   row.pop('file', None)
   return Entry(key, label, files, {n: clean(v) for n, v in row.items()}, where, start, end)
 
