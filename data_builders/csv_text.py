@@ -169,7 +169,7 @@ def read_lines(data: bytes, where: str) -> Lines:
   delimiter, rest = _delimiter(text, where)
   rows, numbers = [], []
   for number, fields in _split(rest, delimiter, where):
-    if len(rows) > MAX_ROWS:
+    if len(rows) == MAX_ROWS:
       raise UserError(f'{where}: more than {MAX_ROWS} lines; split it')
     if len(fields) > MAX_COLUMNS:
       raise UserError(f'{where}, line {number}: {len(fields)} fields; at most {MAX_COLUMNS}')

@@ -17,6 +17,7 @@ from har.errors import UserError
 
 # Stamps that give another number of samples a second are in another unit, or no time.
 _RATE_FACTOR = 5.0
+_TRIED = 10  # files that are looked at for the names of channels
 
 
 class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ignore[call-arg]
@@ -121,10 +122,7 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
     found: dict[str, list[list[str]]] = {}
     for i, stream in enumerate(self._streams):
       sensor = stream if self._sensors else ''
-      path = next((e.files[sensor] for e in self.listing.entries if sensor in e.files), None)
-      if path is None:
-        raise UserError(f'{self.listing.folder.root}: no record has a file of {stream}')
-      table = self._table(path)
+      table = self._any_table(sensor)
       unit = self._options['units'][i] if self._options['units'] else ''
       found[stream] = [
         [f'{stream} {name or number}', unit or own]
@@ -163,6 +161,17 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
       None if options['time'] == '' else options['time'],
       options['time_unit'],
     )
+
+  def _any_table(self, sensor: str) -> csv_file.Table:
+    """The first file of a sensor that can be read; a few bad ones are named while they are read."""
+    paths = [entry.files[sensor] for entry in self.listing.entries if sensor in entry.files]
+    fault: UserError | None = None
+    for path in paths[:_TRIED]:
+      try:
+        return self._table(path)
+      except UserError as error:
+        fault = fault or error
+    raise fault or UserError(f'{self.listing.folder.root}: no record has a file of {sensor}')
 
   @functools.lru_cache(maxsize=4)  # noqa: B019 the builder lives as long as the process
   def _series(self, path: str, stream: str) -> timeline.Series:
