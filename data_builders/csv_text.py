@@ -167,7 +167,8 @@ def read_lines(data: bytes, where: str) -> Lines:
   """
   text = decode(data, where)
   delimiter, rest = _delimiter(text, where)
-  rows, numbers = [], []
+  rows: list[list[str]] = []
+  numbers: list[int] = []
   for number, fields in _split(rest, delimiter, where):
     if len(rows) == MAX_ROWS:
       raise UserError(f'{where}: more than {MAX_ROWS} lines; split it')

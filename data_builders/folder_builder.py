@@ -1,7 +1,6 @@
 """The base of builders that need no code: what is in a dataset is known from its folder alone."""
 
 import dataclasses
-import fnmatch
 import functools
 import hashlib
 import json
@@ -15,13 +14,19 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_builders import folders, preparation
-from data_builders.folders import Entry
+from data_builders import catalogue, folders, preparation
+from data_builders.catalogue import Entry
 from har.errors import UserError
 
 _TITLE = re.compile(r'[A-Za-z][\w-]{0,63}', re.ASCII)
-_WHOLE = re.compile(r'-?\d{1,18}', re.ASCII)
 _PER_SHARD = 256
+_ELEMENTS = {
+  'classes': "pairs of a class and a pattern of labels, such as (('fall','F*'),('daily','D*'))",
+  'train_subjects': 'numbers or names, such as (1,2)',
+  'sensors': "names, such as ('accel','gyro')",
+  'units': "texts, such as ('m/s^2','rad/s')",
+  'columns': "names or positions, such as ('x','y','z')",
+}
 # Enough to tell a few bad files from a folder of something else.
 _HOPELESS = 100
 _INT32 = 2**31
@@ -52,7 +57,7 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
   """Builds a dataset from a folder of recordings; a subclass says how they are read.
 
   The folder has `labels.csv`, or paths that a pattern reads, or class folders; see
-  `data_builders.folders`. Records have `key`, `label`, the columns of the list or the pattern, of
+  `data_builders.catalogue`. Records have `key`, `label`, the columns of the list or the pattern, of
   which those with nothing but whole numbers are numbers, and what the subclass adds. Where the
   column `group` is empty, a record is a group of its own. With `classes` given, `action` is the
   label as the folder has it. All are in TFDS's split 'train'; a column `split` is the dataset's own
@@ -85,7 +90,7 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
     Args:
       title: the dataset's name among prepared ones.
       labels: path of the list, in `raw_dir` or anywhere else; '' for `labels.csv` in `raw_dir`.
-      pattern: of paths, in place of a list; see `folders.by_pattern`.
+      pattern: of paths, in place of a list; see `catalogue.by_pattern`.
       classes: pairs of a class and a pattern of labels with * and ?, such as ('fall', 'F*'), in
         label order; none: each label is a class, in natural order.
       train_subjects: values of the column `subject` that train under the protocol cross_subject.
@@ -100,6 +105,11 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
         f'title={title!r}: name the dataset by letters, digits, - and _, such as '
         '--config.dataset.options.title=my_falls'
       )
+    check_tuples(
+      classes=(classes, lambda pair: _is_tuple(pair) and [*map(type, pair)] == [str, str]),
+      train_subjects=(train_subjects, lambda one: isinstance(one, int | str)),
+      sensors=(sensors, lambda one: isinstance(one, str) and one != ''),
+    )
     self.raw_dir = pathlib.Path(raw_dir).expanduser() if raw_dir is not None else None
     self._sensors, self._allow_corrupt = tuple(sensors), allow_corrupt
     chosen = {
@@ -111,6 +121,8 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
       **options,
     }
     self._options = chosen
+    self._left_out: list[str] = []
+    self._faults: list[str] = []
     with preparation.quiet():
       config = tfds.core.BuilderConfig(name=title, description=f'{title}, from a folder')
       super().__init__(data_dir=data_dir, config=config)
@@ -132,9 +144,9 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
       )
     folder = folders.Folder(self.raw_dir)
     entries, faults = self._find(folder)
-    entries = [_in_group(entry) for entry in entries]
-    classes, label_of = name_classes(entries, self._options['classes'])
-    entries, twice = _once(entries)
+    entries = [catalogue.in_group(entry) for entry in entries]
+    classes, label_of = catalogue.name_classes(entries, self._options['classes'])
+    entries, twice = catalogue.once(entries)
     faults = [*faults, *twice]
     return Listing(folder, entries, faults, classes, label_of, self._columns(entries))
 
@@ -143,27 +155,26 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
     if pattern and labels:
       raise UserError(f'pattern={pattern!r} and labels={labels!r}: give one of them')
     if pattern:
-      return folders.by_pattern(folder, pattern, self._sensors), []
+      return catalogue.by_pattern(folder, pattern, self._sensors), []
     if not labels:
-      lists = [path for path in folder.paths if path.rpartition('/')[2].lower() == folders.LABELS]
+      lists = [path for path in folder.paths if path.rpartition('/')[2].lower() == catalogue.LABELS]
       if len(lists) > 1:
         raise UserError(f'{folder.root}: has {lists[0]} and {lists[1]}; set the option labels')
       labels = lists[0] if lists else ''
     if labels:
-      return folders.by_list(folder, labels, self._sensors)
+      return catalogue.by_list(folder, labels, self._sensors)
     if self._sensors:
       raise UserError(
-        f'{folder.root}: has no {folders.LABELS}; files of several sensors need one, or the option '
-        'pattern'
+        f'{folder.root}: has no {catalogue.LABELS}; files of several sensors need one, or a pattern'
       )
-    return folders.by_folder(folder, self.SUFFIXES), []
+    return catalogue.by_folder(folder, self.SUFFIXES), []
 
   def _columns(self, entries: Sequence[Entry]) -> dict[str, bool]:
     names = list(entries[0].columns) if entries else []
     for name in names:
       if not name or name in (*self._OWN, self.FIELD, f'{self.FIELD}_mask'):
         raise UserError(f'{entries[0].where}: {name!r} cannot be the name of a column; rename it')
-    return {name: is_whole([entry.columns[name] for entry in entries]) for name in names}
+    return {name: catalogue.is_whole([entry.columns[name] for entry in entries]) for name in names}
 
   def _info(self) -> tfds.core.DatasetInfo:
     stored = self._stored() if self.raw_dir is None else None
@@ -237,8 +248,6 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
     preparation.build(self, super().download_and_prepare, **kwargs)
 
   def _download_and_prepare(self, dl_manager, download_config):
-    self._left_out: list[str] = []
-    self._faults: list[str] = []
     for fault in self.listing.faults:
       self._note(fault)
     if len(self._faults) > self._allow_corrupt:
@@ -263,7 +272,7 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
     unused = [
       p for p in listing.folder.paths if p not in used and p.lower().endswith(self.SUFFIXES)
     ]
-    unused = [p for p in unused if p.rpartition('/')[2].lower() != folders.LABELS]
+    unused = [p for p in unused if p.rpartition('/')[2].lower() != catalogue.LABELS]
     if unused:
       print(
         f'note: {len(unused)} files belong to no record, the first {unused[0]}', file=sys.stderr
@@ -307,66 +316,14 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
       self._progress.advance()
 
 
-def _in_group(entry: Entry) -> Entry:
-  """Where the column `group` is empty, a record is a group of its own."""
-  if entry.columns.get('group', '-'):
-    return entry
-  return dataclasses.replace(entry, columns={**entry.columns, 'group': entry.key})
+def _is_tuple(value: Any) -> bool:
+  return isinstance(value, Sequence) and not isinstance(value, str)
 
 
-def is_whole(texts: Sequence[str]) -> bool:
-  """Whether a column holds whole numbers, each written in one way: not `1` here and `01` there."""
-  if not all(_WHOLE.fullmatch(text) for text in texts):
-    return False
-  return len({int(text) for text in texts}) == len(set(texts))
-
-
-def name_classes(
-  entries: Sequence[Entry], wanted: Sequence[Sequence[str]]
-) -> tuple[tuple[str, ...], dict[str, str]]:
-  """Classes in label order, and the class of each label.
-
-  Args:
-    entries: the records.
-    wanted: pairs of a class and a pattern of labels; none: each label is a class.
-
-  Raises:
-    UserError: labels that differ in capitals alone, or a label that fits no pattern, or none does.
-  """
-  first: dict[str, Entry] = {}
-  for entry in entries:
-    other = first.setdefault(entry.label.casefold(), entry)
-    if other.label != entry.label:
-      raise UserError(
-        f'{entry.where}: the label {entry.label!r} is {other.label!r} in {other.where}; write both '
-        'alike'
-      )
-  labels = sorted({entry.label for entry in entries}, key=folders.natural)
-  if not wanted:
-    return tuple(labels), {label: label for label in labels}
-  label_of = {}
-  for label in labels:
-    fitting = [name for name, pattern in wanted if fnmatch.fnmatchcase(label, pattern)]
-    if not fitting:
-      raise UserError(
-        f'classes: {label!r} fits none of {[p for _, p in wanted]}; add a pair for it'
-      )
-    label_of[label] = fitting[0]
-  classes = tuple(dict.fromkeys(name for name, _ in wanted))
-  for name in classes:
-    if name not in label_of.values():
-      raise UserError(f'classes: no label is of the class {name!r}; there are {", ".join(labels)}')
-  return classes, label_of
-
-
-def _once(entries: Sequence[Entry]) -> tuple[list[Entry], list[str]]:
-  """The first record of each key, and what is wrong with the others."""
-  first: dict[str, Entry] = {}
-  faults = []
-  for entry in entries:
-    if (other := first.setdefault(entry.key, entry)) is not entry:
-      faults.append(
-        f'{entry.where}: the record {entry.key!r} is also in {other.where}; remove one, or give '
-        'each a name of its own in a column `key`'
-      )
-  return list(first.values()), faults
+def check_tuples(**options: tuple[Any, Callable[[Any], bool]]) -> None:
+  """Raises UserError unless options are tuples of what their test accepts, units alone repeated."""
+  for name, (value, accepts) in options.items():
+    if not _is_tuple(value) or not all(map(accepts, value)):
+      raise UserError(f'{name}={value!r}: must be a tuple of {_ELEMENTS[name]}')
+    if name != 'units' and (twice := [one for i, one in enumerate(value) if one in value[:i]]):
+      raise UserError(f'{name}={value!r}: {twice[0]!r} is there twice')

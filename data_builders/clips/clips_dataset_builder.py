@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data_builders import encodings, folder_builder, video
-from data_builders.folders import Entry
+from data_builders.catalogue import Entry
 from har.errors import UserError
 
 # Larger files are opened where they are, unless they are in an archive.

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data_builders import csv_file, csv_text, folder_builder, stamps, timeline
-from data_builders.folders import Entry
+from data_builders.catalogue import Entry
 from har.errors import UserError
 
 # Stamps that give another number of samples a second are in another unit, or no time.
@@ -60,7 +60,7 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
       rates: samples a second to store, one number or one for each sensor.
       sensors: names of the sensors that have files of their own; none: one file holds everything.
       columns: of each file, by name or by position from 0; none: all but the time.
-      units: of the channels of each sensor, one for each sensor.
+      units: of the channels, one for each sensor or one for each channel.
       time: the column with time stamps, by name or position; '' if there is none, and samples are
         `rates` a second.
       time_unit: s, ms, us or ns, of numbers; '' for what the header says, or else seconds.
@@ -76,15 +76,19 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
     Raises:
       UserError: an argument that makes no sense, and what `FolderBuilder` raises.
     """
+    folder_builder.check_tuples(
+      columns=(columns, lambda one: isinstance(one, int | str)),
+      units=(units, lambda one: isinstance(one, str)),
+      sensors=(sensors, lambda one: isinstance(one, str)),
+    )
     count = max(len(sensors), 1)
     numbers = (rates,) * count if isinstance(rates, int | float) else tuple(rates)
-    if len(numbers) != count or not all(0 < rate < float('inf') for rate in numbers):
+    whole = all(isinstance(rate, int | float) and 0 < rate < float('inf') for rate in numbers)
+    if len(numbers) != count or not whole:
       raise UserError(
         f'rates={rates!r}: must be above 0, the samples a second to store, one number or one for '
         f'each of {count} sensors'
       )
-    if units and len(units) != count:
-      raise UserError(f'units={tuple(units)!r}: {len(units)} for {count} sensors')
     if time_unit and time_unit not in stamps.UNITS:
       raise UserError(f'time_unit={time_unit!r}: not one of {", ".join(stamps.UNITS)}')
     self._streams = tuple(sensors) or ('imu',)
@@ -119,15 +123,24 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
   @functools.cached_property
   def _channels(self) -> dict[str, list[list[str]]]:
     """Names and units by sensor, of the first record that has it."""
-    found: dict[str, list[list[str]]] = {}
-    for i, stream in enumerate(self._streams):
-      sensor = stream if self._sensors else ''
-      table = self._any_table(sensor)
-      unit = self._options['units'][i] if self._options['units'] else ''
-      found[stream] = [
-        [f'{stream} {name or number}', unit or own]
+    tables = {s: self._any_table(s if self._sensors else '') for s in self._streams}
+    units = list(self._options['units'])
+    if len(units) == len(tables):
+      units = [u for u, t in zip(units, tables.values(), strict=True) for _ in t.names]
+    total = sum(len(table.names) for table in tables.values())
+    if units and len(units) != total:
+      raise UserError(
+        f'units={tuple(units)!r}: must be one for each of {len(tables)} sensors or of {total} '
+        'channels'
+      )
+    given = iter(units or [''] * total)
+    found = {
+      stream: [
+        [f'{stream} {name or number}', next(given) or own]
         for number, (name, own) in enumerate(zip(table.names, table.units, strict=True))
       ]
+      for stream, table in tables.items()
+    }
     widths = {stream: len(names) for stream, names in found.items()}
     if len(set(widths.values())) > 1:
       raise UserError(

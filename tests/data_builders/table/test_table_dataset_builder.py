@@ -76,6 +76,12 @@ def test_sensors_of_different_rates_by_a_pattern(tmp_path, raw_dir):
   ]
 
 
+def test_units_of_each_channel(tmp_path, raw_dir):
+  units = ('g', 'g', 'g', 'deg/s', 'deg/s', 'rad/s')
+  data = load(tmp_path, raw_dir, **TWO, units=units)
+  assert [unit for _, unit in data.channels['imu']] == list(units)
+
+
 def test_classes_gather_labels_in_the_order_given(tmp_path, raw_dir):
   data = load(tmp_path, raw_dir, **TWO, classes=(('fall', 'F*'), ('daily', 'D*')))
   assert data.class_names == ('fall', 'daily')
@@ -189,7 +195,14 @@ def test_titles_are_names_of_folders(tmp_path, raw_dir, title):
     ({'rates': ()}, r'rates=\(\): must be above 0'),
     ({'rates': -1.0}, 'rates=-1.0: must be above 0'),
     ({'rates': (20, 20, 20)}, 'one for each of 2 sensors'),
-    ({'units': ('g',)}, '1 for 2 sensors'),
+    ({'rates': ('20', '10')}, 'must be above 0'),
+    ({'units': ('g', 'g', 'g')}, 'one for each of 2 sensors or of 6 channels'),
+    ({'units': 'g'}, "units='g': must be a tuple of texts"),
+    ({'columns': 'xyz'}, "columns='xyz': must be a tuple of names or positions"),
+    ({'sensors': 'accel'}, "sensors='accel': must be a tuple"),
+    ({'sensors': ('gyro', 'gyro')}, "'gyro' is there twice"),
+    ({'classes': ('fall', 'F*')}, 'must be a tuple of pairs'),
+    ({'train_subjects': 3}, 'must be a tuple of numbers or names'),
     ({'time_unit': 'h'}, 'not one of s, ms, us, ns'),
     ({'time_unit': 'ms'}, 'give 2e.04 samples a second, not 20; .*time_unit'),
     ({'time': 'stamp'}, "no column 'stamp'"),
