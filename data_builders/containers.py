@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 _FOURCC = re.compile(rb'[ -~]{4}')
+_AVI_CHUNK = re.compile(rb'[0-9]{2}(d[bc]|wb|pc|tx)|ix[0-9]{2}|idx1|LIST|JUNK')
 
 
 class _File:
@@ -56,8 +57,7 @@ def _avi(file: _File) -> str:
   """RIFF: chunks of a name, a size and content, some of them lists; large files have several."""
   at = 0
   while (head := file.unpack('<4sI', at)) and head[0] == b'RIFF':
-    # Of a recording that was never finished, the size is not known.
-    end = at + 8 + head[1] if 4 <= head[1] < 2**32 - 1 else file.size
+    end = at + 8 + head[1] if _is_finished(head[1]) else file.size
     seen: set[bytes] = set()
     problem = _avi_chunks(file, at + 12, end, seen)
     # Some writers count too much: with the index that follows them, all pictures are there.
@@ -72,8 +72,8 @@ def _avi(file: _File) -> str:
 def _avi_chunks(file: _File, at: int, end: int, seen: set[bytes], pictures: bool = False) -> str:
   odd = False
   while at + 8 <= end and (head := file.unpack('<4sI', at)):
-    if odd and not _FOURCC.fullmatch(head[0]):
-      # Chunks of odd size are followed by a byte, which some writers forget.
+    # Chunks of odd size are followed by a byte, which some writers forget.
+    if odd and _AVI_CHUNK.fullmatch(file.read(at - 1, 4)):
       at -= 1
       head = file.unpack('<4sI', at) or head
     name, size = head
@@ -82,7 +82,7 @@ def _avi_chunks(file: _File, at: int, end: int, seen: set[bytes], pictures: bool
     inner = at + 8
     if name == b'LIST':
       kind = file.read(inner, 4)
-      size = size if size >= 4 else end - inner
+      size = size if _is_finished(size) else end - inner
       inside = pictures or kind == b'movi'
       if problem := _avi_chunks(file, inner + 4, inner + size, seen, inside):
         return problem
@@ -93,7 +93,12 @@ def _avi_chunks(file: _File, at: int, end: int, seen: set[bytes], pictures: bool
     seen.add(name)
     odd = bool(size % 2)
     at = inner + size + odd
-  return ''
+  return file.cut(at + 8) if pictures and at < file.size < at + 8 else ''
+
+
+def _is_finished(size: int) -> bool:
+  """Whether a list's size was filled in after its content."""
+  return 4 <= size < 2**32 - 1
 
 
 def _avi_index(file: _File, at: int) -> str:
@@ -109,7 +114,7 @@ def _avi_index(file: _File, at: int) -> str:
 
 def _mp4(file: _File) -> str:
   """ISO base media: boxes of a size, a name and content."""
-  at, names = 0, set()
+  at, name, in_fragments = 0, b'', False
   while head := file.unpack('>I4s', at):
     size, name = head
     start = at + 8
@@ -124,9 +129,10 @@ def _mp4(file: _File) -> str:
       end = max(end, _mp4_fragments(file, start, end))
     if end > file.size:
       return file.cut(end)
-    names.add(name)
+    in_fragments |= name == b'moof'
     at += size
-  return file.cut(at + 8) if b'moof' in names and at < file.size else ''
+  # A fragment's pictures follow what tells of them.
+  return file.cut(at + 8) if in_fragments and (name == b'moof' or at < file.size) else ''
 
 
 def _mp4_fragments(file: _File, at: int, end: int) -> int:
@@ -204,14 +210,20 @@ def _flv(file: _File) -> str:
   return ''
 
 
+_ASF_PROPERTIES = bytes.fromhex('a1dcab8c47a9cf118ee400c00c205365')
+
+
 def _asf(file: _File) -> str:
-  """Objects of a number of 16 bytes, a size and content."""
+  """Objects of a number of 16 bytes, a size and content: a header, packets of one size, indices."""
   at = 0
-  while head := file.unpack('<16sQ', at):
-    size = head[1]
-    if size < 24:  # Of a broadcast, whose size was not known.
-      return ''
-    at += size
+  while (part := file.unpack('<16xQ', at)) and part[0] >= 24:
+    content = file.read(at, min(part[0], 2**16))
+    about = content.find(_ASF_PROPERTIES)
+    at += part[0]
+    if about >= 0 and (rest := file.unpack('<II', about + 88)) and rest[0] & 1 and rest[1]:
+      at += 50  # A broadcast, of which the size of all packets is not known.
+      while file.read(at, 1) == b'\x82':
+        at += rest[1]
     if at > file.size:
       return file.cut(at)
   return ''
@@ -219,7 +231,7 @@ def _asf(file: _File) -> str:
 
 def _ogg(file: _File) -> str:
   """Pages, of which each stream's last is marked."""
-  at, streams = 0, {}
+  at, streams = 0, dict[int, bool]()
   while (head := file.unpack('<4sBBQIIIB', at)) and head[0] == b'OggS':
     flags, stream, parts = head[2], head[4], head[7]
     sizes = file.read(at + 27, parts)

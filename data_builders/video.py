@@ -1,5 +1,6 @@
 """Reads video files, whatever their container and size, and stores frames small."""
 
+import errno
 import io
 import math
 import pathlib
@@ -76,10 +77,10 @@ def read(
         raise UserError(f'{where}: {problem}')
       file.seek(0)
       return _decode(file, where, convert)
-  except av.ArgumentError as error:
-    raise UserError(f'{where}: not a readable video in {_NAMES}') from error
   except (av.FFmpegError, OSError, ValueError, Image.DecompressionBombError) as error:
     reason = ' '.join(str(getattr(error, 'strerror', None) or error).split())
+    if getattr(error, 'errno', None) == errno.EINVAL:  # A container of another kind.
+      reason = f'only {_NAMES} are'
     raise UserError(f'{where}: not a readable video ({reason})') from error
 
 
@@ -89,11 +90,9 @@ def _open(source: bytes | pathlib.Path) -> BinaryIO:
 
 
 def _decode(file: BinaryIO, where: str, convert: Callable[[av.VideoFrame], T]) -> Video[T]:
-  limits = {'max_pixels': str(MAX_PIXELS)}
   with av.open(
     file,
     'r',
-    options=limits,
     container_options={'format_whitelist': _CONTAINERS},
     metadata_errors='replace',
   ) as container:
@@ -105,7 +104,7 @@ def _decode(file: BinaryIO, where: str, convert: Callable[[av.VideoFrame], T]) -
     _check_size(stream.width, stream.height, where)
     # By default FFmpeg paints over damaged parts of a picture and goes on, and allocates pictures
     # of whatever size the stream asks for.
-    stream.codec_context.options = {'err_detect': 'explode', **limits}
+    stream.codec_context.options = {'err_detect': 'explode', 'max_pixels': str(MAX_PIXELS)}
     stream.codec_context.thread_count = 1  # Videos are what is worked on in parallel.
     upright = _Upright(stream.sample_aspect_ratio or Fraction(1), where)
     frames: list[T] = []
@@ -144,7 +143,7 @@ _DEFAULT, _ATTACHED, _THUMBNAILS = 0x1, 0x400, 0x800
 
 
 def _disposition(stream: Any) -> int:
-  return int(getattr(stream, 'disposition', 0))  # Of PyAV 15 or later.
+  return int(getattr(stream, 'disposition', 0))  # Older versions of PyAV do not tell it.
 
 
 def _is_cover(stream: Any) -> bool:
@@ -177,7 +176,8 @@ class _Upright:
 
   def __init__(self, aspect: Fraction, where: str):
     """Takes the width of a pixel by its height, and how to name the file."""
-    self._aspect, self._where = aspect, where
+    # Scaling to whole pixels leaves ratios such as 512:513, which nobody means.
+    self._aspect, self._where = aspect if abs(aspect - 1) > 0.01 else Fraction(1), where
     self._size: tuple[int, int] | None = None
 
   def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
@@ -199,17 +199,13 @@ class _Upright:
     pixels = frame.to_ndarray(format='rgb24', width=width, height=height, interpolation='BICUBIC')
     pixels = pixels.swapaxes(0, 1) if swap else pixels
     pixels = pixels[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
-    turned = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format='rgb24')
+    turned = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels, np.uint8), format='rgb24')
     turned.pts, turned.time_base = frame.pts, frame.time_base
     return turned
 
-  def _orientation(self, frame: av.VideoFrame) -> tuple[bool, bool, bool]:
+  def _orientation(self, frame: Any) -> tuple[bool, bool, bool]:
     """Whether x and y are swapped, and then which of them are turned round."""
-    matrix = frame.side_data.get('DISPLAYMATRIX')
-    if not matrix:
-      return False, False, False
-    # x' = a x + c y, y' = b x + d y; fixed point, the third column is that of translations.
-    a, b, _, c, d = struct.unpack_from('=5i', bytes(matrix))
+    a, b, c, d = _matrix(frame)
     straight, crossed = max(abs(a), abs(d)), max(abs(b), abs(c))
     if min(straight, crossed) * 50 > max(straight, crossed):
       angle = math.degrees(math.atan2(b, a))
@@ -217,11 +213,24 @@ class _Upright:
     return (True, c < 0, b < 0) if crossed > straight else (False, a < 0, d < 0)
 
 
+def _matrix(frame: Any) -> tuple[float, float, float, float]:
+  """a, b, c and d, with which x' = a x + c y and y' = b x + d y."""
+  try:
+    matrix = frame.side_data.get('DISPLAYMATRIX')
+  except ValueError:  # The frame has something else, too, that PyAV does not know, such as EXIF.
+    angle = math.radians(getattr(frame, 'rotation', 0))
+    return math.cos(angle), -math.sin(angle), math.sin(angle), math.cos(angle)
+  if not matrix:
+    return 1, 0, 0, 1
+  a, b, _, c, d = struct.unpack_from('=5i', bytes(matrix))
+  return a, b, c, d
+
+
 def _rate(stream: Any, times: list[int], where: str) -> float:
   """Frames a second: the one in the file if its frames' times agree, or else that of the times."""
   nominal = float(stream.average_rate or stream.base_rate or 0)
   span = float((max(times) - min(times)) * stream.time_base) if times else 0.0
-  if nominal and (not span or abs(span * nominal - (len(times) - 1)) < 1):
+  if nominal and (not span or abs(span * nominal - (len(times) - 1)) < 1.5):
     return nominal
   if not span:
     raise UserError(f'{where}: has neither a rate nor times of its frames')
