@@ -43,9 +43,9 @@ def untangle(
   """Finds where the clock was set, and moves the stamps after it so that recording goes on.
 
   A step forward is a pause of the sensor up to `max_pause`, and a jump beyond. A step back is a
-  packet that came late if its stamps fall where there are no others yet, and a jump if they pass
-  again over seconds that have all their samples, or lie before the recording. After a jump samples
-  go on one usual period after the last one before it. Where more than 1 in 20 steps goes back far,
+  packet that came late if its stamps fall where there are no others yet, or lead up to the first of
+  them, and a jump if they pass again over seconds that have all their samples, or lie elsewhere
+  before the recording. After a jump samples go on one usual period after the last one before it. Where more than 1 in 20 steps goes back far,
   the order of the rows says nothing, and stamps alone count.
 
   Args:
@@ -102,7 +102,9 @@ def _grain(time: np.ndarray) -> float:
 def _came_late(
   before: np.ndarray, block: np.ndarray, period: float, grain: float, max_gap: float
 ) -> bool:
-  """Whether rows whose stamps step back fill a hole in what was recorded before them."""
+  """Whether rows whose stamps step back fill a hole in what is before them, or lead up to it."""
+  if block.max() < before.min():
+    return bool(before.min() - block.max() <= max_gap)
   low, high = max(block.min(), before.min()), min(block.max(), before.max())
   if block.min() < before.min() - max_gap:
     return False
