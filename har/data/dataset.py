@@ -237,9 +237,10 @@ def load(
     'raw_dir': raw_dir,
   }
   taken = {key: value for key, value in arguments.items() if key in accepted}
+  options = taken | dict(builder_options or {})
   with preparation.quiet():
-    builder = module.Builder(data_dir=data_dir, **taken, **(builder_options or {}))
-  preparation.prepare(builder, None if 'raw_dir' in taken else raw_dir)
+    builder = module.Builder(data_dir=data_dir, **options)
+  preparation.prepare(builder, None if 'raw_dir' in taken else raw_dir, options)
   metadata = checks.metadata(builder.info)
   class_names = tuple(builder.info.features['label'].names)
   for one in abnormal:
