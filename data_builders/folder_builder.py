@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_builders import catalogue, folders, preparation
+from data_builders import catalogue, fingerprint, folders, preparation
 from data_builders.catalogue import Entry
 from har.errors import UserError
 
@@ -62,13 +62,15 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
   column `group` is empty, a record is a group of its own. With `classes` given, `action` is the
   label as the folder has it. All are in TFDS's split 'train'; a column `split` is the dataset's own
   list.
-  `info.metadata` has `modalities`, `rates`, `train_subjects` if given, `options` and
-  `records` (what the records were made of), `missing` (keys left out by `allow_corrupt`).
+  `info.metadata` has `modalities`, `rates`, `train_subjects` if given, `records` (their number and
+  a digest of what is known of them) and `missing` (keys left out by `allow_corrupt`).
   """
 
   VERSION = tfds.core.Version('1.0.0')
   FIELD: ClassVar[str]
   SUFFIXES: ClassVar[tuple[str, ...]]
+  # What the list says is in the metadata's `records`.
+  HARMLESS = (*fingerprint.HARMLESS, 'allow_corrupt', 'labels')
   _OWN: ClassVar[tuple[str, ...]] = ('key', 'label', 'action')
 
   def __init__(
@@ -180,7 +182,6 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
     stored = self._stored() if self.raw_dir is None else None
     if stored is not None:
       features, facts = stored
-      facts['options'] = self._options
     else:
       features, facts = self._features(), self._facts()
     return self.dataset_info_from_configs(
@@ -211,10 +212,11 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
 
   def _facts(self) -> dict[str, Any]:
     listing = self.listing
-    text = json.dumps([[e.key, e.label, e.start, e.end, e.columns] for e in listing.entries])
+    text = json.dumps(
+      [[e.key, e.label, e.start, e.end, e.columns, e.files] for e in listing.entries]
+    )
     facts = {
       'modalities': [self.FIELD],
-      'options': self._options,
       'records': f'{len(listing.entries)} ({hashlib.sha256(text.encode()).hexdigest()[:12]})',
       'missing': {},
       **self._more_facts(),
@@ -222,6 +224,12 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
     if self._options['train_subjects']:
       facts['train_subjects'] = self._options['train_subjects']
     return facts
+
+  def raw_files(self) -> Iterator[pathlib.Path]:
+    """Those that records are made of."""
+    listing = self.listing
+    used = {path for entry in listing.entries for path in entry.files.values()}
+    yield from sorted({listing.folder.holder(path) for path in used})
 
   def _more_features(self) -> dict[str, Any]:
     """The fields of what is recorded."""

@@ -88,6 +88,14 @@ class Folder:
       return f'{archive.filename}: {name}'
     return str(self.root / path)
 
+  def holder(self, path: str) -> pathlib.Path:
+    """The file itself, or the archive that it lies in."""
+    return (
+      pathlib.Path(str(self._members[path][0].filename))
+      if path in self._members
+      else self.root / path
+    )
+
   def is_member(self, path: str) -> bool:
     """Whether a file lies in an archive."""
     return path in self._members

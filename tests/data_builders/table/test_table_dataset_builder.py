@@ -176,6 +176,25 @@ def test_an_edited_list_is_noticed(tmp_path, raw_dir):
     load(tmp_path, listed(raw_dir, *rows))
 
 
+def test_a_recording_that_was_edited_is_noticed_and_a_moved_folder_used(tmp_path, raw_dir):
+  load(tmp_path, raw_dir, **TWO)
+  moved = raw_dir.rename(tmp_path / 'elsewhere')
+  (moved / 'notes.txt').write_text('of no record')
+  assert len(load(tmp_path, moved, **TWO, allow_corrupt=3).index) == 4
+  path = moved / 'F2' / 'U02_R1_gyro.csv'
+  path.write_text(path.read_text().replace('10\n', '11\n'))
+  with pytest.raises(UserError, match=r'U02_R1_gyro\.csv'):
+    load(tmp_path, moved, **TWO)
+
+
+def test_a_moved_list_is_the_same(tmp_path, raw_dir):
+  rows = ['file,label', 'D1/U01_R1_accel.csv,sit', 'F1/U01_R1_accel.csv,fall']
+  (tmp_path / 'a.csv').write_text('\n'.join(rows))
+  load(tmp_path, raw_dir, labels=str(tmp_path / 'a.csv'))
+  (tmp_path / 'a.csv').rename(tmp_path / 'b.csv')
+  assert len(load(tmp_path, raw_dir, labels=str(tmp_path / 'b.csv')).index) == 2
+
+
 def test_titles_keep_datasets_apart(tmp_path, raw_dir):
   load(tmp_path, raw_dir, 'both', **TWO)
   one = load(tmp_path, raw_dir, 'one', sensors=('accel',), pattern=PATTERN)
