@@ -71,7 +71,7 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
   SUFFIXES: ClassVar[tuple[str, ...]]
   # What the list says is in the metadata's `records`.
   HARMLESS = (*fingerprint.HARMLESS, 'allow_corrupt', 'labels')
-  _OWN: ClassVar[tuple[str, ...]] = ('key', 'label', 'action')
+  _OWN: ClassVar[tuple[str, ...]] = ('key', 'label', 'action', 'recording', 'start', 'end')
 
   def __init__(
     self,
@@ -293,8 +293,9 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
   def _give_up(self) -> None:
     count = len(self._faults)
     more = f'; {count} records in all cannot be made' if count > 1 else ''
+    them = 'them' if count > 1 else 'it'
     raise UserError(
-      f'{self._faults[0]}{more}; mend them, or leave them out with --allow_corrupt={count}'
+      f'{self._faults[0]}{more}; mend {them}, or leave {them} out with --allow_corrupt={count}'
     )
 
   def _shard_iterators_per_split(self, dl_manager: tfds.download.DownloadManager):

@@ -6,7 +6,7 @@ import pathlib
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -32,7 +32,6 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
 
   FIELD = 'imu'
   SUFFIXES = ('.csv', '.txt', '.tsv')
-  _OWN: ClassVar[tuple[str, ...]] = (*folder_builder.FolderBuilder._OWN, 'start', 'end')
 
   def __init__(
     self,
