@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from data_builders import csv_text, stamps
-from data_builders.folders import Folder, clean, natural
+from data_builders.folders import Folder, clean, natural, read_file
 from har.errors import UserError
 
 LABELS = 'labels.csv'
@@ -145,7 +145,8 @@ def by_list(folder: Folder, labels: str, sensors: Sequence[str]) -> tuple[list[E
   path = pathlib.Path(labels).expanduser()
   where = folder.where(labels) if inside else str(path)
   try:
-    data = folder.read(labels, csv_text.MAX_BYTES) if inside else path.read_bytes()
+    limit = csv_text.MAX_BYTES
+    data = folder.read(labels, limit) if inside else read_file(path, limit)
   except OSError as error:
     raise UserError(f'{where}: cannot be read ({error.strerror}); set the option labels') from error
   header = csv_text.read_names(data, where)

@@ -4,6 +4,7 @@ Archives are read in place: a member counts as the file that it would be if the 
 extracted where it lies.
 """
 
+import lzma
 import os
 import pathlib
 import re
@@ -17,7 +18,16 @@ from data_builders import archives, litter
 from har.errors import UserError
 
 MAX_FILES = 10**6
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError, KeyError)
+_DAMAGED = (
+  zipfile.BadZipFile,
+  zlib.error,
+  lzma.LZMAError,
+  EOFError,
+  OSError,
+  RuntimeError,  # A member that is encrypted, or compressed in a way that is not known.
+  ValueError,
+  KeyError,
+)
 
 
 class Folder:
@@ -66,7 +76,7 @@ class Folder:
     where = self.root / archive
     try:
       opened = zipfile.ZipFile(where)
-    except (*_DAMAGED, NotImplementedError) as error:
+    except _DAMAGED as error:
       raise UserError(
         f'{where}: not a complete zip archive ({error}); delete it and fetch it again'
       ) from error
@@ -108,14 +118,27 @@ class Folder:
         size = archive.getinfo(name).file_size
         data = archives.read_member(archive, name) if size <= limit else b''
       else:
-        size = (self.root / path).stat().st_size
-        data = (self.root / path).read_bytes() if size <= limit else b''
+        data = read_file(self.root / path, limit)
+        size = len(data)
     except _DAMAGED as error:
       reason = getattr(error, 'strerror', None) or error
       raise UserError(f'{self.where(path)}: cannot be read ({reason})') from error
     if size > limit:
-      raise UserError(f'{self.where(path)}: too large ({size} bytes; at most {limit})')
+      raise UserError(f'{self.where(path)}: too large (more than {limit} bytes); split it')
     return data
+
+
+def regular(path: pathlib.Path) -> pathlib.Path:
+  """The path of a file, or of a link to one; UserError for a pipe, a device or a folder."""
+  if path.exists() and not path.is_file():
+    raise UserError(f'{path}: neither a file nor a link to one; remove it')
+  return path
+
+
+def read_file(path: pathlib.Path, limit: int) -> bytes:
+  """The first bytes of a file, one more than `limit` at most; OSError if it cannot be read."""
+  with regular(path).open('rb') as file:
+    return file.read(limit + 1)
 
 
 def clean(text: str) -> str:

@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_builders import encodings, folder_builder, video
+from data_builders import encodings, folder_builder, folders, video
 from data_builders.catalogue import Entry
 from har.errors import UserError
 
 # Larger files are opened where they are, unless they are in an archive.
-_MAX_IN_ARCHIVE = 2**30
+_MAX_IN_ARCHIVE = 2**29
 _MIN_FRAMES = 2
 
 
@@ -97,9 +97,11 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
   def _video(self, path: str) -> video.Video[bytes]:
     """All frames of a file; rows of a list that cut one video come one after another."""
     folder, side = self.listing.folder, self._options['short_side']
-    source: bytes | pathlib.Path = folder.root / path
+    source: bytes | pathlib.Path
     if folder.is_member(path):
       source = folder.read(path, _MAX_IN_ARCHIVE)
+    else:
+      source = folders.regular(folder.root / path)
     return video.read(source, folder.where(path), lambda frame: video.shrink(frame, side))
 
   def _read(self, entry: Entry) -> dict[str, Any]:

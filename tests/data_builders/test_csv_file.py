@@ -172,9 +172,10 @@ def test_size_is_bounded(monkeypatch):
   with pytest.raises(UserError, match='too large'):
     csv_file.read(b'1,2\n3,4\n5,6\n', 'a.csv')
   monkeypatch.undo()
-  monkeypatch.setattr(csv_text, 'MAX_ROWS', 2)
-  with pytest.raises(UserError, match='more than 2 lines'):
+  monkeypatch.setattr(csv_text, 'MAX_FIELDS', 5)
+  with pytest.raises(UserError, match='more than 5 fields'):
     csv_file.read(b'1,2\n3,4\n5,6\n', 'a.csv')
+  monkeypatch.undo()
   with pytest.raises(UserError, match='2000 fields; at most 1024'):
     csv_file.read(b','.join([b'1'] * 2000), 'a.csv')
   with pytest.raises(UserError, match='line 1: not CSV'):

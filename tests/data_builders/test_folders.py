@@ -41,6 +41,19 @@ def test_archives_do_not_point_outside(tmp_path, name):
     folders.Folder(tmp_path)
 
 
+def test_what_is_no_file_is_not_read(tmp_path):
+  fill(tmp_path, 'folder/a.csv')
+  os.mkfifo(tmp_path / 'pipe.csv')
+  (tmp_path / 'zeros.csv').symlink_to('/dev/zero')
+  (tmp_path / 'nowhere.csv').symlink_to('/nowhere')
+  folder = folders.Folder(tmp_path)
+  for name in ('pipe.csv', 'zeros.csv'):
+    with pytest.raises(UserError, match=f'{name}: neither a file nor a link to one'):
+      folder.read(name, 10)
+  with pytest.raises(UserError, match=r'nowhere\.csv: cannot be read'):
+    folder.read('nowhere.csv', 10)
+
+
 def test_folders_that_are_none(tmp_path):
   with pytest.raises(UserError, match='no such folder'):
     folders.Folder(tmp_path / 'a')
