@@ -144,7 +144,7 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
         f'{self.data_dir_root}; pass the folder with its recordings as --raw_dir, or where it has '
         'been as --data_dir'
       )
-    folder = folders.Folder(self.raw_dir)
+    folder = folders.Folder(self.raw_dir, self.SUFFIXES)
     entries, faults = self._find(folder)
     entries = [catalogue.in_group(entry) for entry in entries]
     classes, label_of = catalogue.name_classes(entries, self._options['classes'])
@@ -229,7 +229,7 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
     """Those that records are made of."""
     listing = self.listing
     used = {path for entry in listing.entries for path in entry.files.values()}
-    yield from sorted({listing.folder.holder(path) for path in used})
+    yield from sorted({folders.regular(listing.folder.holder(path)) for path in used})
 
   def _more_features(self) -> dict[str, Any]:
     """The fields of what is recorded."""

@@ -38,13 +38,17 @@ class Folder:
     paths: relative to it, with / between names, in order.
   """
 
-  def __init__(self, root: pathlib.Path):
+  def __init__(self, root: pathlib.Path, suffixes: Collection[str] = ()):
     """Lists the files.
 
+    Args:
+      root: the folder.
+      suffixes: of recordings, in small letters; no folder in it may have one.
+
     Raises:
-      UserError: no folder, or a folder or archive that cannot be read.
+      UserError: no folder, one named like a recording, or a folder or archive that cannot be read.
     """
-    self.root = root
+    self.root, self._suffixes = root, tuple(suffixes)
     if not root.is_dir():
       raise UserError(f'{root}: no such folder (--raw_dir)')
     found = dict.fromkeys(self._walk())
@@ -68,6 +72,9 @@ class Folder:
       visited.add(real)
       inside = pathlib.Path(folder).relative_to(self.root)
       subfolders[:] = sorted(name for name in subfolders if not litter.is_litter(name))
+      for name in subfolders:
+        if name.lower().endswith(self._suffixes):
+          raise UserError(f'{folder}/{name}: a folder named like a recording; rename it')
       for name in sorted(files):
         if not litter.is_litter(name):
           yield (inside / name).as_posix()

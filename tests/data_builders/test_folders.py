@@ -55,6 +55,9 @@ def test_what_is_no_file_is_not_read(tmp_path):
 
 
 def test_folders_that_are_none(tmp_path):
+  fill(tmp_path, 'b/1.MP4/2.mp4')
+  with pytest.raises(UserError, match=r'1\.MP4: a folder named like a recording'):
+    folders.Folder(tmp_path, ('.mp4',))
   with pytest.raises(UserError, match='no such folder'):
     folders.Folder(tmp_path / 'a')
   fill(tmp_path, 'a.zip')

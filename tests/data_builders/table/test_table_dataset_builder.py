@@ -1,6 +1,7 @@
 """Folders of CSV recordings become datasets; every fault is named, and nothing is guessed."""
 
 import csv
+import os
 import pickle
 import shutil
 
@@ -262,6 +263,14 @@ def test_faults_of_a_list_come_before_anything_is_read(tmp_path, raw_dir, capfd)
     load(tmp_path, listed(raw_dir, *rows))
   assert "the record 'D1/U01_R1_accel' is also in" in capfd.readouterr().err
   assert load(tmp_path, raw_dir, allow_corrupt=2).index.key.tolist() == ['D1/U01_R1_accel']
+
+
+def test_a_pipe_in_place_of_a_file(tmp_path, raw_dir):
+  path = raw_dir / 'F2' / 'U02_R1_gyro.csv'
+  path.unlink()
+  os.mkfifo(path)
+  with pytest.raises(UserError, match=r'U02_R1_gyro\.csv: neither a file nor a link to one'):
+    load(tmp_path, raw_dir, **TWO)
 
 
 def test_an_absent_sensor_is_masked(tmp_path, raw_dir):
