@@ -3,10 +3,10 @@
   python launch.py --config=configs/clips.py:title=my_videos --workdir=runs/my_videos \
       --raw_dir=FOLDER
 
-The part after the colon: `title`, the dataset's name; `group`, the column that folds do not part
-(people, or the videos that clips were cut from; `key` lets them part everything); `show=motion` for
-brightness and its change in place of colours. `--config.dataset.options...` has all else that
-`data_builders/clips` takes. Where left and right matter, --config.stages.rgb.augment.rgb.flip=0.
+The part after the colon: `title`, the dataset's name, and `show=motion` for brightness and its
+change in place of colours. Folds do not part what the list's column `group` keeps together (without
+one `subject`, else each file). `--config.dataset.options...` has all that `data_builders/clips`
+takes. Where left and right matter, --config.stages.rgb.augment.rgb.flip=0.
 """
 
 from ml_collections import ConfigDict
@@ -15,12 +15,12 @@ from configs import base
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
-  """The experiment for `title=...,group=...,show=...`."""
-  args = base.parse_arg(arg, title='', group='group', show='colour')
+  """The experiment for `title=...,show=...`."""
+  args = base.parse_arg(arg, title='', show='colour')
   config = base.experiment('clips', ('rgb',))
   config.dataset.protocol = 'folds'
   config.dataset.fold = 1
-  config.dataset.group = args['group']
+  config.dataset.group = 'group'
   config.dataset.options = ConfigDict({'title': args['title'], 'short_side': 128})
   config.inputs.rgb = ConfigDict({'frames': 16, 'resize': 72, 'size': 64, 'show': args['show']})
   # Few channels and pixels, from random values: what a CPU trains in minutes.

@@ -38,6 +38,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
   config = base.experiment('table', ('imu',))
   config.dataset.protocol = 'folds'
   config.dataset.fold = 1
+  config.dataset.group = 'group'
   config.dataset.options = ConfigDict(
     {'title': args['title'], 'rates': rates, 'sensors': sensors, 'units': units}
   )

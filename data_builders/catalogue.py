@@ -250,11 +250,17 @@ def _seconds(text: str, name: str, where: str) -> float | None:
   return value
 
 
-def in_group(entry: Entry) -> Entry:
-  """Where the column `group` is empty, a record is a group of its own."""
-  if entry.columns.get('group', '-'):
-    return entry
-  return dataclasses.replace(entry, columns={**entry.columns, 'group': entry.key})
+def in_groups(entries: Sequence[Entry]) -> list[Entry]:
+  """The records with a column `group`: what must not be parted by folds.
+
+  Without one it is the subject; where it is empty, the recording itself, all its parts.
+  """
+  grouped = []
+  for entry in entries:
+    known = entry.columns.get('group' if 'group' in entry.columns else 'subject', '')
+    group = known or min(entry.files.values())
+    grouped.append(dataclasses.replace(entry, columns={**entry.columns, 'group': group}))
+  return grouped
 
 
 def is_whole(texts: Sequence[str]) -> bool:

@@ -58,10 +58,9 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
 
   The folder has `labels.csv`, or paths that a pattern reads, or class folders; see
   `data_builders.catalogue`. Records have `key`, `label`, the columns of the list or the pattern, of
-  which those with nothing but whole numbers are numbers, and what the subclass adds. Where the
-  column `group` is empty, a record is a group of its own. With `classes` given, `action` is the
-  label as the folder has it. All are in TFDS's split 'train'; a column `split` is the dataset's own
-  list.
+  which those with nothing but whole numbers are numbers, and what the subclass adds. There always
+  is a column `group`, see `catalogue.in_groups`. With `classes` given, `action` is the label as the
+  folder has it. All are in TFDS's split 'train'; a column `split` is the dataset's own list.
   `info.metadata` has `modalities`, `rates`, `train_subjects` if given, `records` (their number and
   a digest of what is known of them) and `missing` (keys left out by `allow_corrupt`).
   """
@@ -146,7 +145,8 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
       )
     folder = folders.Folder(self.raw_dir, self.SUFFIXES)
     entries, faults = self._find(folder)
-    entries = [catalogue.in_group(entry) for entry in entries]
+    self._grouped = any({'group', 'subject'} & {*entry.columns} for entry in entries)
+    entries = catalogue.in_groups(entries)
     classes, label_of = catalogue.name_classes(entries, self._options['classes'])
     entries, twice = catalogue.once(entries)
     faults = [*faults, *twice]
@@ -281,6 +281,12 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
       p for p in listing.folder.paths if p not in used and p.lower().endswith(self.SUFFIXES)
     ]
     unused = [p for p in unused if p.rpartition('/')[2].lower() != catalogue.LABELS]
+    if not self._grouped:
+      print(
+        f'note: {self.name}: without a column group or subject each file is a group of its own: '
+        'folds may part recordings of one person or place',
+        file=sys.stderr,
+      )
     if unused:
       print(
         f'note: {len(unused)} files belong to no record, the first {unused[0]}', file=sys.stderr

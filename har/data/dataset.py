@@ -68,7 +68,7 @@ class Dataset:
     index: what is known of every record.
     source: the TFDS builder that prepared it.
     channels: of each field, the name and unit of each channel (of skeletons, of each joint), as far
-      as the builder's class says so in its attribute `CHANNELS`.
+      as the builder says so in its attribute `CHANNELS`.
   """
 
   name: str

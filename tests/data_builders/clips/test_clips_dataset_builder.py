@@ -1,12 +1,16 @@
 """Folders of videos become datasets: frames, rates, parts, groups; every fault is named."""
 
 import io
+import pathlib
+import re
 import zipfile
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
 
+from data_builders import catalogue, folders
 from data_builders.clips.clips_dataset_builder import at_rate
 from har.data import dataset, protocols
 from har.errors import UserError
@@ -71,7 +75,7 @@ def test_a_list_gives_parts_groups_and_subjects(tmp_path, raw_dir):
     list(range(15, 30)),
     list(range(30)),
   ]
-  assert data.index.group.tolist() == ['a', 'a', 'fight/2']
+  assert data.index.group.tolist() == ['a', 'a', 'fight/2.avi']
   assert data.index.subject.tolist() == [1, 1, 2]
 
 
@@ -127,8 +131,6 @@ def test_different_rates_are_told_and_left_out_of_the_metadata(
 
 def slow():
   """10 frames a second."""
-  import av
-
   buffer = io.BytesIO()
   with av.open(buffer, 'w', format='avi') as container:
     stream = container.add_stream('mjpeg', rate=10)
@@ -178,3 +180,24 @@ def test_wrong_options(tmp_path, raw_dir, options, message):
 def test_without_its_folder(tmp_path):
   with pytest.raises(UserError, match=r"no dataset 'toy' has been prepared .* --raw_dir"):
     load(tmp_path, None)
+
+
+def test_the_readme_s_list_of_groups(tmp_path, raw_dir, monkeypatch):
+  readme = pathlib.Path(folders.__file__).with_name('README.md').read_text()
+  code = re.search(r'```py\n(.*?)```', readme, re.DOTALL)[1]
+  for name in ('fight/fi001', 'fight/fi002', 'noFight/nofi001', 'noFight/nofi002'):
+    (raw_dir / name).parent.mkdir(exist_ok=True)
+    (raw_dir / f'{name}.mp4').touch()
+  text = (
+    'https://a?v=1\r\nfi001: 0.1 - 0.2\r\nnofi001: 0.3 - 0.4\r\nhttps://b\r\nfi002: 0.1 - 2\r\n'
+  )
+  (raw_dir / 'videos.txt').write_text(text, newline='')
+  monkeypatch.chdir(raw_dir)
+  exec(code, {})
+  entries, _ = catalogue.by_list(folders.Folder(raw_dir), 'labels.csv', ())
+  assert [(e.key, e.label, e.columns['group']) for e in entries] == [
+    ('fight/fi001', 'fight', 'https://a?v=1'),
+    ('fight/fi002', 'fight', 'https://b'),
+    ('noFight/nofi001', 'noFight', 'https://a?v=1'),
+    ('noFight/nofi002', 'noFight', ''),
+  ]

@@ -135,15 +135,35 @@ def test_columns_are_numbers_only_where_all_are(tmp_path):
   assert data.index.phone.tolist() == ['00123', '0123', '7']
 
 
-def test_an_empty_group_is_one_of_its_own(tmp_path):
+@pytest.mark.parametrize(
+  ('columns', 'values', 'groups'),
+  [
+    ('group', ('x', '', 'x', ''), ['x', '1.csv', 'x', '3.csv']),
+    ('subject', ('7', '8', '7', '9'), [7, 8, 7, 9]),
+    ('subject,group', ('1,5', '2,5', '3,6', '4,6'), [5, 5, 6, 6]),
+    ('trial', ('1', '2', '1', '2'), ['0.csv', '1.csv', '2.csv', '3.csv']),
+  ],
+)
+def test_records_have_groups_that_folds_do_not_part(tmp_path, columns, values, groups):
   raw_dir = tmp_path / 'raw'
   for i in range(4):
     write(raw_dir / f'{i}.csv', i)
-  rows = (f'{i}.csv,a,{group}' for i, group in enumerate(('x', '', 'x', '')))
-  data = load(tmp_path, listed(raw_dir, 'file,label,group', *rows))
-  assert data.index.group.tolist() == ['x', '1', 'x', '3']
-  options = protocols.SplitOptions(protocol='folds', fold=1, folds=3, group='group')
-  assert protocols.make_splits(data.index, data.metadata, options).test.tolist() == [0, 2]
+  rows = (f'{i}.csv,a,{value}' for i, value in enumerate(values))
+  data = load(tmp_path, listed(raw_dir, f'file,label,{columns}', *rows))
+  assert data.index.group.tolist() == groups
+  options = protocols.SplitOptions(protocol='folds', fold=1, folds=2, group='group')
+  splits = protocols.make_splits(data.index, data.metadata, options)
+  assert not {groups[i] for i in splits.train} & {groups[i] for i in splits.test}
+
+
+def test_parts_of_one_recording_are_one_group(tmp_path, capfd):
+  raw_dir = tmp_path / 'raw'
+  for i in range(2):
+    write(raw_dir / f'{i}.csv', i)
+  rows = ('0.csv,a,100,101', '0.csv,b,101,102', '1.csv,a,100,101', '1.csv,b,101,102')
+  data = load(tmp_path, listed(raw_dir, 'file,label,start,end', *rows))
+  assert data.index.group.tolist() == ['0.csv', '0.csv', '1.csv', '1.csv']
+  assert 'folds may part recordings of one person' in capfd.readouterr().err
 
 
 def test_a_prepared_dataset_opens_by_its_title(tmp_path, raw_dir):
