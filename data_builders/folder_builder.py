@@ -253,7 +253,11 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
       UserError: files that are missing or cannot be read, more than `allow_corrupt`, or a
         `data_dir` that cannot be written.
     """
-    preparation.build(self, super().download_and_prepare, **kwargs)
+    try:
+      preparation.build(self, super().download_and_prepare, **kwargs)
+    finally:
+      if 'listing' in vars(self):
+        self.listing.folder.close()
 
   def _download_and_prepare(self, dl_manager, download_config):
     for fault in self.listing.faults:

@@ -98,6 +98,11 @@ class Folder:
       if path not in found:  # What has been extracted counts.
         self._members[path] = (opened, info.filename)
 
+  def close(self) -> None:
+    """Closes the archives; nothing in them can be read any more."""
+    for archive, _ in self._members.values():
+      archive.close()
+
   def where(self, path: str) -> str:
     """How to name a file to the user."""
     if path in self._members:

@@ -31,6 +31,9 @@ def test_files_of_folders_and_archives_without_litter(tmp_path):
   for path in ('b/c/1.csv', 'a.csv'):
     with pytest.raises(UserError, match='too large'):
       folder.read(path, 0)
+  folder.close()
+  with pytest.raises(UserError, match='cannot be read'):
+    folder.read('b/c/1.csv', 20)
 
 
 @pytest.mark.parametrize('name', ['../a.csv', '/a.csv', 'b/../../a.csv'])
