@@ -28,6 +28,10 @@ DATASET = {
   'validation_subjects': (),
   # Less than 1: so much of the training examples, drawn by class and person.
   'train_fraction': 1.0,
+  # Examples are windows of the recordings: so many `seconds` long (0: whole recordings), one every
+  # `step` seconds (0: side by side). Counted is each 'window', or each 'recording' by the mean of
+  # its windows' probabilities.
+  'windows': {'seconds': 0.0, 'step': 0.0, 'evaluate': 'window'},
   # Classes to report, ('fall',); none named: those that the builder names.
   'abnormal': (),
   # False: trials that lack one of the modalities are left out and listed in the report.

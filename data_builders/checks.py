@@ -7,12 +7,13 @@ import contextlib
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
+from data_builders import fingerprint
 from har.errors import UserError
 
 Examples = Iterable[tuple[Any, Mapping[str, Any]]]
@@ -92,11 +93,15 @@ def check_info(builder: Any) -> None:
     )
 
 
-def check_current(builder: Any) -> None:
-  """Checks that a prepared dataset is what the builder would describe today.
+def description_changes(builder: Any, found: Collection[str] = ()) -> list[str]:
+  """What a prepared dataset was described as, and is another today; see `fingerprint.Change.text`.
+
+  Args:
+    builder: whose dataset it is.
+    found: metadata that the builder found out while building.
 
   Raises:
-    UserError: it was built from another description, or that is damaged.
+    UserError: its description is damaged.
   """
   # Not builder.info, whose features are today's: TFDS drops the error that the stored ones differ.
   try:
@@ -108,21 +113,21 @@ def check_current(builder: Any) -> None:
     ) from error
   today = builder._info()
   before, now = metadata(builder.info), metadata(today)
+  left_out = {*_NOT_COMPARED, *found}
   pairs = {
-    'classes': (stored['label'].names, today.features['label'].names),
+    'classes': (_classes(stored), _classes(today.features)),
     **{
       f'field {f}': (_form(stored, f), _form(today.features, f))
       for f in sorted({*stored, *today.features})
     },
-    **{f: (before.get(f), now.get(f)) for f in sorted({*before, *now}) if f not in _NOT_COMPARED},
+    **{f: (before.get(f), now.get(f)) for f in sorted({*before, *now}) if f not in left_out},
   }
-  for name, pair in pairs.items():
-    a, b = (json.loads(json.dumps(value)) for value in pair)
-    if a != b:
-      raise UserError(
-        f'{builder.data_dir}: was built with {name} {a}, and the builder has {b} now; delete this '
-        'folder to have it built anew'
-      )
+  plain = {name: [json.loads(json.dumps(x)) for x in pair] for name, pair in pairs.items()}
+  return [fingerprint.difference(name, a, b) for name, (a, b) in plain.items() if a != b]
+
+
+def _classes(features: tfds.features.FeaturesDict) -> list[str] | None:
+  return getattr(features['label'], 'names', None) if 'label' in features else None
 
 
 def _form(features: tfds.features.FeaturesDict, name: str) -> str:

@@ -9,34 +9,22 @@ than PNG does with its differences of neighbours: a frame of UTD-MHAD takes 2.1 
 PNG 3.1 KB and 0.09 ms, as PNG without differences 2.2 KB and 0.06 ms.
 """
 
-import io
 import struct
 
-import av
 import numpy as np
 import zstandard
 
+from data_builders import video
+
 RGB_SHORT_SIDE = 240
-RGB_QUALITY = 90
 _DEPTH_LEVEL = 9  # 12 takes four times as long to save a 400th
 NOTES = {
-  'rgb': f'JPEG, quality {RGB_QUALITY}, short side reduced to {RGB_SHORT_SIDE} pixels if longer',
+  'rgb': f'JPEG, quality {video.QUALITY}, short side reduced to {RGB_SHORT_SIDE} pixels if longer',
   'depth': (
     'height and width (uint16), then pixels in mm (uint16) packed by Zstandard, little-endian; '
     'cropped to depth_box (y, x, height, width), without loss'
   ),
 }
-
-
-def encode_rgb(frame: av.VideoFrame) -> bytes:
-  """A video frame as JPEG, its short side at most `RGB_SHORT_SIDE` pixels."""
-  scale = min(1.0, RGB_SHORT_SIDE / min(frame.width, frame.height))
-  image = frame.to_image(
-    width=round(frame.width * scale), height=round(frame.height * scale), interpolation='AREA'
-  )
-  buffer = io.BytesIO()
-  image.save(buffer, 'JPEG', quality=RGB_QUALITY)
-  return buffer.getvalue()
 
 
 def nonzero_box(video: np.ndarray) -> tuple[int, int, int, int]:

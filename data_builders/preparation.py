@@ -9,14 +9,14 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ClassVar
 
 import requests
 import tensorflow_datasets as tfds
 from absl import logging
 
-from data_builders import checks
+from data_builders import checks, fingerprint
 from har.errors import UserError
 
 # TFDS builds in PARENT/incomplete.RANDOM_VERSION and renames that folder when all is written.
@@ -92,20 +92,48 @@ def exclusive(root: pathlib.Path, target: pathlib.Path) -> Iterator[None]:
 
 
 class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-  """Base of builders whose `download_and_prepare` calls `build` itself."""
+  """Base of builders whose `download_and_prepare` calls `build` itself.
+
+  The constructor of a derived class sets `raw_dir` and has `_original_state` hold its arguments.
+
+  Attributes:
+    raw_dir: folder with the owner's files; None if it is not given.
+    HARMLESS: arguments that alter no record, or that the builder's config holds.
+    RECORD_VERSION: if set, it stands for the builder's code, which then may change without a new
+      build; raised whenever records of the same raw files would come out another.
+  """
+
+  HARMLESS: ClassVar[tuple[str, ...]] = fingerprint.HARMLESS
+  RECORD_VERSION: ClassVar[int | None] = None
+  raw_dir: pathlib.Path | None = None
 
   def is_prepared(self) -> bool:
     """Whether the dataset has been built."""
     with quiet():
       return super().is_prepared()
 
+  def raw_files(self) -> Iterable[pathlib.Path]:
+    """The files below `raw_dir` that records are made of; all by default.
 
-def prepare(builder: Any, raw_dir: str | None = None) -> None:
+    A change of one asks for a new build. Nothing needs to be there.
+    """
+    assert self.raw_dir is not None
+    return fingerprint.files_below(self.raw_dir, without=self.data_dir_root)
+
+  def facts(self) -> Mapping[str, Any]:
+    """Values that records depend on, by name; not those in its metadata, options and config."""
+    return {}
+
+
+def prepare(
+  builder: Any, raw_dir: str | None = None, options: Mapping[str, Any] | None = None
+) -> None:
   """Builds a dataset unless it is there, whatever TFDS builder it has.
 
   Args:
     builder: one of ours, or one written by TFDS's guide.
     raw_dir: folder with the owner's files for one of the latter, its `manual_dir`.
+    options: that the constructor of one of the latter got.
 
   Raises:
     UserError: see `build`; or a `raw_dir` that the builder needs or has no use for.
@@ -122,36 +150,70 @@ def prepare(builder: Any, raw_dir: str | None = None) -> None:
   if raw_dir is None and wanted and not builder.is_prepared():
     raise UserError(f'{builder.name}: pass --raw_dir; {" ".join(wanted.split())}')
   config = tfds.download.DownloadConfig(try_download_gcs=False, manual_dir=raw_dir)
-  build(builder, builder.download_and_prepare, download_config=config)
+  build(builder, builder.download_and_prepare, options=options, download_config=config)
 
 
-def build(builder: Any, write: Callable[..., None], **kwargs: Any) -> None:
+def build(
+  builder: Any,
+  write: Callable[..., None],
+  *,
+  options: Mapping[str, Any] | None = None,
+  **kwargs: Any,
+) -> None:
   """Builds a dataset unless it is there: all of it or nothing, and every record checked.
 
   Args:
     builder: whose dataset it is.
     write: TFDS's `download_and_prepare`, or what ends in a call of it.
-    **kwargs: its arguments; the file format is always array_record.
+    options: arguments of the constructor, of a builder that does not derive from `Builder`.
+    **kwargs: of `write`; the file format is always array_record.
 
   Raises:
     UserError: what the builder says or generates is wrong, the folder cannot be written, or holds
-      half a dataset or one of another description.
+      half a dataset or one that was made of something else than today's would be.
   """
+  kwargs.setdefault('download_config', tfds.download.DownloadConfig(try_download_gcs=False))
+  manual = getattr(builder, 'raw_dir', None) or kwargs['download_config'].manual_dir
+  raw_dir = pathlib.Path(manual).expanduser() if manual else None
+  today = fingerprint.describe(builder, options)
   if builder.is_prepared():
-    checks.check_current(builder)
+    _check_current(builder, today, raw_dir)
     return
   checks.check_info(builder)
   with exclusive(builder.data_dir_root, builder.data_path):
-    if builder.is_prepared():  # By another process, while this one waited.
-      builder.info.read_from_directory(builder.data_dir)
+    if not builder.is_prepared():
+      if builder.data_path.exists():  # TFDS would take it for prepared.
+        raise UserError(
+          f'{builder.data_dir}: not a complete dataset; delete it to have it built anew'
+        )
+      files = fingerprint.measure(builder, raw_dir, checksums=True) if raw_dir else None
+      with checks.checking(builder), fingerprint.kept(builder, {**today, 'files': files}):
+        write(**{**kwargs, 'file_format': 'array_record'})
       return
-    if builder.data_path.exists():  # TFDS would take it for prepared.
-      raise UserError(
-        f'{builder.data_dir}: not a complete dataset; delete it to have it built anew'
-      )
-    kwargs.setdefault('download_config', tfds.download.DownloadConfig(try_download_gcs=False))
-    with checks.checking(builder):
-      write(**{**kwargs, 'file_format': 'array_record'})
+  # By another process, while this one waited.
+  builder.info.read_from_directory(builder.data_dir)
+  _check_current(builder, today, raw_dir)
+
+
+def _check_current(builder: Any, today: Mapping[str, Any], raw_dir: pathlib.Path | None) -> None:
+  """Raises UserError if a prepared dataset was made of something else than is there today."""
+  stored = fingerprint.read(builder.data_dir)
+  found = checks.description_changes(builder, stored['found'] if stored else ())
+  changes = [fingerprint.Change(text) for text in found]
+  if stored is None:
+    print(
+      f'note: {builder.data_dir} has no {fingerprint.FILE}: changes of raw files, options and code '
+      'since it was built are not noticed',
+      file=sys.stderr,
+    )
+  elif not changes:
+    changes = fingerprint.changes(stored, today, builder, raw_dir)
+  if changes:
+    texts = '; '.join(change.text for change in changes[:3])
+    remedies = ['delete this folder to have it built anew', *(c.remedy for c in changes[:1])]
+    raise UserError(
+      f'{builder.data_dir}: was built {texts}; {", or ".join(filter(None, remedies))}'
+    )
 
 
 def _remove_incomplete(root: pathlib.Path, target: pathlib.Path) -> None:

@@ -4,7 +4,6 @@ Matrices are MATLAB files with one variable: `d_iner` [T, 6], `d_depth` [240, 32
 `d_skel` [20, 3, T], all of MATLAB's class double; colour video is an AVI.
 """
 
-import io
 import struct
 import zlib
 from collections.abc import Callable, Mapping
@@ -13,15 +12,12 @@ import av
 import numpy as np
 from scipy.io.matlab import MatReadError
 
-from data_builders import litter, mat_file
+from data_builders import encodings, litter, mat_file, video
 from data_builders.layout import TrialLayout
 from har.errors import UserError
 
 JOINTS = 20
 MIN_LENGTH = 2
-# Of a frame that is decoded at all, and of all frames of a video, which are in memory together.
-_MAX_PIXELS = 4096 * 2304
-_MAX_VIDEO_PIXELS = 2**28
 # What the parsers of SciPy and HDF5 raise on damaged files.
 _MAT_ERRORS = (
   MatReadError,
@@ -113,39 +109,17 @@ def read_depth(data: bytes, where: str, layout: TrialLayout) -> np.ndarray:
   return np.ascontiguousarray(depth.transpose(2, 0, 1))
 
 
-def read_rgb(data: bytes, where: str, layout: TrialLayout) -> list[av.VideoFrame]:
-  """T decoded video frames of the layout's size."""
+def read_rgb(data: bytes, where: str, layout: TrialLayout) -> list[bytes]:
+  """T frames of the layout's size when upright, as JPEG; see `encodings.NOTES`."""
   height, width = layout.rgb_size
-  frames: list[av.VideoFrame] = []
-  try:
-    # Left to itself, FFmpeg takes some text files for playlists and opens what they name.
-    with av.open(io.BytesIO(data), 'r', format='avi') as container:
-      if not container.streams.video:
-        raise UserError(f'{where}: has no video stream')
-      stream = container.streams.video[0]
-      if stream.codec_context is None:
-        raise UserError(f'{where}: has video in a format that cannot be decoded')
-      declared = stream.frames
-      # By default FFmpeg paints over damaged parts of a picture and goes on, and allocates
-      # pictures of whatever size the stream asks for.
-      stream.codec_context.options = {'err_detect': 'explode', 'max_pixels': str(_MAX_PIXELS)}
-      for frame in container.decode(stream):
-        if (frame.height, frame.width) != (height, width):
-          size = f'{frame.width}x{frame.height}'
-          raise UserError(f'{where}: has frames of {size} pixels, not {width}x{height}')
-        if frame.is_corrupt:
-          raise UserError(f'{where}: has a damaged frame at {frame.time} s')
-        frames.append(frame)
-        if len(frames) * height * width > _MAX_VIDEO_PIXELS:
-          raise UserError(f'{where}: has more than {len(frames) - 1} frames')
-  except (av.FFmpegError, ValueError) as error:
-    reason = getattr(error, 'strerror', None) or error
-    raise UserError(f'{where}: not a readable video ({reason})') from error
-  if len(frames) < MIN_LENGTH:
-    raise UserError(f'{where}: has {len(frames)} frames, fewer than {MIN_LENGTH}')
-  if declared and declared != len(frames):
-    raise UserError(f'{where}: truncated; {len(frames)} of {declared} frames can be decoded')
-  return frames
+
+  def encode(frame: av.VideoFrame) -> bytes:
+    if (frame.height, frame.width) != (height, width):
+      size = f'{frame.width}x{frame.height}'
+      raise UserError(f'{where}: has frames of {size} pixels, not {width}x{height}')
+    return video.shrink(frame, encodings.RGB_SHORT_SIDE)
+
+  return video.read(data, where, encode).frames
 
 
 READERS: dict[str, Callable] = {

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_builders import encodings, preparation, raw_files, recordings
+from data_builders import encodings, fingerprint, preparation, raw_files, recordings
 from data_builders.layout import MODALITIES, SPLITS, Trial, TrialLayout
 from har.errors import UserError
 
@@ -59,7 +59,7 @@ class TrialBuilder(preparation.Builder, skip_registration=True):  # type: ignore
 
   Records have `key`, `label` (0-based), `action`, `subject`, `trial`, and for each chosen modality:
     imu: float32 [T, 6], accelerometer x y z (g) and gyroscope x y z (degrees per second).
-    rgb: T encoded JPEG frames, see `encodings.encode_rgb`.
+    rgb: T encoded JPEG frames, see `encodings.NOTES`.
     depth: T encoded frames (mm, 0 = background), see `encodings.pack_depth`, of the part of the
       picture that `depth_box` gives: int32 [4], its y, x, height and width.
     skeleton: float32 [T, 20, 3], Kinect v1 joints (metres).
@@ -160,19 +160,41 @@ class TrialBuilder(preparation.Builder, skip_registration=True):  # type: ignore
       UserError: raw files that are missing, misnamed or damaged, or a `data_dir` that cannot be
         written. Nothing is left behind.
     """
+    if not self.is_prepared():
+      if self.raw_dir is not None:
+        self._open(self.raw_dir).close()  # Its names are checked before anything is written.
+    elif fingerprint.read(self.data_dir) is None:
+      self._check_same_trials()
+    preparation.build(self, super().download_and_prepare, **kwargs)
+
+  def raw_files(self) -> Iterator[pathlib.Path]:
+    assert self.raw_dir is not None
+    for modality in self.modalities:
+      folder = self.raw_dir / raw_files.FOLDERS[modality]
+      if folder.is_dir():
+        yield from fingerprint.files_below(folder)
+      else:
+        yield folder.with_suffix('.zip')
+
+  def facts(self) -> dict[str, Any]:
+    layout, chosen = self.LAYOUT, self.modalities
+    return {
+      'subjects': layout.subjects,
+      'trials': layout.trials,
+      'absent': layout.absent,
+      **{f'{m}_size': getattr(layout, f'{m}_size') for m in ('rgb', 'depth') if m in chosen},
+      **({'duration_ratio': layout.duration_ratio} if len(chosen) > 1 else {}),
+    }
+
+  def _check_same_trials(self) -> None:
+    """What can be known of a dataset that has no fingerprint: that there are as many trials."""
     trials = self.LAYOUT.expected() if self.builder_config.require_complete else None
     missing = None
     if self.raw_dir is not None:
       with self._open(self.raw_dir) as collection:
         trials, missing = collection.trials, collection.missing
-    if trials is not None and self.is_prepared():
-      self._check_same_trials(trials, missing)
-    preparation.build(self, super().download_and_prepare, **kwargs)
-
-  def _check_same_trials(
-    self, trials: Sequence[Trial], missing: Mapping[str, Sequence[str]] | None
-  ) -> None:
-    """A dataset goes stale when its layout grows, or more of its trials become available."""
+    if trials is None:
+      return
     splits = [self.LAYOUT.split(trial) for trial in trials]
     built = {name: split.num_examples for name, split in self.info.splits.items()}
     same = all(splits.count(name) == built.get(name, 0) for name in SPLITS)
@@ -248,9 +270,7 @@ class TrialBuilder(preparation.Builder, skip_registration=True):  # type: ignore
       'trial': trial.trial,
     }
     for modality, array in arrays.items():
-      if modality == 'rgb':
-        example['rgb'] = [encodings.encode_rgb(frame) for frame in array]
-      elif modality == 'depth':
+      if modality == 'depth':
         example['depth'], example['depth_box'] = encodings.encode_depth(array)
       else:
         example[modality] = array

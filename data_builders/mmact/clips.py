@@ -55,8 +55,8 @@ class Outcome:
   Attributes:
     signature: of the job.
     absent: by stream, why it is: 'missing', 'empty' or 'unreadable'.
-    oddities: by file, what was amiss but could be read: 'mixed_case', 'unsorted', 'repeated' and
-      'no_fraction'.
+    oddities: by file, what was amiss but could be read: 'mixed_case' and those of
+      `readings.ODDITIES`.
     faults: by file that could not be read, the reason.
     complete: whether the clip has a record; it has none without its video.
   """

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import writer
 from tensorflow_datasets.proto import tf_example_pb2
 
-from data_builders import encodings, preparation
+from data_builders import encodings, fingerprint, preparation, video
 from data_builders.mmact import clips, names, pictures, report, sources, workers
 from har.errors import UserError
 
@@ -68,8 +68,7 @@ class Builder(preparation.Builder, skip_registration=True):  # type: ignore[call
   Splits are 'train' and 'test' by subject, ordered by subject, camera, scene, session and action.
   `info.metadata` has `modalities`, `rates`, `streams`, `stream_rates`, `train_subjects`,
   `protocols`, `flip_sensitive`, `abnormal`, `frames` (notes on the encoding), `absent` (records
-  without a stream), `missing` (keys left out for want of a readable video) and `raw_files` (the
-  number of files that it was built from, and their bytes).
+  without a stream) and `missing` (keys left out for want of a readable video).
   `preparation.json` beside the records says what was amiss in the raw files.
   """
 
@@ -78,6 +77,9 @@ class Builder(preparation.Builder, skip_registration=True):  # type: ignore[call
     'rgb': encodings.CHANNELS['rgb'],
   }
   VERSION = tfds.core.Version('1.0.0')
+  RECORD_VERSION = 1
+  # The rest says which datasets are refused, not what is in one.
+  HARMLESS = (*fingerprint.HARMLESS, 'require_complete', 'allow_corrupt')
   _found: sources.Found
   _jobs: list[clips.Job]
 
@@ -142,7 +144,7 @@ class Builder(preparation.Builder, skip_registration=True):  # type: ignore[call
     if 'rgb' in self.modalities:
       features['rgb'] = tfds.features.Sequence(tfds.features.Text(doc='JPEG'))
       side = self.builder_config.short_side
-      frames['rgb'] = f'JPEG, quality {pictures.QUALITY}, short side at most {side} pixels'
+      frames['rgb'] = f'JPEG, quality {video.QUALITY}, short side at most {side} pixels'
     rates = {'imu': max(names.RATES.values()), 'rgb': pictures.RATE}
     metadata = tfds.core.MetadataDict(
       modalities=list(self.modalities),
@@ -177,8 +179,8 @@ class Builder(preparation.Builder, skip_registration=True):  # type: ignore[call
     """
     if not self.is_prepared() and self.raw_dir is None:
       raise UserError(f'mmact: needs a licence from {PAGE}; pass the files as --raw_dir')
-    if self.is_prepared() and self.raw_dir is not None:
-      self._check_same_files(self.raw_dir)
+    if self.is_prepared() and self.raw_dir is not None and not fingerprint.read(self.data_dir):
+      self._check_as_many_files(self.raw_dir)
     preparation.build(self, self._build, **kwargs)
     # Also what a run left that was killed after its last step.
     shutil.rmtree(self._work, ignore_errors=True)
@@ -197,7 +199,6 @@ class Builder(preparation.Builder, skip_registration=True):  # type: ignore[call
     self._work.mkdir(parents=True, exist_ok=True)
     assert self.raw_dir is not None
     self._found = sources.find(self.raw_dir, self._work / 'archives', self._kinds)
-    self.info.metadata['raw_files'] = sources.measure(self.raw_dir, self._kinds)
     self._jobs = plan(self._found, self.builder_config)
     if not self._jobs:
       place = 'subjectN/camN/sceneN/sessionN/ACTION.mp4'
@@ -209,14 +210,19 @@ class Builder(preparation.Builder, skip_registration=True):  # type: ignore[call
   def _kinds(self) -> list[str]:
     return [{'imu': '.csv', 'rgb': '.mp4'}[m] for m in self.modalities]
 
-  def _check_same_files(self, raw_dir: pathlib.Path) -> None:
-    """MMAct is fetched in parts, so that there may be more of it by now."""
+  def raw_files(self) -> list[pathlib.Path]:
+    assert self.raw_dir is not None
+    return sources.listing(self.raw_dir, self._kinds)
+
+  def _check_as_many_files(self, raw_dir: pathlib.Path) -> None:
+    """What can be known of a dataset that has no fingerprint."""
     before = self.info.metadata.get('raw_files')
-    now = sources.measure(raw_dir, self._kinds)
+    sizes = [path.stat().st_size for path in self.raw_files()]
+    now = {'files': len(sizes), 'bytes': sum(sizes)}
     if before not in (None, now):
       raise UserError(
-        f'{self.data_dir}: was built from {before["files"]} files of {before["bytes"]} bytes, and '
-        f'{raw_dir} holds {now["files"]} of {now["bytes"]}; delete the former to have it built '
+        f'{self.data_dir}: was built from {before["files"]} raw files of {before["bytes"]} bytes, '
+        f'and {raw_dir} holds {now["files"]} of {now["bytes"]}; delete the former to have it built '
         'anew, or use it as it is without --raw_dir'
       )
 

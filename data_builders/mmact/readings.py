@@ -12,15 +12,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from data_builders import litter
+from data_builders import litter, timeline
 from data_builders.mmact import names
 from har.errors import UserError
 
-BASE_RATE = max(names.RATES.values())
-# A clip takes at most a minute; beyond this a timestamp is wrong.
+# A clip takes at most a minute: a clock that went on by more was set, and beyond the latter a
+# timestamp is wrong.
+MAX_PAUSE = 60.0
 MAX_SECONDS = 300.0
-# Without a sample for longer than this, a sensor counts as silent. Phones log with pauses.
-MAX_GAP = 0.5
+ODDITIES = ('unsorted', 'repeated', 'no_fraction', 'clock_set')
 _MAX = float(np.finfo(np.float32).max)
 
 
@@ -29,14 +29,12 @@ class Readings:
   """One sensor's samples.
 
   Attributes:
-    time: float64 [T], seconds since some midnight, strictly ascending.
-    values: float64 [T, 3], as distributed.
-    oddities: which of 'unsorted', 'repeated' and 'no_fraction' the file's timestamps were.
+    samples: seconds since some midnight and values [T, 3] as distributed.
+    oddities: which of `ODDITIES` the file's timestamps were.
   """
 
-  time: np.ndarray
-  values: np.ndarray
-  oddities: tuple[str, ...]
+  samples: timeline.Samples
+  oddities: tuple[str, ...] = ()
 
 
 @functools.lru_cache(maxsize=64)
@@ -74,8 +72,9 @@ def _number(text: str) -> float:
 def read(data: bytes, where: str) -> Readings | None:
   """Reads a sensor's file.
 
-  Samples are sorted by time. Of samples with one timestamp the mean is taken; but where no
-  timestamp in the file has a fraction, a second's samples are spread evenly over that second.
+  Samples are sorted by time; after a clock that was set in mid-recording they go on where they
+  were. Of samples with one timestamp the mean is taken; but where no timestamp in the file has a
+  fraction, a second's samples are spread evenly over that second.
 
   Returns:
     None if the file has no rows.
@@ -109,73 +108,36 @@ def read(data: bytes, where: str) -> Readings | None:
 
 
 def _tidy(time: np.ndarray, fractions: np.ndarray, values: np.ndarray, where: str) -> Readings:
-  if np.ptp(time) > MAX_SECONDS:
-    raise UserError(f'{where}: its timestamps are {np.ptp(time):.0f} s apart; a clip is not')
-  checks = {
-    'unsorted': (np.diff(time) < 0).any(),
-    'repeated': len(np.unique(time)) < len(time),
-    'no_fraction': not fractions.all(),
+  stamps = 'exact' if fractions.any() else 'seconds'
+  samples = timeline.tidy(time, values, where, stamps=stamps, max_pause=MAX_PAUSE)
+  span = np.ptp(samples.time)
+  if span > MAX_SECONDS:
+    raise UserError(f'{where}: its timestamps are {span:.0f} s apart; a clip is not')
+  found = samples.oddities | {
+    'no_fraction': int((~fractions).sum()),
+    'clock_set': len(samples.pieces) - 1,
   }
-  order = np.argsort(time, kind='stable')
-  time, values = time[order], values[order]
-  _, first, group, count = np.unique(
-    time, return_index=True, return_inverse=True, return_counts=True
-  )
-  if not fractions.any():
-    time = time + (np.arange(len(time)) - first[group]) / count[group]
-  else:
-    total = np.zeros((len(first), 3))
-    np.add.at(total, group, values)
-    time, values = time[first], total / count[:, None]
-  return Readings(time, values, tuple(name for name, true in checks.items() if true))
+  return Readings(samples, tuple(name for name in ODDITIES if found.get(name)))
 
 
 def align(readings: Mapping[str, Readings]) -> tuple[np.ndarray, np.ndarray]:
   """Brings an event's sensors to evenly spaced samples from one instant on.
 
-  Row i of a sensor is its value i / rate seconds after the earliest sample of any sensor,
-  interpolated linearly: every sensor keeps its own rate, and one with half the rate fills half the
-  rows. The rest is zero (Choi et al., Section 4.2).
-
   Args:
     readings: by stream, those that there are.
 
   Returns:
-    float32 [T, 3 * len(STREAMS)] and its mask, bool [T, len(STREAMS)]: false before a sensor's
-    first and after its last sample, in pauses, where its rows end and if it is absent.
+    What `timeline.merge` does of `STREAMS`: float32 [T, 3 * len(STREAMS)] and its mask, bool
+    [T, len(STREAMS)].
   """
-  if not readings:
-    return (
-      np.zeros((0, 3 * len(names.STREAMS)), np.float32),
-      np.zeros((0, len(names.STREAMS)), bool),
-    )
-  start = min(one.time[0] for one in readings.values())
-  end = max(one.time[-1] for one in readings.values())
-  # Microseconds are what timestamps resolve.
-  length = int((end - start) * BASE_RATE + 1e-4) + 1
-  signal = np.zeros((length, len(names.STREAMS), 3), np.float32)
-  mask = np.zeros((length, len(names.STREAMS)), bool)
-  for channel, stream in enumerate(names.STREAMS):
-    if stream not in readings:
-      continue
-    one, rate = readings[stream], names.RATES[stream]
-    count = int((length - 1) * rate / BASE_RATE) + 1
-    at = start + np.arange(count) / rate
-    heard = _heard(one.time, at, 1 / rate)
-    values = np.stack([np.interp(at, one.time, one.values[:, axis]) for axis in range(3)], -1)
-    signal[:count, channel] = np.where(heard[:, None], values, 0)
-    mask[:count, channel] = heard
-  return signal.reshape(length, -1), mask
-
-
-def _heard(time: np.ndarray, at: np.ndarray, period: float) -> np.ndarray:
-  """Whether each instant is between samples that are near enough, or next to one."""
-  right = np.searchsorted(time, at)
-  left = np.clip(right - 1, 0, len(time) - 1)
-  right = np.clip(right, 0, len(time) - 1)
-  between = (time[left] <= at) & (at <= time[right]) & (time[right] - time[left] <= MAX_GAP)
-  near = np.minimum(np.abs(at - time[left]), np.abs(at - time[right])) <= period / 2
-  return between | near
+  return timeline.merge(
+    {
+      stream: timeline.series(readings[stream].samples, names.RATES[stream])
+      if stream in readings
+      else timeline.absent(3, names.RATES[stream])
+      for stream in names.STREAMS
+    }
+  )
 
 
 def check_together(readings: Mapping[str, Readings], places: Mapping[str, str]) -> None:
@@ -189,9 +151,9 @@ def check_together(readings: Mapping[str, Readings], places: Mapping[str, str]) 
     UserError: it was not.
   """
   reference, stream = next(iter(readings)), list(readings)[-1]
-  first, time = readings[reference].time, readings[stream].time
+  first, time = readings[reference].samples.time, readings[stream].samples.time
   apart = max(time[0] - first[-1], first[0] - time[-1])
-  if apart > MAX_GAP:
+  if apart > timeline.MAX_GAP:
     raise UserError(
       f'{places[stream]}: recorded {apart:.1f} s apart from {places[reference]}, not together'
     )

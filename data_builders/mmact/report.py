@@ -18,6 +18,7 @@ DEFECTS = (
   'sensor_unsorted',
   'sensor_repeated',
   'sensor_no_fraction',
+  'sensor_clock_set',
   'name_mixed_case',
   'folder_empty',
 )
@@ -30,6 +31,7 @@ POLICY = {
   'sensor_unsorted': 'sorted by time',
   'sensor_repeated': 'samples of one timestamp are averaged',
   'sensor_no_fraction': 'a whole second; if all are, the samples are spread over their second',
+  'sensor_clock_set': 'a clock that was set in mid-recording: what it jumped is taken back',
   'name_mixed_case': 'read as if written small',
   'folder_empty': 'nothing to read',
 }

@@ -157,16 +157,14 @@ def find(
   return found
 
 
-def measure(raw_dir: pathlib.Path, kinds: Collection[str]) -> dict[str, int]:
-  """Number and size in bytes of the files of these kinds and of the archives in a folder.
+def listing(raw_dir: pathlib.Path, kinds: Collection[str]) -> list[pathlib.Path]:
+  """The files of these kinds and the archives in a folder.
 
   Raises:
     UserError: a folder that cannot be read.
   """
   packed: list[pathlib.Path] = []
-  sizes = [file.size for file in _walk(raw_dir, kinds, packed, [])]
-  sizes += [path.stat().st_size for path in packed]
-  return {'files': len(sizes), 'bytes': sum(sizes)}
+  return [raw_dir / file.name for file in _walk(raw_dir, kinds, packed, [])] + packed
 
 
 def _walk(

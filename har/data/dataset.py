@@ -68,7 +68,7 @@ class Dataset:
     index: what is known of every record.
     source: the TFDS builder that prepared it.
     channels: of each field, the name and unit of each channel (of skeletons, of each joint), as far
-      as the builder's class says so in its attribute `CHANNELS`.
+      as the builder says so in its attribute `CHANNELS`.
   """
 
   name: str
@@ -237,9 +237,10 @@ def load(
     'raw_dir': raw_dir,
   }
   taken = {key: value for key, value in arguments.items() if key in accepted}
+  options = taken | dict(builder_options or {})
   with preparation.quiet():
-    builder = module.Builder(data_dir=data_dir, **taken, **(builder_options or {}))
-  preparation.prepare(builder, None if 'raw_dir' in taken else raw_dir)
+    builder = module.Builder(data_dir=data_dir, **options)
+  preparation.prepare(builder, None if 'raw_dir' in taken else raw_dir, options)
   metadata = checks.metadata(builder.info)
   class_names = tuple(builder.info.features['label'].names)
   for one in abnormal:
@@ -247,7 +248,7 @@ def load(
       raise UserError(f'abnormal: {one!r} is no class of {name}: {", ".join(class_names)}')
   if abnormal:
     metadata['abnormal'] = list(abnormal)
-  channels = getattr(module.Builder, 'CHANNELS', {})
+  channels = getattr(builder, 'CHANNELS', {})
   data = Dataset(name, class_names, metadata, read_index(builder), builder, channels)
   data.check(modalities)
   return data

@@ -61,6 +61,10 @@ class Input(abc.ABC):
     """Whether masks are false anywhere."""
     return self.may_lack
 
+  def check_lengths(self, lengths: Mapping[str, int]) -> None:
+    """Raises UserError if a recording, of so many rows by key, is none for this input."""
+    del lengths
+
   @abc.abstractmethod
   def read(self, record: Mapping[str, Any], rng: np.random.Generator | None) -> Example:
     """Arrays of one example in the shapes that batches have; `rng` chooses frames at random."""

@@ -6,11 +6,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from har.data.depth import Depth
 from har.data.frames import Frames
 from har.data.input import Arrays, Input
 from har.data.options import read
+from har.data.protocols import Splits
 from har.data.signal import Signal
 from har.data.skeleton import Skeleton
 from har.errors import UserError
@@ -40,6 +42,23 @@ def build(name: str, config: Any) -> Input:
   if kind not in KINDS:
     raise UserError(f'inputs.{name}.kind={kind!r}: not one of {", ".join(KINDS)}')
   return KINDS[kind](name, field, read(KINDS[kind].schema, options, f'inputs.{name}'))
+
+
+def check_records(dataset: Any, splits: Splits, inputs: Mapping[str, Input]) -> None:
+  """Checks that the records of the splits are such as the inputs can take.
+
+  Reads those inputs' records that are in memory anyway; no video.
+
+  Raises:
+    UserError: a record is far longer or shorter than what an input makes of it.
+  """
+  inputs = {name: one for name, one in inputs.items() if not one.is_video}
+  if not inputs:
+    return
+  records = dataset.records(tuple(dict.fromkeys(one.field for one in inputs.values())))
+  used = np.concatenate([splits.train, splits.validation, splits.test])
+  for one in inputs.values():
+    one.check_lengths({dataset.index.key[i]: len(records[i][one.field]) for i in used})
 
 
 def preprocess(

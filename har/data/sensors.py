@@ -1,6 +1,6 @@
 """Sequences of samples (IMU, skeleton) brought to a fixed length, with a mask of real samples."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,32 @@ def fit(x: np.ndarray, length: int, how: str) -> tuple[np.ndarray, np.ndarray]:
   if how not in FITS:
     raise UserError(f'fit={how!r}: not one of {", ".join(FITS)}')
   return FITS[how](x, length)
+
+
+def check_resampling(options: Mapping[str, Any], where: str, lengths: Mapping[str, int]) -> None:
+  """Checks that no recording is squeezed or stretched into something else.
+
+  Args:
+    options: `length`, `fit` and `most_resampling`.
+    where: the section of the config.
+    lengths: rows of each recording by key; those of 0 rows are lacking.
+
+  Raises:
+    UserError: `resample` would make more than `most_resampling` samples of one, or one of more.
+  """
+  length, most = options['length'], options['most_resampling']
+  if options['fit'] != 'resample':
+    return
+  factors = {key: max(n / length, length / n) for key, n in lengths.items() if n}
+  key = max(factors, key=lambda k: factors[k], default='')
+  if not key or factors[key] <= most:
+    return
+  verb = 'squeezes' if lengths[key] > length else 'stretches'
+  raise UserError(
+    f"{where}: fit='resample' {verb} the {lengths[key]} samples of {key} into length={length}, "
+    f'{factors[key]:.3g} times: cut windows (config.dataset.windows.seconds), choose a length '
+    f"between, use fit='pad', or raise most_resampling={most:g}"
+  )
 
 
 def stride(count: int, length: int, how: str) -> float:

@@ -26,6 +26,8 @@ class Signal(Input):
   schema: ClassVar[Schema] = {
     'length': size(180),
     'fit': choice('resample', 'pad'),
+    # Times that a recording may be squeezed or stretched by `fit` 'resample'.
+    'most_resampling': amount(4.0),
     'channels': size(6),
     # Of several sensors whose channels are next to each other, stored each at its own rate; with
     # `fit` 'pad', `rate` brings them to one and 0 leaves them as they are.
@@ -50,6 +52,9 @@ class Signal(Input):
   @property
   def may_lack(self) -> bool:
     return bool(self.options['rates'])
+
+  def check_lengths(self, lengths: Mapping[str, int]) -> None:
+    sensors.check_resampling(self.options, f'inputs.{self.name}', lengths)
 
   @property
   def is_padded(self) -> bool:

@@ -37,6 +37,8 @@ class Skeleton(Input):
   schema: ClassVar[Schema] = {
     'length': size(64),
     'fit': choice('resample', 'pad'),
+    # Times that a recording may be squeezed or stretched by `fit` 'resample'.
+    'most_resampling': amount(4.0),
     'joints': size(20),
     'centre': choice('first', 'frame', 'none'),  # whose centre joint becomes the origin
     'centre_joint': amount(3),
@@ -57,6 +59,9 @@ class Skeleton(Input):
       joint = self.options[option]
       if not isinstance(joint, int) or joint >= self.options['joints']:
         self.fail(option, f'must be the number of one of {self.options["joints"]} joints, from 0')
+
+  def check_lengths(self, lengths: Mapping[str, int]) -> None:
+    sensors.check_resampling(self.options, f'inputs.{self.name}', lengths)
 
   @property
   def is_padded(self) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 
 from har.data import loader
 from har.data.signal import Signal
-from har.evaluate import baselines, report, results, sections
+from har.evaluate import baselines, recordings, report, results, sections
 from har.metrics.classification import Predictions
 from har.metrics.detection import Detections
 from har.train import experiment as experiment_lib
@@ -134,8 +134,9 @@ def _product(experiment: Experiment, tested: Mapping[str, '_Tested']) -> Predict
     return None
   present = {n: p for n in singles for p in tested[n].present.values()}
   scores = baselines.product({n: tested[n].scores['logits'] for n in singles}, present)
-  keys, labels = _examples(experiment)
-  return Predictions.from_scores(keys, labels, scores, experiment.context.dataset.class_names)
+  units = _units(experiment)
+  names = experiment.context.dataset.class_names
+  return Predictions.from_scores(units.keys, units.labels, scores, names)
 
 
 def folder(experiment: Experiment) -> Path:
@@ -191,7 +192,10 @@ def predict_split(
 def _over_split(
   experiment: Experiment, name: str, eval_step: Callable[..., Any], variables: dict
 ) -> Any:
-  """What `har.train.predict.predict` returns for a stage's inputs of the split."""
+  """What `har.train.predict.predict` returns for a stage's inputs of the split.
+
+  Of windows that are evaluated by recording, what `har.evaluate.recordings.pool` makes of it.
+  """
   one, context = experiment.stages[name], experiment.context
   batches = loader.eval_batches(
     context.dataset.records(stage_lib.fields(one.inputs)),
@@ -201,19 +205,19 @@ def _over_split(
     share=loader.Share(jax.process_index(), jax.process_count()),
     workers=context.runtime['workers'],
   )
-  return predict.predict(eval_step, variables, batches, context.mesh)
+  found = predict.predict(eval_step, variables, batches, context.mesh)
+  return recordings.pool(found, _units(experiment).group)
 
 
 def _evaluated(
   experiment: Experiment, name: str, scores: dict[str, np.ndarray]
 ) -> Predictions | Detections:
-  return experiment.stages[name].objective.evaluate(scores, *_examples(experiment))
+  units = _units(experiment)
+  return experiment.stages[name].objective.evaluate(scores, units.keys, units.labels)
 
 
-def _examples(experiment: Experiment) -> tuple[tuple[str, ...], np.ndarray]:
-  """Keys and labels of the split."""
-  index, positions = experiment.context.dataset.index, experiment.context.evaluated
-  return tuple(index.key[positions]), index.label[positions]
+def _units(experiment: Experiment) -> recordings.Units:
+  return recordings.units(experiment.context.dataset, experiment.context.evaluated)
 
 
 def _write(experiment, table, predictions, notes, details, command) -> None:
@@ -235,7 +239,7 @@ def _write(experiment, table, predictions, notes, details, command) -> None:
     },
     notes=notes,
     details=details,
-    subjects=subjects if subjects is None else subjects[context.evaluated],
+    subjects=subjects if subjects is None else subjects[_units(experiment).positions],
     signals=_signals(experiment),
   )
   page = report.write_report(place, table, predictions, about)
@@ -245,13 +249,13 @@ def _write(experiment, table, predictions, notes, details, command) -> None:
 
 def _signals(experiment: Experiment) -> Callable[[str], dict[str, np.ndarray]] | None:
   """Reads the recorded signals of an example, if the experiment uses any."""
-  dataset = experiment.context.dataset
+  dataset, units = experiment.context.dataset, _units(experiment)
   inputs = {n: i for one in experiment.stages.values() for n, i in one.inputs.items()}
   names = {name: i.field for name, i in inputs.items() if isinstance(i, Signal)}
   if not names:
     return None
   records = dataset.records(tuple(dict.fromkeys(names.values())))
-  place = {key: i for i, key in enumerate(dataset.index.key)}
+  place = dict(zip(units.keys, units.positions.tolist(), strict=True))
   return lambda key: {name: records[place[key]][field] for name, field in names.items()}
 
 

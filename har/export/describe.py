@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from har.data.dataset import Dataset
 from har.data.input import Input
+from har.data.windows import Windowed
 from har.export.exportable import LOGITS, Exportable
 
 _PACKAGES = {
@@ -111,10 +112,11 @@ def _output(name: str, back: Mapping[str, str]) -> dict[str, Any]:
 
 def _recording(one: Input, dataset: Dataset) -> dict[str, Any]:
   """What is recorded, and the way from there into the file."""
+  before = dataset.steps(one.field) if isinstance(dataset, Windowed) else []
   return {
     'kind': one.kind,
     'field': one.field,
     'rate_hz': dataset.metadata.get('rates', {}).get(one.field),
     'channels': [{'name': n, 'unit': unit} for n, unit in dataset.channels.get(one.field, ())],
-    'steps': one.steps(),
+    'steps': [*before, *one.steps()],
   }

@@ -17,7 +17,8 @@ import ml_collections
 import numpy as np
 
 from har.data import dataset as dataset_lib
-from har.data import protocols
+from har.data import inputs as inputs_lib
+from har.data import protocols, windows
 from har.errors import UserError
 from har.train import checkpoints, loop, stage
 from har.train import mesh as mesh_lib
@@ -80,12 +81,15 @@ def open_experiment(
   splits = protocols.make_splits(
     data.index, data.metadata, protocols.SplitOptions.of(c), config.seed
   )
+  data, splits = windows.cut(data, splits, c.get('windows', {}), config.inputs)
   if not len(getattr(splits, split)):
     raise UserError(f'--split={split}: no trial is in it; set --config.dataset.validation_subjects')
   runtime = config.runtime
   mesh = mesh_lib.make_mesh(runtime.devices, runtime.fsdp)
   context = loop.Context(data, splits, mesh, workdir, runtime, split)
   stages = {name: stage.build(config, name, data, splits.train) for name in config.order}
+  inputs = {n: i for one in stages.values() for n, i in one.train_inputs.items()}
+  inputs_lib.check_records(data, splits, inputs)
   facts = protocols.fingerprint(data.index, splits, data.class_names) | _left_out(data, stages)
   claims = (claim, _Claim(workdir, 'data.json', facts, (), 'was trained with other data'))
   for one in claims:

@@ -1,15 +1,7 @@
-import io
-
-import av
 import numpy as np
-from PIL import Image
 
 from data_builders import encodings
 from har.data.depth import decode_depth
-
-
-def decode(data: bytes) -> np.ndarray:
-  return np.asarray(Image.open(io.BytesIO(data)))
 
 
 def test_depth_is_stored_without_loss_in_its_box():
@@ -31,22 +23,3 @@ def test_a_box_may_be_one_pixel_or_the_whole_frame():
   video[1, 0, 5] = 9
   assert encodings.nonzero_box(video) == (0, 5, 1, 1)
   assert encodings.nonzero_box(np.ones((2, 5, 6), np.uint16)) == (0, 0, 5, 6)
-
-
-def picture(height: int, width: int) -> np.ndarray:
-  y, x = np.mgrid[0:height, 0:width]
-  return np.stack([255 * x / width, 255 * y / height, np.full(x.shape, 60)], -1).astype(np.uint8)
-
-
-def test_large_rgb_is_reduced_to_the_short_side():
-  frame = av.VideoFrame.from_ndarray(picture(480, 640), format='rgb24')
-  image = decode(encodings.encode_rgb(frame))
-  assert image.shape == (240, 320, 3)
-  np.testing.assert_allclose(image[20:220, 20:300], picture(240, 320)[20:220, 20:300], atol=6)
-  upright = av.VideoFrame.from_ndarray(picture(640, 480), format='rgb24')
-  assert decode(encodings.encode_rgb(upright)).shape == (320, 240, 3)
-
-
-def test_small_rgb_keeps_its_size():
-  frame = av.VideoFrame.from_ndarray(picture(96, 128), format='rgb24')
-  assert decode(encodings.encode_rgb(frame)).shape == (96, 128, 3)

@@ -1,14 +1,16 @@
 import dataclasses
 import gzip
+import io
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from data_builders import recordings
 from data_builders.layout import Trial
 from har.errors import UserError
 from tests import spoilers
-from tests.data_builders import raw_trees
+from tests.data_builders import films, raw_trees
 from tests.data_builders.raw_trees import LAYOUT, avi, matrix
 
 TRIAL = Trial(1, 2, 1)
@@ -36,8 +38,16 @@ def test_skeletons_and_depth_get_time_first():
 
 def test_rgb_frames_come_in_order():
   frames = read('rgb', raw_trees.content('rgb', TRIAL))
-  means = [frame.to_ndarray(format='rgb24').mean() for frame in frames]
+  means = [np.asarray(Image.open(io.BytesIO(frame))).mean() for frame in frames]
   np.testing.assert_allclose(means, [40, 50, 60, 70, 80, 90], atol=2)
+
+
+def test_rgb_has_the_layouts_size_when_upright():
+  data = films.film('matroska', times=range(3), size=(32, 24), rotation=90)
+  assert Image.open(io.BytesIO(read('rgb', data)[0])).size == (32, 24)
+  data = films.film('matroska', times=range(3), size=(24, 32), rotation=90)
+  with pytest.raises(UserError, match=r'frames of 24x32 pixels, not 32x24'):
+    read('rgb', data)
 
 
 def bad(modality: str, change) -> bytes:
@@ -86,6 +96,8 @@ def with_value(value):
     ('depth', bad('depth', np.zeros_like), 'nothing but background'),
     ('rgb', b'', 'not a readable video'),
     ('rgb', b'no video at all' * 50, 'not a readable video'),
+    ('rgb', b'<!DOCTYPE html><html>Log in</html>', 'a web page'),
+    ('rgb', b'version https://git-lfs.github.com/spec/v1\n', 'a pointer of Git LFS'),
     ('rgb', avi(raw_trees.rgb(TRIAL)[:1]), '1 frames, fewer than 2'),
     ('rgb', avi(raw_trees.rgb(TRIAL, (48, 64))), 'frames of 64x48 pixels, not 32x24'),
   ],

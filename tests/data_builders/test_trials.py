@@ -151,15 +151,15 @@ def test_a_dataset_of_available_trials_does_not_go_stale_unnoticed(raw_dir, data
   build(raw_dir, data_dir, ('rgb',), require_complete=False)
   build(raw_dir, data_dir, ('rgb',), require_complete=False)
   absent.write_bytes(content)
-  with pytest.raises(UserError, match='built from other trials'):
+  with pytest.raises(UserError, match=r'1 new \(RGB/a1_s1_t1_color\.avi\)'):
     build(raw_dir, data_dir, ('rgb',), require_complete=False)
 
 
 CHANGES = {
   'name': ({'actions': ('wave', 'slap'), 'abnormal': ()}, r"with classes \['wave', 'clap'\]"),
   'order': ({'actions': ('clap', 'wave')}, r"and the builder has \['clap', 'wave'\] now; delete"),
-  'more': ({'subjects': (1, 2, 3)}, 'built from other trials than those of today'),
-  'halves': ({'train_subjects': (2,), 'absent': ()}, 'built from other trials'),
+  'more': ({'subjects': (1, 2, 3)}, r'with subjects \[1, 2\], and the builder has \[1, 2, 3\] now'),
+  'halves': ({'train_subjects': (2,), 'absent': ()}, r'with train_subjects \[1\]'),
   'rate': ({'rates': LAYOUT.rates | {'imu': 25.0}}, r"with rates \{'imu': 50.0\}"),
 }
 

@@ -70,7 +70,7 @@ def test_sensors_are_as_planted(tree):
     assert planted == ({'empty'} if one is None else set(one.oddities))
     if one is not None:
       rate = names.RATES[name.split('_clip')[0]]
-      assert len(one.time) / np.ptp(one.time) == pytest.approx(rate, rel=0.05)
+      assert len(one.samples.time) / np.ptp(one.samples.time) == pytest.approx(rate, rel=0.05)
 
 
 def test_videos_are_readable_unless_planted_otherwise(tree):

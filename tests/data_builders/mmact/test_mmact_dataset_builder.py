@@ -1,6 +1,7 @@
 import hashlib
 import json
 import pathlib
+import re
 import shutil
 
 import numpy as np
@@ -164,17 +165,39 @@ def test_what_is_prepared_needs_no_raw_files(built):
   assert again.info.splits['train'].num_examples == built.info.splits['train'].num_examples
 
 
-def test_more_raw_files_ask_for_a_new_build(built, raw, tmp_path):
+def test_other_raw_files_ask_for_a_new_build(built, raw, tmp_path):
   make(built.data_dir_root, raw).download_and_prepare()
   more = tmp_path / 'more'
   shutil.copytree(raw, more)
-  found = dict(built.info.metadata['raw_files'])
+  again = make(built.data_dir_root, more)
+  again.download_and_prepare()
   (more / 'subject1' / 'late.mp4').write_bytes(b'12345')
-  with pytest.raises(UserError, match='was built from') as error:
-    make(built.data_dir_root, more).download_and_prepare()
-  assert f'{found["files"]} files of {found["bytes"]} bytes' in str(error.value)
-  assert f'holds {found["files"] + 1} of {found["bytes"] + 5};' in str(error.value)
+  (more / 'subject1' / 'Thumbs.db').write_bytes(b'12345')
+  with pytest.raises(UserError, match=r'1 new \(subject1/late\.mp4\); delete this folder') as error:
+    again.download_and_prepare()
   assert 'use it as it is without --raw_dir' in str(error.value)
+  (more / 'subject1' / 'late.mp4').unlink()
+  repaired = next(path for path in sorted(more.rglob('*.mp4')))
+  repaired.write_bytes(b'x' * repaired.stat().st_size)
+  name = re.escape(repaired.relative_to(more).as_posix())
+  with pytest.raises(UserError, match=rf'1 with other content \({name}\); delete'):
+    again.download_and_prepare()
+
+
+def test_a_dataset_without_a_fingerprint_has_the_number_of_its_files(built, raw, tmp_path, capfd):
+  folder = tmp_path / built.data_path.relative_to(built.data_dir_root)
+  shutil.copytree(built.data_path, folder)
+  (folder / 'fingerprint.json').unlink()
+  path = folder / 'metadata.json'
+  files = [p for p in raw.rglob('*.*') if p.suffix in ('.mp4', '.csv')]
+  counts = {'files': len(files), 'bytes': sum(p.stat().st_size for p in files)}
+  path.write_text(json.dumps({**json.loads(path.read_text()), 'raw_files': counts}))
+  make(tmp_path, raw).download_and_prepare()
+  assert 'has no fingerprint.json' in capfd.readouterr().err
+  counts['bytes'] += 1
+  path.write_text(json.dumps({**json.loads(path.read_text()), 'raw_files': counts}))
+  with pytest.raises(UserError, match=f'was built from {len(files)} raw files of .* bytes'):
+    make(tmp_path, raw).download_and_prepare()
 
 
 def test_an_absent_stream_is_an_error_if_none_may_be(built, raw):

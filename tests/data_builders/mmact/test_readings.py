@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from data_builders import timeline
 from data_builders.mmact import readings
 from har.errors import UserError
 
@@ -13,8 +14,8 @@ def test_samples_in_order():
   one = readings.read(
     lines('20180612_10:00:00.000,1,2,3', '20180612_10:00:00.010,4,5,-6e-1'), 'f.csv'
   )
-  np.testing.assert_allclose(np.diff(one.time), [0.01], atol=1e-9)
-  np.testing.assert_array_equal(one.values, [[1, 2, 3], [4, 5, -0.6]])
+  np.testing.assert_allclose(np.diff(one.samples.time), [0.01], atol=1e-9)
+  np.testing.assert_array_equal(one.samples.values, [[1, 2, 3], [4, 5, -0.6]])
   assert one.oddities == ()
 
 
@@ -40,7 +41,7 @@ def test_unsorted_rows_are_sorted():
     ),
     'f.csv',
   )
-  assert one.values[:, 0].tolist() == [1, 2, 3]
+  assert one.samples.values[:, 0].tolist() == [1, 2, 3]
   assert one.oddities == ('unsorted',)
 
 
@@ -51,8 +52,8 @@ def test_samples_of_one_timestamp_are_averaged():
     ),
     'f.csv',
   )
-  np.testing.assert_array_equal(one.values, [[1, 0, 0], [3, 0, 3]])
-  assert len(one.time) == 2
+  np.testing.assert_array_equal(one.samples.values, [[1, 0, 0], [3, 0, 3]])
+  assert len(one.samples.time) == 2
   assert one.oddities == ('repeated',)
 
 
@@ -61,7 +62,7 @@ def test_a_timestamp_without_fraction_is_the_whole_second():
     lines('20180612_10:00:00.990,1,0,0', '20180612_10:00:01,2,0,0', '20180612_10:00:01.010,3,0,0'),
     'f.csv',
   )
-  np.testing.assert_allclose(np.diff(one.time), [0.01, 0.01], atol=1e-9)
+  np.testing.assert_allclose(np.diff(one.samples.time), [0.01, 0.01], atol=1e-9)
   assert one.oddities == ('no_fraction',)
 
 
@@ -69,14 +70,14 @@ def test_without_any_fraction_samples_are_spread_over_their_second():
   rows = [f'20180612_10:00:00,{i},0,0' for i in range(4)]
   rows += [f'20180612_10:00:01,{i},0,0' for i in range(2)]
   one = readings.read(lines(*rows), 'f.csv')
-  np.testing.assert_allclose(one.time - one.time[0], [0, 0.25, 0.5, 0.75, 1, 1.5])
-  assert one.values[:, 0].tolist() == [0, 1, 2, 3, 0, 1]
+  np.testing.assert_allclose(one.samples.time - one.samples.time[0], [0, 0.25, 0.5, 0.75, 1, 1.5])
+  assert one.samples.values[:, 0].tolist() == [0, 1, 2, 3, 0, 1]
   assert one.oddities == ('repeated', 'no_fraction')
 
 
 def test_a_byte_order_mark_is_no_part_of_a_sample():
   one = readings.read(b'\xef\xbb\xbf20180612_10:00:00.5,1,2,3\r\n', 'f.csv')
-  assert one.values.tolist() == [[1, 2, 3]]
+  assert readings.align({'acc_phone': one})[0][:, :3].tolist() == [[1, 2, 3]]
 
 
 @pytest.mark.parametrize('data', [b'', b'\n\n  \n'])
@@ -115,7 +116,7 @@ def test_what_is_not_a_sample_is_an_error(data, message):
 def sensor(start, stop, rate, value=1.0):
   time = np.arange(start, stop, 1 / rate)
   values = np.stack([np.full(len(time), value), time, -time], -1)
-  return readings.Readings(time, values, ())
+  return readings.Readings(timeline.Samples(time, values, {}))
 
 
 def test_streams_keep_their_rates_and_begin_together():
@@ -147,7 +148,7 @@ def test_a_stream_that_begins_later_and_ends_sooner_is_masked_there():
 def test_a_pause_is_masked_and_jitter_is_not():
   time = np.concatenate([np.arange(0, 1, 0.01), np.arange(2, 3, 0.01)])
   time += np.random.default_rng(0).uniform(-0.003, 0.003, len(time))
-  one = readings.Readings(time, np.ones((len(time), 3)), ())
+  one = readings.Readings(timeline.Samples(time, np.ones((len(time), 3)), {}))
   _, mask = readings.align({'acc_phone': one})
   heard = mask[:, 0]
   assert heard[:99].all()
@@ -167,3 +168,19 @@ def test_sensors_that_were_not_recorded_together_are_an_error():
   with pytest.raises(UserError, match=r'g.csv: recorded 7.0 s apart from a.csv'):
     readings.check_together(both, places)
   readings.check_together({'acc_phone': both['acc_phone'], 'gyro': sensor(1.9, 4, 50)}, places)
+
+
+@pytest.mark.parametrize('fraction', [True, False])
+@pytest.mark.parametrize('by', [-3600, -20, 3600])
+def test_a_clock_that_was_set_in_mid_recording(by, fraction):
+  rows = []
+  for i in range(600):
+    second, milli = divmod(i * 10, 1000)
+    second += by if i >= 400 else 0
+    hour, rest = divmod(36000 + second, 3600)
+    text = f'20180612_{hour:02d}:{rest // 60:02d}:{rest % 60:02d}' + f'.{milli:03d}' * fraction
+    rows.append(f'{text},{i},0,0')
+  one = readings.read(lines(*rows), 'f.csv')
+  assert 'clock_set' in one.oddities
+  assert one.samples.values[:, 0].tolist() == list(range(600))
+  np.testing.assert_allclose(np.diff(one.samples.time), 0.01, atol=0.02 if not fraction else 1e-6)
