@@ -103,7 +103,7 @@ def spoil(case: Case, files: dict[str, bytes], victim: str, rng: random.Random) 
     what, files[victim] = spoilers.oversized(rng, victim, files[victim])
     return what
   elif case.kind == 'in its place':
-    what, files[victim] = spoilers.in_its_place(rng, files[victim])
+    what, files[victim] = spoilers.in_its_place(rng, victim, files[victim])
     return what
   elif case.kind == 'beyond float32':
     what, files[victim] = spoilers.beyond_float32(rng, victim, files[victim])

@@ -258,7 +258,7 @@ def bomb(form: str, name: str, members: dict[str, bytes]) -> tuple[str, bytes]:
   return f'a bomb that denies it in {name}', packed[: at + 22] + lie + packed[at + 26 :]
 
 
-def in_its_place(rng: random.Random, data: bytes) -> tuple[str, bytes]:
+def in_its_place(rng: random.Random, name: str, data: bytes) -> tuple[str, bytes]:
   """What downloads and copies leave under a file's name, and what it is."""
   options = {
     'a web page': b'<!DOCTYPE html>\n<html><head><title>Sign in</title>' + bytes(99),
@@ -268,7 +268,7 @@ def in_its_place(rng: random.Random, data: bytes) -> tuple[str, bytes]:
     'an error of a server': b'{"error": {"code": 404}}',
     'zeros': bytes(len(data)),
     'its gzip': gzip.compress(data),
-    'a zip of it': pack('zip', {'a': data}),
+    'a zip of it': pack('zip', {pathlib.PurePath(name).name: data}),
     'a RAR': b'Rar!\x1a\x07\1\0' + data,
   }
   what = rng.choice(sorted(options))

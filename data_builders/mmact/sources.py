@@ -255,6 +255,8 @@ def _safe(archive: pathlib.Path, prefix: str, name: str) -> str:
     raise UserError(f'{archive}: {name!r} points outside the archive; do not use it')
   if _matters(litter.unfinished(last := name.rpartition('/')[2]), MAX_BYTES):
     litter.check_arrived(f'{archive}: {name}', last)
+  if _matters(name, ()) and not litter.is_litter(name):
+    raise UserError(f'{archive}: {name}: an archive in an archive; unpack it')
   return f'{prefix}/{name}'
 
 

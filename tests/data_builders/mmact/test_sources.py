@@ -136,6 +136,13 @@ def test_a_half_download_of_what_is_not_asked_for_does_not_matter(tmp_path):
     sources.find(tmp_path, tmp_path / 'scratch', ('.csv',))
 
 
+@pytest.mark.parametrize('form', ['zip', 'tar', 'tar.gz'])
+def test_an_archive_in_an_archive_is_named(form, tmp_path):
+  WRITERS[form](tmp_path, {**FILES, 'parts/gyro_clip.tar.gz': b'x'})
+  with pytest.raises(UserError, match=rf'MMAct.{form}: parts/gyro_clip.tar.gz: an archive in an'):
+    sources.find(tmp_path, tmp_path / 'scratch')
+
+
 def test_links_to_files_that_are_not_there_are_named(tmp_path):
   folder(tmp_path)
   path = tmp_path / 'subject1/cam1/scene1/session1/walking.mp4'
