@@ -8,7 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from data_builders import raw_files
+from data_builders.clips import clips_dataset_builder
 from data_builders.mmact import generate, mmact_dataset_builder, report
+from data_builders.table import table_dataset_builder
 from tests.data_builders import raw_trees, test_trials
 
 KINDS = (
@@ -76,10 +78,44 @@ def _build_mmact(raw: pathlib.Path, data_dir: str, allowed: int):
   )
 
 
+def _write_table(folder: pathlib.Path) -> None:
+  folder.mkdir()
+  lines = ['file,label,subject']
+  for number in range(4):
+    rows = (f'{i / 20},{number + i / 9:.3f},{-i / 9:.3f},9.81' for i in range(40))
+    (folder / f'walk{number}.csv').write_text('\n'.join(['time,x,y,z', *rows]) + '\n')
+    lines.append(f'walk{number}.csv,{"fall" if number % 2 else "walk"},{number // 2}')
+  (folder / 'labels.csv').write_text('\n'.join(lines) + '\n')
+
+
+def _build_table(raw: pathlib.Path, data_dir: str, allowed: int):
+  return table_dataset_builder.Builder(
+    title='tiny', rates=20.0, raw_dir=raw, data_dir=data_dir, allow_corrupt=allowed
+  )
+
+
+def _write_clips(folder: pathlib.Path) -> None:
+  for trial in raw_trees.LAYOUT.expected()[:4]:
+    path = folder / raw_trees.LAYOUT.actions[trial.action - 1] / f'{trial.key}.avi'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(raw_trees.content('rgb', trial))
+
+
+def _build_clips(raw: pathlib.Path, data_dir: str, allowed: int):
+  return clips_dataset_builder.Builder(
+    title='tiny', short_side=24, raw_dir=raw, data_dir=data_dir, allow_corrupt=allowed
+  )
+
+
 def _left_out_of_mmact(builder) -> tuple[int, list[str]]:
   content = json.loads((pathlib.Path(builder.data_dir) / report.FILE).read_text())
   places = [place for files in content['files'].values() for place in files]
   return len(content['left_out']), [*content['ignored'], *places]
+
+
+def _left_out_of_list(builder) -> tuple[int, list[str]]:
+  keys = [key for keys in builder.info.metadata['missing'].values() for key in keys]
+  return len(keys), [f'{key}{suffix}' for key in keys for suffix in builder.SUFFIXES]
 
 
 _TRIALS = Layout(
@@ -102,6 +138,27 @@ LAYOUTS = {
     forms=('zip', 'tar.gz', 'folder', 'tar'),
     archive=lambda path: 'MMAct',
     left_out=_left_out_of_mmact,
+  ),
+  'table': Layout(
+    write=_write_table,
+    build=_build_table,
+    records=4,
+    suffixes=('.csv',),
+    numbers=('0.csv', '3.csv'),
+    forms=('folder', 'zip'),
+    archive=lambda path: 'recordings',
+    left_out=_left_out_of_list,
+  ),
+  'clips': Layout(
+    write=_write_clips,
+    build=_build_clips,
+    records=4,
+    suffixes=('.avi',),
+    numbers=(),
+    forms=('folder', 'zip'),
+    archive=lambda path: 'videos',
+    left_out=_left_out_of_list,
+    kinds=tuple(kind for kind in KINDS if kind != 'beyond float32'),
   ),
   'utd_mhad 7.3': dataclasses.replace(_TRIALS, write=_write_trials_73, suffixes=('.mat',)),
 }

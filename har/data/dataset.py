@@ -81,7 +81,7 @@ class Dataset:
     index: what is known of every record.
     source: the TFDS builder that prepared it.
     channels: of each field, the name and unit of each channel (of skeletons, of each joint), as far
-      as the builder's class says so in its attribute `CHANNELS`.
+      as the builder says so in its attribute `CHANNELS`.
   """
 
   name: str
@@ -277,7 +277,7 @@ def load(
       raise UserError(f'abnormal: {one!r} is no class of {name}: {", ".join(class_names)}')
   if abnormal:
     metadata['abnormal'] = list(abnormal)
-  channels = getattr(module.Builder, 'CHANNELS', {})
+  channels = getattr(builder, 'CHANNELS', {})
   data = Dataset(name, class_names, metadata, read_index(builder), builder, channels)
   data.check(modalities)
   return data

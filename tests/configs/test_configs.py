@@ -33,6 +33,9 @@ EXPERIMENTS = [
   ('utd_mhad', 'modalities=imu+depth'),
   ('utd_mhad', 'modalities=imu+skeleton,recipe=paper'),
   ('utd_mhad', 'recipe=paper'),
+  ('table', 'title=toy,rate=20,channels=3,seconds=1,units=g'),
+  ('weda_fall', None),
+  ('clips', 'title=toy,show=motion'),
 ]
 
 
@@ -56,10 +59,31 @@ def raw_dirs(tmp_path_factory):
   manifest = raw / 'clips.csv'
   manifest.write_text('\n'.join(['subject,cam,scene,session,action,openpose_frames', *rows]))
   mmact.write_raw(raw / 'mmact', manifest, clips=18, defects=False)
+  for i in range(18):
+    write_recording(raw, i)
   # Of one event of each split nothing was felt.
   for path in (raw / 'mmact').glob('*_clip/subject1[67]/scene1/session1/fall.csv'):
     path.write_bytes(b'')
   return raw
+
+
+def write_recording(raw, i):
+  """One of 18 CSV recordings and videos by people 1 to 5; a fold tests the first, who has 6."""
+  person, label = (1, 2, 3, 1, 4, 5)[i % 6], ('D01', 'F01')[i // 9]
+  for sensor in ('accel', 'gyro'):
+    path = raw / 'table' / label / f'U{person}_R{i}_{sensor}.csv'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = (f'{t / 20},{t},{i},{-t}' for t in range(30))
+    path.write_text('\n'.join(['time,x,y,z', *rows]))
+  video = raw / 'clips' / label / f'{i}.avi'
+  video.parent.mkdir(parents=True, exist_ok=True)
+  video.write_bytes(raw_trees.avi([np.full((36, 36, 3), 9 * t + i, np.uint8) for t in range(8)]))
+  for folder, file in (('table', f'{label}/U{person}_R{i}_accel.csv'), ('clips', f'{i}.avi')):
+    names = {'table': 'subject', 'clips': 'group'}
+    path = raw / folder / 'labels.csv'
+    path.write_text(path.read_text() if path.exists() else f'file,label,{names[folder]}\n')
+    with path.open('a') as labels:
+      labels.write(f'{file},{label},{person}\n')
 
 
 @pytest.fixture
@@ -74,8 +98,10 @@ def shrink(config):
   """Two steps a stage, of small clips through narrow networks."""
   config.dataset.require_complete = False
   config.runtime.devices = 1
-  if 'options' in config.dataset:
-    config.dataset.options.update(short_side=36, workers=0)
+  if 'short_side' in config.dataset.get('options', {}):
+    config.dataset.options.short_side = 36
+  if config.dataset.name == 'mmact':
+    config.dataset.options.workers = 0
   for name in ('rgb', 'depth'):
     if name in config.inputs:
       config.inputs[name].update(frames=8, resize=36, size=32)

@@ -1,0 +1,154 @@
+"""Any folder of videos: in class folders, or with a list of their labels or of parts of them."""
+
+import functools
+import pathlib
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data_builders import encodings, folder_builder, folders, video
+from data_builders.catalogue import Entry
+from har.errors import UserError
+
+# Larger files are opened where they are, unless they are in an archive.
+_MAX_IN_ARCHIVE = 2**29
+_MIN_FRAMES = 2
+
+
+class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ignore[call-arg]
+  """TFDS builder of videos; see `FolderBuilder` for what is stored besides.
+
+  Records have `rgb`, JPEG frames one by one, and `frame_rate`, how many of them are a second.
+  `info.metadata` has `rates` where all records have one rate, and `frames` (notes on the encoding).
+  """
+
+  FIELD = 'rgb'
+  SUFFIXES = (
+    *('.mp4', '.m4v', '.mov', '.avi', '.mkv', '.webm', '.mpg', '.mpeg', '.wmv', '.asf', '.flv'),
+    *('.ogv', '.3gp', '.ts'),
+  )
+  CHANNELS: ClassVar[dict[str, Any]] = {'rgb': encodings.CHANNELS['rgb']}
+  _OWN: ClassVar[tuple[str, ...]] = (*folder_builder.FolderBuilder._OWN, 'frame_rate')
+
+  def __init__(
+    self,
+    *,
+    title: str = '',
+    short_side: int = 128,
+    rate: float = 0.0,
+    labels: str = '',
+    pattern: str = '',
+    classes: Sequence[Sequence[str]] = (),
+    train_subjects: Sequence[int | str] = (),
+    allow_corrupt: int = 0,
+    raw_dir: str | pathlib.Path | None = None,
+    data_dir: str | pathlib.Path | None = None,
+  ):
+    """Describes a dataset; see `FolderBuilder` for arguments that are not here.
+
+    Args:
+      title: the dataset's name among prepared ones.
+      short_side: of the stored frames, pixels at most.
+      rate: frames a second to store, the nearest of each video; 0: all frames.
+      labels: path of the list.
+      pattern: of paths, in place of a list.
+      classes: pairs of a class and a pattern of labels.
+      train_subjects: who trains under the protocol cross_subject.
+      allow_corrupt: how many records that cannot be made to leave out.
+      raw_dir: folder with the videos.
+      data_dir: folder of prepared datasets.
+
+    Raises:
+      UserError: an argument that makes no sense, and what `FolderBuilder` raises.
+    """
+    if isinstance(short_side, bool) or not isinstance(short_side, int) or short_side < 1:
+      raise UserError(f'short_side={short_side!r}: must be a whole number of pixels above 0')
+    if not (isinstance(rate, int | float) and 0 <= rate < float('inf')):
+      raise UserError(f'rate={rate!r}: must be frames a second, or 0 for all frames')
+    self._rates: Counter[float] = Counter()
+    super().__init__(
+      title=title,
+      labels=labels,
+      pattern=pattern,
+      classes=classes,
+      train_subjects=train_subjects,
+      allow_corrupt=allow_corrupt,
+      raw_dir=raw_dir,
+      data_dir=data_dir,
+      options={'short_side': short_side, 'rate': float(rate)},
+    )
+
+  def _more_features(self) -> dict[str, Any]:
+    return {
+      'frame_rate': tfds.features.Scalar(dtype=np.float64),
+      'rgb': tfds.features.Sequence(tfds.features.Text(doc='JPEG')),
+    }
+
+  def _more_facts(self) -> dict[str, Any]:
+    side, rate = self._options['short_side'], self._options['rate']
+    note = f'JPEG, quality {video.QUALITY}, short side at most {side} pixels'
+    return {'frames': {'rgb': note}, **({'rates': {'rgb': rate}} if rate else {})}
+
+  @functools.lru_cache(maxsize=1)  # noqa: B019 the builder lives as long as the process
+  def _video(self, path: str) -> video.Video[bytes]:
+    """All frames of a file; rows of a list that cut one video come one after another."""
+    folder, side = self.listing.folder, self._options['short_side']
+    source: bytes | pathlib.Path
+    if folder.is_member(path):
+      source = folder.read(path, _MAX_IN_ARCHIVE)
+    else:
+      source = folders.regular(folder.root / path)
+    return video.read(source, folder.where(path), lambda frame: video.shrink(frame, side))
+
+  def _read(self, entry: Entry) -> dict[str, Any]:
+    (path,) = entry.files.values()
+    whole = self._video(path)
+    frames, rate = part(whole.frames, whole.rate, entry)
+    frames, rate = at_rate(frames, rate, self._options['rate'])
+    self._rates[round(rate, 2)] += 1
+    return {'rgb': frames, 'frame_rate': rate}
+
+  def _download_and_prepare(self, dl_manager, download_config):
+    super()._download_and_prepare(dl_manager, download_config)
+    if len(self._rates) == 1:
+      self.info.metadata['rates'] = {'rgb': next(iter(self._rates))}
+    else:
+      found = ', '.join(f'{rate:g} ({n})' for rate, n in sorted(self._rates.items()))
+      print(
+        f'note: {self.name}: videos have different frame rates, {found}; the option rate brings '
+        'them to one',
+        file=sys.stderr,
+      )
+
+
+def part(frames: list[bytes], rate: float, entry: Entry) -> tuple[list[bytes], float]:
+  """The frames shown from an entry's start to before its end, and their rate.
+
+  Raises:
+    UserError: fewer than two, or an end behind that of the video by more than a second.
+  """
+  first = max(int(np.ceil((entry.start or 0.0) * rate - 1e-6)), 0)
+  last = len(frames)
+  if entry.end is not None:
+    last = int(np.ceil(entry.end * rate - 1e-6))
+    if last > len(frames) + rate:
+      raise UserError(
+        f'{entry.where}: ends at {entry.end:g} s, and the video at {len(frames) / rate:.2f} s'
+      )
+  kept = frames[first:last]
+  if len(kept) < _MIN_FRAMES:
+    raise UserError(f'{entry.where}: {len(kept)} frames are from its start to its end')
+  return kept, rate
+
+
+def at_rate(frames: list[bytes], rate: float, wanted: float) -> tuple[list[bytes], float]:
+  """The frames shown at instants 1 / `wanted` apart; as they are with 0."""
+  if not wanted or abs(wanted - rate) < 1e-3:
+    return frames, wanted or rate
+  count = max(round(len(frames) * wanted / rate), 1)
+  at = ((np.arange(count) + 0.5) * (rate / wanted)).astype(int)
+  return [frames[i] for i in np.minimum(at, len(frames) - 1)], wanted

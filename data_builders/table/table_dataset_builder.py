@@ -1,0 +1,257 @@
+"""Any folder of CSV recordings: of one sensor or several, each at a rate of its own."""
+
+import dataclasses
+import functools
+import pathlib
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data_builders import csv_file, csv_text, folder_builder, stamps, timeline
+from data_builders.catalogue import Entry
+from har.errors import UserError
+
+# Stamps that give another number of samples a second are in another unit, or no time.
+_RATE_FACTOR = 5.0
+_TRIED = 10  # files that are looked at for the names of channels
+
+
+class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ignore[call-arg]
+  """TFDS builder of CSV recordings; see `FolderBuilder` for what is stored besides.
+
+  Records have `imu`, float32 `[T, C]`, the columns of each sensor in turn at its own rate from one
+  instant on, and `imu_mask`, bool `[T, S]`, false where a sensor was silent or is absent (see
+  `timeline.merge`). Of a row with `start` and `end` they hold that part of the recording.
+  `info.metadata` has `streams`, `stream_rates`, `channels` (name and unit of each) and `oddities`
+  (what was amiss in how many files, see `timeline.Samples` and `csv_file.Table`) besides.
+  """
+
+  FIELD = 'imu'
+  SUFFIXES = ('.csv', '.txt', '.tsv')
+
+  def __init__(
+    self,
+    *,
+    title: str = '',
+    rates: float | Sequence[float] = (),
+    sensors: Sequence[str] = (),
+    columns: Sequence[str | int] = (),
+    units: Sequence[str] = (),
+    time: str | int = 0,
+    time_unit: str = '',
+    labels: str = '',
+    pattern: str = '',
+    classes: Sequence[Sequence[str]] = (),
+    train_subjects: Sequence[int | str] = (),
+    require_complete: bool = True,
+    allow_corrupt: int = 0,
+    raw_dir: str | pathlib.Path | None = None,
+    data_dir: str | pathlib.Path | None = None,
+  ):
+    """Describes a dataset; see `FolderBuilder` for arguments that are not here.
+
+    Args:
+      title: the dataset's name among prepared ones.
+      rates: samples a second to store, one number or one for each sensor.
+      sensors: names of the sensors that have files of their own; none: one file holds everything.
+      columns: of each file, by name or by position from 0; none: all but the time.
+      units: of the channels, one for each sensor or one for each channel.
+      time: the column with time stamps, by name or position; '' if there is none, and samples are
+        `rates` a second.
+      time_unit: s, ms, us or ns, of numbers; '' for what the header says, or else seconds.
+      labels: path of the list.
+      pattern: of paths, in place of a list.
+      classes: pairs of a class and a pattern of labels.
+      train_subjects: who trains under the protocol cross_subject.
+      require_complete: whether a record that lacks a sensor is a fault.
+      allow_corrupt: how many records that cannot be made to leave out.
+      raw_dir: folder with the recordings.
+      data_dir: folder of prepared datasets.
+
+    Raises:
+      UserError: an argument that makes no sense, and what `FolderBuilder` raises.
+    """
+    folder_builder.check_tuples(
+      columns=(columns, lambda one: isinstance(one, int | str)),
+      units=(units, lambda one: isinstance(one, str)),
+      sensors=(sensors, lambda one: isinstance(one, str)),
+    )
+    count = max(len(sensors), 1)
+    numbers = (rates,) * count if isinstance(rates, int | float) else tuple(rates)
+    whole = all(isinstance(rate, int | float) and 0 < rate < float('inf') for rate in numbers)
+    if len(numbers) != count or not whole:
+      raise UserError(
+        f'rates={rates!r}: must be above 0, the samples a second to store, one number or one for '
+        f'each of {count} sensors'
+      )
+    if time_unit and time_unit not in stamps.UNITS:
+      raise UserError(f'time_unit={time_unit!r}: not one of {", ".join(stamps.UNITS)}')
+    self._streams = tuple(sensors) or ('imu',)
+    self._rates = dict(zip(self._streams, map(float, numbers), strict=True))
+    self._oddities: Counter[str] = Counter()
+    super().__init__(
+      title=title,
+      labels=labels,
+      pattern=pattern,
+      classes=classes,
+      train_subjects=train_subjects,
+      allow_corrupt=allow_corrupt,
+      raw_dir=raw_dir,
+      data_dir=data_dir,
+      sensors=sensors,
+      options={
+        'rates': rates if isinstance(rates, int | float) else list(rates),
+        'sensors': list(sensors),
+        'columns': list(columns),
+        'units': list(units),
+        'time': time,
+        'time_unit': time_unit,
+        'require_complete': require_complete,
+      },
+    )
+
+  @property
+  def CHANNELS(self) -> dict[str, list[list[str]]]:
+    """Name and unit of each channel."""
+    return {'imu': [list(pair) for pair in self.info.metadata['channels']]}
+
+  @functools.cached_property
+  def _channels(self) -> dict[str, list[list[str]]]:
+    """Names and units by sensor, of the first record that has it."""
+    tables = {s: self._any_table(s if self._sensors else '') for s in self._streams}
+    units = list(self._options['units'])
+    if len(units) == len(tables):
+      units = [u for u, t in zip(units, tables.values(), strict=True) for _ in t.names]
+    total = sum(len(table.names) for table in tables.values())
+    if units and len(units) != total:
+      raise UserError(
+        f'units={tuple(units)!r}: must be one for each of {len(tables)} sensors or of {total} '
+        'channels'
+      )
+    given = iter(units or [''] * total)
+    found = {
+      stream: [
+        [f'{stream} {name or number}', next(given) or own]
+        for number, (name, own) in enumerate(zip(table.names, table.units, strict=True))
+      ]
+      for stream, table in tables.items()
+    }
+    widths = {stream: len(names) for stream, names in found.items()}
+    if len(set(widths.values())) > 1:
+      raise UserError(
+        f'{self.listing.folder.root}: sensors have different numbers of columns, {widths}; choose '
+        'as many of each with the option columns'
+      )
+    return found
+
+  def _more_features(self) -> dict[str, Any]:
+    channels, streams = sum(map(len, self._channels.values())), len(self._streams)
+    return {
+      'imu': tfds.features.Tensor(shape=(None, channels), dtype=np.float32),
+      'imu_mask': tfds.features.Tensor(shape=(None, streams), dtype=np.bool_),
+    }
+
+  def _more_facts(self) -> dict[str, Any]:
+    return {
+      'rates': {'imu': max(self._rates.values())},
+      'streams': list(self._streams),
+      'stream_rates': self._rates,
+      'channels': [pair for pairs in self._channels.values() for pair in pairs],
+      'oddities': {},
+    }
+
+  def _table(self, path: str) -> csv_file.Table:
+    folder, options = self.listing.folder, self._options
+    return csv_file.read(
+      folder.read(path, csv_text.MAX_BYTES),
+      folder.where(path),
+      options['columns'],
+      None if options['time'] == '' else options['time'],
+      options['time_unit'],
+    )
+
+  def _any_table(self, sensor: str) -> csv_file.Table:
+    """The first file of a sensor that can be read; a few bad ones are named while they are read."""
+    paths = [entry.files[sensor] for entry in self.listing.entries if sensor in entry.files]
+    fault: UserError | None = None
+    for path in paths[:_TRIED]:
+      try:
+        return self._table(path)
+      except UserError as error:
+        fault = fault or error
+    raise fault or UserError(f'{self.listing.folder.root}: no record has a file of {sensor}')
+
+  @functools.lru_cache(maxsize=4)  # noqa: B019 the builder lives as long as the process
+  def _series(self, path: str, stream: str) -> timeline.Series:
+    """A file on an even grid; rows of a list that cut one recording come one after another."""
+    where, rate = self.listing.folder.where(path), self._rates[stream]
+    table = self._table(path)
+    if table.values.shape[1] != len(self._channels[stream]):
+      raise UserError(
+        f'{where}: has {table.values.shape[1]} columns of values and other files '
+        f'{len(self._channels[stream])}; choose some with the option columns'
+      )
+    time = table.time
+    if time is None:
+      time = np.arange(len(table.values)) / rate
+    else:
+      _check_rate(time, rate, where)
+    series = timeline.regular(time, table.values, rate, where)
+    self._oddities.update({*table.oddities, *series.oddities})
+    return series
+
+  def _read(self, entry: Entry) -> dict[str, Any]:
+    missing = [s for s in self._sensors if s not in entry.files]
+    if missing and self._options['require_complete']:
+      raise UserError(
+        f'{entry.where}: has no file of {missing[0]}; take such records masked with '
+        '--config.dataset.require_complete=false'
+      )
+    sensors = {}
+    for stream in self._streams:
+      path = entry.files.get(stream if self._sensors else '')
+      width, rate = len(self._channels[stream]), self._rates[stream]
+      whole = self._series(path, stream) if path else timeline.absent(width, rate)
+      sensors[stream] = _part(whole, entry)
+    values, mask = timeline.merge(sensors)
+    if not mask.any():
+      raise UserError(f'{entry.where}: nothing was recorded from its start to its end')
+    return {'imu': values, 'imu_mask': mask}
+
+  def _download_and_prepare(self, dl_manager, download_config):
+    super()._download_and_prepare(dl_manager, download_config)
+    self.info.metadata['oddities'] = dict(sorted(self._oddities.items()))
+    if self._oddities:
+      found = ', '.join(f'{name} in {n}' for name, n in sorted(self._oddities.items()))
+      print(f'{self.name}: of the files, {found}', file=sys.stderr)
+
+
+def _part(series: timeline.Series, entry: Entry) -> timeline.Series:
+  """The samples from an entry's start to its end."""
+  if entry.start is None and entry.end is None:
+    return series
+  samples = series.samples
+  first, last = (
+    series.start + float(series.seconds(seconds)) if seconds is not None else whole
+    for seconds, whole in ((entry.start, -np.inf), (entry.end, np.inf))
+  )
+  inside = (samples.time >= first) & (samples.time < last)
+  kept = dataclasses.replace(samples, time=samples.time[inside], values=samples.values[inside])
+  return timeline.series(kept, series.rate, series.max_gap)
+
+
+def _check_rate(time: np.ndarray, rate: float, where: str) -> None:
+  """Raises UserError if samples come at a wholly different rate than the dataset's."""
+  steps = np.diff(np.sort(time))
+  if len(steps) < 8 or not steps.any():
+    return
+  measured = len(steps) / float(steps.sum())
+  if not 1 / _RATE_FACTOR <= measured / rate <= _RATE_FACTOR:
+    raise UserError(
+      f'{where}: its time stamps give {measured:.4g} samples a second, not {rate:g}; set the '
+      'options time (the column), time_unit or rates'
+    )
