@@ -7,6 +7,7 @@ import pytest
 
 from har.data import dataset as dataset_lib
 from har.data import loader
+from har.errors import UserError
 from har.evaluate import recordings, results
 from har.evaluate import run as evaluation
 from har.metrics.classification import log_softmax
@@ -82,3 +83,19 @@ def test_a_recording_has_the_mean_of_its_windows_probabilities(tmp_path):
     keys = [row['key'] for row in csv.DictReader(file)]
   assert keys[:2] == ['a1_s2_t1@0.00', 'a1_s2_t1@0.25']
   assert len(keys) == count
+
+
+def test_a_recording_that_would_be_squeezed_is_refused_before_anything_is_written(tmp_path):
+  c = test_loop.config()
+  c.inputs.imu.length = 16
+  with pytest.raises(UserError, match=r'squeezes the 82 samples of a1_s4_t2 into length=16'):
+    experiment.open_experiment(c, tmp_path)
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_stretched_one_is_warned_of(tmp_path, capsys):
+  c = test_loop.config()
+  c.inputs.imu.length = 300
+  experiment.open_experiment(c, tmp_path)
+  (line,) = capsys.readouterr().err.splitlines()
+  assert line.startswith("warning: inputs.imu: fit='resample' stretches the 66 samples of a1_s1_t1")
