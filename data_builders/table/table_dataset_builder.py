@@ -31,7 +31,7 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
   """
 
   FIELD = 'imu'
-  SUFFIXES = ('.csv', '.txt', '.tsv')
+  SUFFIXES = ('.csv', '.tsv')
 
   def __init__(
     self,
