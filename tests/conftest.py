@@ -11,8 +11,10 @@ os.environ['XLA_FLAGS'] = (
   + ' --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true'
 )
 if importlib.metadata.version('jaxlib').startswith('0.10.'):
-  # Halves the compilation of S3D's training step; later versions end at a flag they do not know.
+  # Halve the compilation of S3D's training step; later versions end at a flag they do not know.
   os.environ['XLA_FLAGS'] += ' --xla_cpu_use_fusion_emitters=false'
+  # Each part that can be compiled beside the others takes some work of its own.
+  os.environ['XLA_FLAGS'] += ' --xla_cpu_parallel_codegen_split_count=1'
 os.environ['JAX_PLATFORMS'] = 'cpu'
 # Of this process alone: JAX reads entries that another has not written to the end.
 _CACHE = tempfile.TemporaryDirectory(prefix='har-xla-')
