@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import pathlib
 import tempfile
 
 os.environ['XLA_FLAGS'] = (
@@ -20,3 +21,23 @@ os.environ['JAX_PLATFORMS'] = 'cpu'
 _CACHE = tempfile.TemporaryDirectory(prefix='har-xla-')
 os.environ['JAX_COMPILATION_CACHE_DIR'] = _CACHE.name
 os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
+
+_LONGEST = (
+  'configs/test_configs.py',
+  'test_launch.py',
+  'test_processes.py',
+  'har/compress/test_run.py',
+  'har/train/test_loop.py',
+  'har/compress/test_quantise.py',
+)
+
+
+def pytest_configure(config):
+  """Has workers take files in the order of collection: those of few, long tests would be last."""
+  config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+  """Puts the files first that take longest, beside which workers can take many short ones."""
+  places = {pathlib.Path(__file__).parent / n: i for i, n in enumerate(_LONGEST)}
+  items.sort(key=lambda item: places.get(item.path, len(_LONGEST)))
