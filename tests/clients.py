@@ -124,13 +124,14 @@ def main(_):
   places = {name: flags.FLAGS[name].value for name in ('data_dir', 'raw_dir')}
   opened = experiment.open_experiment(config, workdir, **places)
   rows = [('File', 'Client', 'Agree', 'Difference')]
-  for stage in run.choose(opened, flags.FLAGS['stages'].value):
+  for one in run.choose(opened, flags.FLAGS['stages'].value):
+    stage = one.name
     split = run.read_split(opened, stage)
     count = min(_EXAMPLES.value, len(split.examples))
     chosen = np.linspace(0, len(split.examples) - 1, count).round().astype(int)
     few = run.TestSplit([split.examples[i] for i in chosen], split.labels[chosen])
-    for variant in variants.available(opened, stage):
-      expected = run.run_jax(exportable.load(opened, stage, variant), few)[exportable.LOGITS]
+    for variant in variants.available(one):
+      expected = run.run_jax(exportable.load(one, variant), few)[exportable.LOGITS]
       _save(few, expected, f'{stage}-{variant}')
       for client, suffix, package, open_file in CLIENTS:
         file = run.folder(opened, stage) / f'{variant}{suffix}'

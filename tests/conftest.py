@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import pathlib
 import tempfile
 
 os.environ['XLA_FLAGS'] = (
@@ -11,10 +12,32 @@ os.environ['XLA_FLAGS'] = (
   + ' --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true'
 )
 if importlib.metadata.version('jaxlib').startswith('0.10.'):
-  # Halves the compilation of S3D's training step; later versions end at a flag they do not know.
+  # Halve the compilation of S3D's training step; later versions end at a flag they do not know.
   os.environ['XLA_FLAGS'] += ' --xla_cpu_use_fusion_emitters=false'
+  # Each part that can be compiled beside the others takes some work of its own.
+  os.environ['XLA_FLAGS'] += ' --xla_cpu_parallel_codegen_split_count=1'
 os.environ['JAX_PLATFORMS'] = 'cpu'
 # Of this process alone: JAX reads entries that another has not written to the end.
 _CACHE = tempfile.TemporaryDirectory(prefix='har-xla-')
 os.environ['JAX_COMPILATION_CACHE_DIR'] = _CACHE.name
 os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
+
+_LONGEST = (
+  'configs/test_configs.py',
+  'test_launch.py',
+  'test_processes.py',
+  'har/compress/test_run.py',
+  'har/train/test_loop.py',
+  'har/compress/test_quantise.py',
+)
+
+
+def pytest_configure(config):
+  """Has workers take files in the order of collection: those of few, long tests would be last."""
+  config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+  """Puts the files first that take longest, beside which workers can take many short ones."""
+  places = {pathlib.Path(__file__).parent / n: i for i, n in enumerate(_LONGEST)}
+  items.sort(key=lambda item: places.get(item.path, len(_LONGEST)))

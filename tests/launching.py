@@ -5,7 +5,9 @@ import pathlib
 import subprocess
 import sys
 
+from configs import demo
 from data_builders.stickman import generate
+from tests.configs import test_configs
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -17,18 +19,18 @@ VARIANTS = ('float32', 'int8')
 # Video goes the same way, `tests/configs` runs it; its networks take minutes to compile.
 PAIR = 'modalities=imu+skeleton'
 
-TINY = f"""
-from configs import demo
-from tests.configs import test_configs
 
-def get_config(arg='{PAIR}'):
+def tiny(arg=PAIR):
+  """The demo with few steps of small networks."""
   config = test_configs.shrink(demo.get_config(arg))
+  config.encoders.imu.update(channels=(16, 32), kernels=(5, 3), pools=(2, 1))
+  if 'skeleton' in config.encoders:
+    config.encoders.skeleton.update(channels=(16,), kernels=(5,), strides=(2,))
   for stage in config.stages.values():
     stage.epochs = 10.0
   config.runtime.save_steps = 4
   config.runtime.log_steps = 1
   return config
-"""
 
 
 def launch(*args, devices=1, optimise=False, **environment):
@@ -66,5 +68,5 @@ def write_experiment(folder):
   odd = folder / f'data {ODD}'
   generate.write_raw(odd / 'raw', subjects=(1, 2, 3), trials=(1,), modalities=('imu', 'skeleton'))
   config = folder / 'tiny.py'
-  config.write_text(TINY)
+  config.write_text('from tests.launching import tiny as get_config\n')
   return [f'--config={config}', f'--raw_dir={odd / "raw"}', f'--data_dir={odd}']

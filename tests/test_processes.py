@@ -9,10 +9,8 @@ import flax.traverse_util
 import numpy as np
 import pytest
 
-from configs import demo
 from har.train import experiment as experiment_lib
-from tests.configs import test_configs
-from tests.launching import VARIANTS, finish, launch, write_experiment
+from tests.launching import VARIANTS, finish, launch, tiny, write_experiment
 
 
 @pytest.fixture(scope='module')
@@ -71,7 +69,7 @@ def predicted(workdir, variant):
 
 def batch_statistics(experiment, workdir):
   """Of the finished stage, by path."""
-  config = test_configs.shrink(demo.get_config('modalities=imu'))
+  config = tiny('modalities=imu')
   config.update_from_flattened_dict(TOGETHER)
   _, raw_dir, data_dir = (flag.partition('=')[2] for flag in experiment)
   opened = experiment_lib.open_experiment(config, workdir, data_dir=data_dir, raw_dir=raw_dir)

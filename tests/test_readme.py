@@ -15,6 +15,7 @@ from tests.data_builders import raw_trees
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / 'README.md').read_text()
+ONE_DEVICE = '--xla_force_host_platform_device_count=1'
 
 
 def _block(first_line: str) -> str:
@@ -64,7 +65,7 @@ def test_the_worked_examples_go_from_raw_files_to_a_report(tmp_path):
       *(flag.replace('"', '') for flag in flags),
     ],
     cwd=clone,
-    env=os.environ | {'XLA_FLAGS': ''},
+    env=os.environ | {'XLA_FLAGS': f'{os.environ["XLA_FLAGS"]} {ONE_DEVICE}'},
     check=True,
   )
   results = json.loads((workdir / 'results.json').read_text())

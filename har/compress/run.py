@@ -5,17 +5,20 @@ import json
 import os
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 
-from har.compress import variants
+from har.compress import finished, variants
+from har.compress.finished import FinishedStage
 from har.compress.options import Scheme
 from har.errors import UserError
 from har.evaluate import run as evaluation
 from har.train import checkpoints, loop
 from har.train.experiment import Experiment
 from har.train.interrupt import StopSignal
+
+Stages = Mapping[str, FinishedStage]
 
 
 def evaluate(experiment: Experiment, *, command: str) -> dict:
@@ -27,7 +30,7 @@ def evaluate(experiment: Experiment, *, command: str) -> dict:
   Raises:
     UserError: a stage is not finished, or the workdir cannot be written.
   """
-  return evaluation.run(experiment, command=command, others=_forms(experiment))
+  return evaluation.run(experiment, command=command, others=_forms(finished.of(experiment)))
 
 
 def compress(experiment: Experiment, *, command: str) -> dict:
@@ -43,55 +46,55 @@ def compress(experiment: Experiment, *, command: str) -> dict:
   wanted = tuple(experiment.config.compress.variants)
   for stage in experiment.stages:
     checkpoints.check_finished(experiment.context.workdir, stage)
-  _check(experiment, wanted)
+  stages = finished.of(experiment)
+  _check(stages, wanted)
   with StopSignal() as stop:
-    for stage in experiment.stages:
+    for one in stages.values():
       for name in wanted:
-        _train(experiment, stage, name, stop)
-  others = _forms(experiment) + _study(experiment)
+        _train(one, name, stop)
+  others = _forms(stages) + _study(stages)
   return evaluation.run(experiment, command=command, others=others)
 
 
-def _check(experiment: Experiment, wanted: Sequence[str]) -> None:
+def _check(stages: Stages, wanted: Sequence[str]) -> None:
   """Whether all that is left to do can be pruned and slimmed, before hours of training."""
-  for name, stage in experiment.stages.items():
-    have = variants.available(experiment, name)
+  for one in stages.values():
+    have = variants.available(one)
     for variant in wanted:
-      if len(stage.modalities) == 1 and variant not in (variants.QAT, *have):
-        variants.trained_stage(experiment, name, variant)
+      if len(one.stage.modalities) == 1 and variant not in (variants.QAT, *have):
+        variants.trained_stage(one, variant)
 
 
-def _forms(experiment: Experiment) -> list[evaluation.Other]:
+def _forms(stages: Stages) -> list[evaluation.Other]:
   """Every stage in int8 and in each form that has been trained."""
   others = []
-  for stage in experiment.stages:
-    if not checkpoints.finished(experiment.context.workdir, stage):
+  for name, one in stages.items():
+    if not checkpoints.finished(one.experiment.context.workdir, name):
       break  # The evaluation says so.
-    for name in variants.available(experiment, stage)[1:]:
-      others.append(_evaluate(experiment, variants.make(experiment, stage, name)))
+    others += [_evaluate(one, variants.make(one, form)) for form in variants.available(one)[1:]]
   return others
 
 
-def _study(experiment: Experiment) -> list[evaluation.Other]:
+def _study(stages: Stages) -> list[evaluation.Other]:
   """Every stage quantised by other schemes."""
-  settings = experiment.config.compress
   others = []
-  for stage in experiment.stages:
+  for one in stages.values():
+    settings = one.experiment.config.compress
     for name, changes in settings.study.items():
       scheme = Scheme.from_config({**settings.int8, **changes})
-      made = variants.make(experiment, stage, variants.INT8, scheme)
-      others.append(_evaluate(experiment, dataclasses.replace(made, name=name)))
+      made = variants.make(one, variants.INT8, scheme)
+      others.append(_evaluate(one, dataclasses.replace(made, name=name)))
   return others
 
 
-def _train(experiment: Experiment, stage: str, name: str, stop: StopSignal) -> None:
-  context = experiment.context
-  place = variants.folder(stage, name)
-  _claim(experiment, place, name)
+def _train(of: FinishedStage, name: str, stop: StopSignal) -> None:
+  context = of.experiment.context
+  place = variants.folder(of.name, name)
+  _claim(of.experiment, place, name)
   if checkpoints.finished(context.workdir, place):
     _say(f'{place}: finished before')
     return
-  one, variables = variants.trained_stage(experiment, stage, name)
+  one, variables = variants.trained_stage(of, name)
   loop.train_stage(one, context, variables, stop)
   _say(f'{place}: finished')
 
@@ -115,9 +118,9 @@ def _claim(experiment: Experiment, place: str, name: str) -> None:
     os.replace(temporary, path)
 
 
-def _evaluate(experiment: Experiment, variant: variants.Variant) -> evaluation.Other:
+def _evaluate(of: FinishedStage, variant: variants.Variant) -> evaluation.Other:
   scores = evaluation.predict_split(
-    experiment, variant.stage, variant.model, variant.preprocess, variant.variables
+    of.experiment, of.name, variant.model, variant.preprocess, variant.variables
   )
   left = ', '.join(variant.float_layers) or 'none'
   note = f'{variant.stage} {variant.name}: {variant.notes}.'

@@ -5,20 +5,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import numpy as np
 
 from har.compress import finetune, prune, quantise, units
+from har.compress.finished import FinishedStage
 from har.compress.options import Pruning, Scheme
 from har.compress.quantise import FoldedModel
-from har.data import loader
 from har.errors import UserError
 from har.evaluate import files
 from har.objectives.distil import Distil
 from har.train import checkpoints
-from har.train import experiment as experiment_lib
 from har.train import mesh as mesh_lib
 from har.train import stage as stage_lib
-from har.train.experiment import Experiment
 from har.train.stage import Stage
 
 FLOAT, INT8, QAT = 'float32', 'int8', 'int8_qat'
@@ -59,11 +56,11 @@ class Variant:
     return self.model.scheme is not None
 
 
-def available(experiment: Experiment, stage: str) -> tuple[str, ...]:
+def available(of: FinishedStage) -> tuple[str, ...]:
   """Names of the forms that `make` finds: float32, int8 and those that have been trained."""
   names = [FLOAT, INT8]
   for name, quantised in TRAINED.items():
-    if checkpoints.finished(experiment.context.workdir, folder(stage, name)):
+    if checkpoints.finished(of.experiment.context.workdir, folder(of.name, name)):
       names += [name] if quantised is None else [name, quantised]
   return tuple(names)
 
@@ -73,84 +70,71 @@ def folder(stage: str, variant: str) -> str:
   return f'{stage}-{variant}'
 
 
-def make(experiment: Experiment, stage: str, variant: str, scheme: Scheme | None = None) -> Variant:
-  """A variant for evaluation.
+def make(of: FinishedStage, variant: str, scheme: Scheme | None = None) -> Variant:
+  """A variant for evaluation, the same each time that it is asked for.
 
   Args:
-    experiment: whose stage is finished.
-    stage: its name.
+    of: the stage.
     variant: one of `available`.
     scheme: another one than `config.compress.int8`, for a quantised variant.
 
   Raises:
     UserError: the stage or the variant is not trained.
   """
-  if variant not in available(experiment, stage):
+  if variant not in available(of):
     raise UserError(
-      f'{experiment.context.workdir} holds no variant {variant!r} of stage {stage!r}: make it '
+      f'{of.experiment.context.workdir} holds no variant {variant!r} of stage {of.name!r}: make it '
       'first (--mode=compress)'
     )
-  scheme = scheme or Scheme.from_config(experiment.config.compress.int8)
-  plain = float_stage(experiment, stage)
-  if variant == QAT:
-    return _trained_quantised(experiment, plain, scheme)
-  base = {PRUNED_INT8: PRUNED, SLIM_INT8: SLIM}.get(variant, variant)
-  one, variables, notes = _float_variables(experiment, plain, base)
-  quantised = variant in (INT8, PRUNED_INT8, SLIM_INT8)
+  scheme = scheme or Scheme.from_config(of.experiment.config.compress.int8)
+  find = _trained_quantised if variant == QAT else _folded
+  return of.once((variant, scheme), lambda: find(of, variant, scheme))
+
+
+def _folded(of: FinishedStage, variant: str, scheme: Scheme) -> Variant:
+  base = {INT8: FLOAT, PRUNED_INT8: PRUNED, SLIM_INT8: SLIM}.get(variant, variant)
+  one, variables, notes = of.once(('float', base), lambda: _float_variables(of, base))
+  quantised = variant != base
   model = FoldedModel(one.model, variables, scheme if quantised else None)
-  preprocess = _without_constant_masks(one)
-  example = preprocess(_first_batch(experiment, one))
-  folded = model.fold(variables, example)
+  folded = model.fold(variables, of.example)
   if quantised:
-    folded = quantise.calibrate(
-      model, folded, calibration_batches(experiment, one, scheme.examples)
-    )
+    folded = quantise.calibrate(model, folded, of.calibration(scheme.examples))
     notes = '; '.join(filter(None, [notes, _how(scheme)]))
-  return _variant(experiment, stage, variant, model, folded, preprocess, example, notes)
+  return _variant(of, variant, model, folded, notes)
 
 
-def float_stage(experiment: Experiment, stage: str) -> Stage:
-  """The stage with a model that computes in float32, whatever it was trained in."""
-  config = experiment.config.copy_and_resolve_references()
-  config.dtype = 'float32'
-  context = experiment.context
-  return stage_lib.build(config, stage, context.dataset, context.splits.train)
-
-
-def trained_stage(experiment: Experiment, stage: str, variant: str) -> tuple[Stage, dict[str, Any]]:
+def trained_stage(of: FinishedStage, variant: str) -> tuple[Stage, dict[str, Any]]:
   """The stage that trains a variant, and where it starts.
 
   Args:
-    experiment: whose stage is finished.
-    stage: its name.
+    of: the stage.
     variant: a key of `TRAINED`.
 
   Raises:
     UserError: the stage is not finished, or a setting in `config.compress` is wrong.
   """
-  plain = float_stage(experiment, stage)
-  settings = experiment.config.compress
+  return of.once(('start', variant), lambda: _trained_stage(of, variant))
+
+
+def _trained_stage(of: FinishedStage, variant: str) -> tuple[Stage, dict[str, Any]]:
+  plain, settings = of.stage, of.experiment.config.compress[variant]
   if variant == QAT:
-    return _qat_stage(experiment, plain, settings.int8_qat)
+    return _qat_stage(of, settings)
   if len(plain.modalities) > 1:
-    return _fusion_of(experiment, plain, variant)
-  variables = jax.device_get(experiment_lib.load(experiment, stage)[0])
-  chosen = _settings(settings[variant], plain)
-  if variant == SLIM:
-    return finetune.slim_stage(plain, variables, chosen)
-  return finetune.pruned_stage(plain, variables, chosen)
+    return _fusion_of(of, variant)
+  change = finetune.slim_stage if variant == SLIM else finetune.pruned_stage
+  return change(plain, of.variables, _settings(settings, plain))
 
 
-def _fusion_of(experiment: Experiment, plain: Stage, variant: str) -> tuple[Stage, dict[str, Any]]:
+def _fusion_of(of: FinishedStage, variant: str) -> tuple[Stage, dict[str, Any]]:
   """The second stage once more, from encoders that have been pruned in the first."""
-  context = experiment.context
-  parts = {}
+  context, plain, parts = of.experiment.context, of.stage, {}
   for modality in plain.modalities:
-    if modality not in experiment.stages:
+    if modality not in of.others:
       raise UserError(
         f'stage {plain.name!r} has no stage {modality!r} to take a {variant} one from'
       )
-    one, _ = trained_stage(experiment, modality, variant)
+    one, _ = trained_stage(of.others[modality], variant)
     if not checkpoints.finished(context.workdir, one.name):
       raise UserError(f'{one.name} is not finished: --mode=compress trains it first')
     parts[one.name] = one
@@ -176,8 +160,8 @@ def _settings(config: Any, plain: Stage) -> dict[str, Any]:
   return {'trained': plain.trained, **config.to_dict()}
 
 
-def _qat_stage(experiment: Experiment, plain: Stage, settings: Mapping[str, Any]):
-  start = make(experiment, plain.name, INT8)
+def _qat_stage(of: FinishedStage, settings: Mapping[str, Any]) -> tuple[Stage, dict[str, Any]]:
+  plain, start = of.stage, make(of, INT8)
   if not start.model.has_ranges:
     raise UserError("config.compress.int8.ranges must be 'static' to train a quantised model")
   trained = dataclasses.replace(
@@ -188,9 +172,9 @@ def _qat_stage(experiment: Experiment, plain: Stage, settings: Mapping[str, Any]
     teacher=plain,
     config=fine_tuning(plain.config, settings),
     model=start.model,
-    preprocess=start.preprocess,
+    preprocess=of.preprocess,
     train_inputs=plain.inputs,
-    train_preprocess=start.preprocess,
+    train_preprocess=of.preprocess,
   )
   return trained, jax.device_get(start.variables)
 
@@ -206,52 +190,31 @@ def fine_tuning(config: Any, settings: Mapping[str, Any]) -> Any:
   return changed
 
 
-def calibration_batches(
-  experiment: Experiment, one: Stage, examples: int
-) -> list[dict[str, np.ndarray]]:
-  """Preprocessed training examples, spread evenly over the split, in batches of one size."""
-  context = experiment.context
-  count = min(examples, len(context.splits.train))
-  size = min(count, 16)
-  count -= count % size
-  chosen = context.splits.train[
-    np.linspace(0, len(context.splits.train) - 1, count).round().astype(int)
-  ]
-  batches = loader.eval_batches(
-    context.dataset.records(stage_lib.fields(one.inputs)), chosen, one.inputs, batch_size=size
-  )
-  preprocess = jax.jit(_without_constant_masks(one))
-  return [jax.device_get(preprocess(batch)) for batch in batches]
-
-
-def _trained_quantised(experiment: Experiment, plain: Stage, scheme: Scheme) -> Variant:
-  like = plain.variables
-  model = FoldedModel(plain.model, like, scheme)
-  preprocess = _without_constant_masks(plain)
-  example = preprocess(_first_batch(experiment, plain))
-  folded = jax.eval_shape(model.fold, like, example)
+def _trained_quantised(of: FinishedStage, variant: str, scheme: Scheme) -> Variant:
+  like = of.stage.variables
+  model = FoldedModel(of.stage.model, like, scheme)
+  context = of.experiment.context
   variables, meta = checkpoints.load_final(
-    experiment.context.workdir,
-    folder(plain.name, QAT),
-    folded,
-    mesh_lib.replicated(experiment.context.mesh),
+    context.workdir,
+    folder(of.name, variant),
+    jax.eval_shape(model.fold, like, of.example),
+    mesh_lib.replicated(context.mesh),
   )
   notes = f'trained on for {meta["steps"]} steps with fake quantisation; {_how(scheme)}'
-  return _variant(experiment, plain.name, QAT, model, variables, preprocess, example, notes)
+  return _variant(of, variant, model, variables, notes)
 
 
-def _float_variables(
-  experiment: Experiment, plain: Stage, base: str
-) -> tuple[Stage, dict[str, Any], str]:
+def _float_variables(of: FinishedStage, base: str) -> tuple[Stage, dict[str, Any], str]:
   """A float variant's stage and variables, not folded, and how it was made."""
-  if base in (FLOAT, INT8):
-    return plain, jax.device_get(experiment_lib.load(experiment, plain.name)[0]), ''
-  one, start = trained_stage(experiment, plain.name, base)
+  if base == FLOAT:
+    return of.stage, of.variables, ''
+  context = of.experiment.context
+  one, start = trained_stage(of, base)
   variables, meta = checkpoints.load_final(
-    experiment.context.workdir, one.name, start, mesh_lib.replicated(experiment.context.mesh)
+    context.workdir, one.name, start, mesh_lib.replicated(context.mesh)
   )
   variables = jax.device_get(variables)
-  return one, variables, f'{_pruned_how(plain, one, variables)}, {meta["steps"]} steps'
+  return one, variables, f'{_pruned_how(of.stage, one, variables)}, {meta["steps"]} steps'
 
 
 def _pruned_how(plain: Stage, one: Stage, variables: dict[str, Any]) -> str:
@@ -272,17 +235,19 @@ def _multiply_adds(stage: Stage) -> int:
   return sum(found.multiply_adds(found.kernels(m)) for m in stage.modalities)
 
 
-def _variant(experiment, stage, name, model, variables, preprocess, example, notes) -> Variant:
-  everywhere = mesh_lib.replicated(experiment.context.mesh)
+def _variant(
+  of: FinishedStage, name: str, model: FoldedModel, variables: Any, notes: str
+) -> Variant:
+  everywhere = mesh_lib.replicated(of.experiment.context.mesh)
   return Variant(
-    stage=stage,
+    stage=of.name,
     name=name,
     model=model,
     variables=jax.device_put(variables, everywhere),
-    preprocess=preprocess,
-    example=example,
-    bytes=quantise.count_bytes(model, variables, example),
-    float_layers=tuple(quantise.float_layers(model, example)) if model.scheme else (),
+    preprocess=of.preprocess,
+    example=of.example,
+    bytes=quantise.count_bytes(model, variables, of.example),
+    float_layers=tuple(quantise.float_layers(model, of.example)) if model.scheme else (),
     notes=notes,
   )
 
@@ -295,21 +260,3 @@ def _how(scheme: Scheme) -> str:
     return text + 'bits with the range of each array'
   kind = 'extremes' if scheme.calibration == 'minmax' else f'{scheme.percentile:g}% of the values'
   return f'{text}bits with ranges that cover the {kind} of {scheme.examples} training examples'
-
-
-def _without_constant_masks(one: Stage) -> Callable[..., dict[str, jax.Array]]:
-  """The stage's preprocessing, without masks that only say that nothing is padded."""
-  keep = {*one.modalities, *(f'{name}_present' for name in one.modalities)}
-  keep |= {f'{name}_mask' for name, given in one.inputs.items() if given.is_padded}
-
-  def preprocess(batch: Mapping[str, Any], key: jax.Array | None = None) -> dict[str, jax.Array]:
-    inputs = one.preprocess(batch, key=key)
-    return {name: x for name, x in inputs.items() if name in keep}
-
-  return preprocess
-
-
-def _first_batch(experiment: Experiment, one: Stage) -> dict[str, np.ndarray]:
-  """A batch of one example of the dataset."""
-  records = experiment.context.dataset.records(stage_lib.fields(one.inputs))
-  return next(iter(loader.eval_batches(records, np.array([0]), one.inputs, batch_size=1)))

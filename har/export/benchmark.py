@@ -16,6 +16,7 @@ import numpy as np
 
 from har.compress import run as compression
 from har.compress import variants
+from har.compress.finished import FinishedStage
 from har.errors import UserError
 from har.evaluate.files import aligned, write_text
 from har.export import exportable, litert, onnx, stablehlo
@@ -59,12 +60,12 @@ def run(
     UserError: what `har.export.run.run` raises, or a file could not be measured.
   """
   chosen = export.choose(experiment, stages)
-  export.run(experiment, chosen)
+  export.write(chosen, experiment)
   rows = []
-  for stage in chosen:
-    split = export.read_split(experiment, stage)
-    for variant in variants.available(experiment, stage):
-      rows += _measure_variant(experiment, stage, variant, split)
+  for one in chosen:
+    split = export.read_split(experiment, one.name)
+    for variant in variants.available(one):
+      rows += _measure_variant(one, variant, split)
   print(text_table(rows))
   text = io.StringIO()
   writer = csv.DictWriter(text, COLUMNS, lineterminator='\n')
@@ -77,23 +78,26 @@ def run(
   return rows
 
 
-def _measure_variant(experiment, stage, variant, split) -> list[dict[str, Any]]:
-  made = exportable.load(experiment, stage, variant)
+def _measure_variant(
+  of: FinishedStage, variant: str, split: export.TestSplit
+) -> list[dict[str, Any]]:
+  made = exportable.load(of, variant)
   base = _float_form(variant)
-  plain = exportable.load(experiment, stage, base) if base != variant else made
-  counted = variants.make(experiment, stage, base).variables['params']
+  plain = exportable.load(of, base) if base != variant else made
+  counted = variants.make(of, base).variables['params']
   facts = {
-    'stage': stage,
+    'stage': of.name,
     'variant': variant,
     'parameters': sum(leaf.size for leaf in jax.tree.leaves(counted)),
     'gflops': round(flops(plain) / 1e9, 6),
   }
-  place = export.folder(experiment, stage)
-  videos = [n for n, one in experiment.stages[stage].inputs.items() if one.is_video]
+  place = export.folder(of.experiment, of.name)
+  videos = [n for n, one in of.stage.inputs.items() if one.is_video]
   rows = []
   with tempfile.TemporaryDirectory() as scratch:
     inputs = Path(scratch) / 'inputs.npz'
-    np.savez(inputs, **{n: split.examples[0][n] for n in made.inputs})
+    given: dict[str, Any] = {n: split.examples[0][n] for n in made.inputs}
+    np.savez(inputs, **given)
     program = Path(scratch) / f'{variant}.stablehlo'
     program.write_bytes(stablehlo.convert(made.call, made.inputs))
     files: dict[str, tuple[Path, Any]] = {

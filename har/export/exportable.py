@@ -9,10 +9,10 @@ import jax
 import numpy as np
 
 from har.compress import streaming, variants
+from har.compress.finished import FinishedStage
 from har.compress.graph import STATE
 from har.compress.quantise import FoldedModel
 from har.export.rewrite import Call
-from har.train.experiment import Experiment
 
 LOGITS = 'logits'
 
@@ -81,13 +81,13 @@ class Exportable:
     return last
 
 
-def load(experiment: Experiment, stage: str, variant: str) -> Exportable:
-  """A variant for export.
+def load(of: FinishedStage, variant: str) -> Exportable:
+  """A variant of a stage for export.
 
   Raises:
     UserError: the stage or the variant is not trained.
   """
-  built = variants.make(experiment, stage, variant)
+  built = variants.make(of, variant)
   variables = jax.device_get(built.variables)
   whole = _of(built, built.model, variables, built.example)
   if streaming.refusal(built.model.model):

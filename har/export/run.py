@@ -12,7 +12,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from har.compress import variants
+from har.compress import finished, variants
+from har.compress.finished import FinishedStage
 from har.compress.options import Scheme
 from har.data import loader
 from har.errors import UserError
@@ -62,15 +63,19 @@ def run(experiment: Experiment, stages: Sequence[str] | None = None) -> list[Pat
       files are written, an operation that a target lacks or a file that disagrees with JAX: each
       in a line on stderr, and no such file is left behind.
   """
+  return write(choose(experiment, stages), experiment)
+
+
+def write(stages: Sequence[FinishedStage], experiment: Experiment) -> list[Path]:
+  """What `run` does, of stages that are handed down."""
   for name in NEEDED:
     optional.load(name)
-  chosen = choose(experiment, stages)
   _check_scheme(experiment)
   written, failed = [], []
-  for stage in chosen:
-    split = None
-    for variant in variants.available(experiment, stage):
-      made = exportable.load(experiment, stage, variant)
+  for one in stages:
+    stage, split = one.name, None
+    for variant in variants.available(one):
+      made = exportable.load(one, variant)
       split = split or read_split(experiment, stage)
       for form, clips, expected in _checks(made, split):
         for kind, convert, open_file in targets(form):
@@ -88,7 +93,7 @@ def run(experiment: Experiment, stages: Sequence[str] | None = None) -> list[Pat
   return written
 
 
-def choose(experiment: Experiment, stages: Sequence[str] | None) -> list[str]:
+def choose(experiment: Experiment, stages: Sequence[str] | None) -> list[FinishedStage]:
   """The stages asked for.
 
   Raises:
@@ -97,7 +102,8 @@ def choose(experiment: Experiment, stages: Sequence[str] | None) -> list[str]:
   for name in stages or ():
     if name not in experiment.stages:
       raise UserError(f'--stages={name}: the stages are {", ".join(experiment.stages)}')
-  return list(stages or experiment.stages)
+  found = finished.of(experiment)
+  return [found[name] for name in stages or found]
 
 
 def folder(experiment: Experiment, stage: str) -> Path:

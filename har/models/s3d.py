@@ -169,9 +169,11 @@ class S3D(nn.Module):
     rest = {'form': self.conv, 'momentum': self.momentum, 'dtype': self.dtype}
     units = unit_channels(self.width)
 
-    def mixed(x, name):
-      features = tuple(count for path, count in units.items() if path.startswith(f'{name}/'))
-      return Mixed(features, **rest, name=name)(x, mode)
+    def mixed(x, stage):
+      for name in (n for n in MIXED if n.startswith(f'Mixed_{stage}')):
+        features = tuple(count for path, count in units.items() if path.startswith(f'{name}/'))
+        x = Mixed(features, **rest, name=name)(x, mode)
+      return x
 
     def separable(x, name, size, stride=1):
       features = units[f'{name}/spatial'], units[f'{name}/temporal']
@@ -186,15 +188,12 @@ class S3D(nn.Module):
     x = ConvUnit(units['Conv_2b'], **rest, name='Conv_2b')(x, mode)
     x = separable(x, 'Conv_2c', 3)
     x = pool(x, (1, 3, 3), (1, 2, 2), (0, 1, 1))
-    for name in ('Mixed_3b', 'Mixed_3c'):
-      x = mixed(x, name)
+    x = mixed(x, 3)
     x = pool(x, (3, 3, 3), (2, 2, 2), (1, 1, 1))
-    for name in ('Mixed_4b', 'Mixed_4c', 'Mixed_4d', 'Mixed_4e', 'Mixed_4f'):
-      x = mixed(x, name)
+    x = mixed(x, 4)
     time, height, width = (min(2, n) for n in x.shape[1:4])
     x = pool(x, (time, height, width), (time, height, width), (0, 0, 0))
-    for name in ('Mixed_5b', 'Mixed_5c'):
-      x = mixed(x, name)
+    x = mixed(x, 5)
     x = dropout(x, self.dropout, mode, name='dropout', broadcast=(1, 2, 3))
     sequence = x.mean((2, 3))
     return Features(sequence, sequence.mean(1))

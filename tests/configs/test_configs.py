@@ -16,8 +16,8 @@ from data_builders.stickman import generate
 from data_builders.utd_mhad import utd_mhad_dataset_builder as utd_mhad
 from har.errors import UserError
 from har.evaluate import run as evaluation
+from har.models import s3d
 from har.models.mode import matches
-from har.models.s3d import S3D
 from har.train import experiment
 from har.train import mesh as mesh_lib
 from har.train import stage as stage_lib
@@ -94,6 +94,13 @@ def small_pictures(monkeypatch):
   monkeypatch.setattr(utd_mhad.Builder, 'LAYOUT', layout)
 
 
+@pytest.fixture
+def few_blocks(monkeypatch):
+  """S3D with a block for each of its resolutions, those that a second stage trains among them."""
+  kept = {name: s3d.MIXED[name] for name in ('Mixed_3b', 'Mixed_4c', 'Mixed_5c')}
+  monkeypatch.setattr(s3d, 'MIXED', kept)
+
+
 def shrink(config):
   """Two steps a stage, of small clips through narrow networks."""
   config.dataset.require_complete = False
@@ -113,7 +120,9 @@ def shrink(config):
 
 
 @pytest.mark.parametrize(('name', 'arg'), EXPERIMENTS)
-def test_config_runs(name, arg, raw_dirs, tmp_path, small_pictures):
+def test_config_runs(name, arg, raw_dirs, tmp_path, small_pictures, request):
+  if name != 'demo':  # whose video goes through the whole network
+    request.getfixturevalue('few_blocks')
   config = shrink(importlib.import_module(f'configs.{name}').get_config(arg))
   dataset = config.dataset.name
   opened = experiment.open_experiment(
@@ -201,5 +210,5 @@ def test_the_papers_recipes_have_its_table_1(name, arg):
     for stage, s in config.stages.items()
   }
   assert tuple(config.encoders.imu.get('kernels', (24, 16, 8))) == (24, 16, 8)
-  assert S3D.fine_tuned == ('Mixed_4c', 'Mixed_5c')
+  assert s3d.S3D.fine_tuned == ('Mixed_4c', 'Mixed_5c')
   assert config.stages.fusion.trained == ('fine_tuned',)

@@ -14,6 +14,7 @@ from har.models import registry
 from har.models.mode import INFERENCE, UNROLLED, Mode
 from har.models.recogniser import Recogniser
 from har.models.types import Features
+from tests import fakes
 
 ENCODERS = {
   'imu': {'kind': 'cnn1d_bn', 'channels': (12, 16), 'kernels': (5, 3), 'pools': (2, 1)},
@@ -41,21 +42,6 @@ class Separable(nn.Module):
     return Features(x, x.mean(1))
 
 
-def drawn(model, inputs):
-  """Variables of order 1 that took no compilation."""
-  tree = dict(jax.eval_shape(lambda: model.init(jax.random.key(0), inputs)))
-  rng = np.random.default_rng(1)
-
-  def draw(path, x):
-    if path[-1] == 'kernel':
-      return rng.standard_normal(x.shape) * np.sqrt(2 / np.prod(x.shape[:-1]))
-    return rng.uniform(0.5, 1.5, x.shape)
-
-  flat = flax.traverse_util.flatten_dict(tree)
-  flat = {path: draw(path, x).astype(np.float32) for path, x in flat.items()}
-  return flax.traverse_util.unflatten_dict(flat)
-
-
 def model_of(names, head=None, batch=1, encoder=None):
   rng = np.random.default_rng(0)
   model = registry.build(names, ENCODERS, head or {'kind': 'linear'}, 3)
@@ -64,8 +50,7 @@ def model_of(names, head=None, batch=1, encoder=None):
   inputs = {
     n: rng.standard_normal((batch, *SHAPES.get(n, (24, 6)))).astype(np.float32) for n in names
   }
-  variables = drawn(model, inputs)
-  return model, variables, inputs
+  return model, fakes.draw_variables(model, inputs), inputs
 
 
 def kill(found, variables, modalities):
@@ -167,12 +152,18 @@ def test_norms_in_heads_fit_the_features(head, norm, times):
   assert slim['params']['head'][norm]['scale'].shape == (times * size,)
 
 
-@pytest.mark.parametrize('policy', ['work', 'even'])
-def test_half_the_work_of_s3d(policy):
+@pytest.fixture(scope='module')
+def s3d():
+  """The network at half its width, what it needs, and its units."""
   model = registry.build(('rgb',), {'rgb': {'kind': 's3d', 'width': 0.5}}, {'kind': 'linear'}, 3)
   inputs = {'rgb': np.zeros((1, 4, 32, 32, 3), np.float32)}
-  variables = drawn(model, inputs)
-  found = units.find(model, variables, inputs)
+  variables = fakes.draw_variables(model, inputs)
+  return model, variables, inputs, units.find(model, variables, inputs)
+
+
+@pytest.mark.parametrize('policy', ['work', 'even'])
+def test_half_the_work_of_s3d(policy, s3d):
+  model, variables, inputs, found = s3d
   slimming = Slimming(policy=policy, exclude=('rgb/Conv_2b',))
   small, slim = channels.shrink(model, variables, inputs, slimming)
   after = units.find(small, slim, inputs)

@@ -10,6 +10,7 @@ import pytest
 from har.compress.graph import Graph, Hook
 from har.models import registry
 from har.models.mode import INFERENCE, UNROLLED
+from tests import fakes
 
 ENCODERS = {
   'imu': {'kind': 'cnn1d_bn', 'channels': (8, 16), 'kernels': (9, 5), 'strides': 2, 'pools': 1},
@@ -25,13 +26,7 @@ def made(modalities, head):
   keys = jax.random.split(jax.random.key(0), len(SHAPES))
   drawn = {m: jax.random.normal(k, s) for (m, s), k in zip(SHAPES.items(), keys, strict=True)}
   inputs = {m: drawn[m] for m in modalities}
-  variables = dict(jax.jit(model.init, static_argnums=2)(jax.random.key(1), inputs, INFERENCE))
-  rng = np.random.default_rng(0)
-
-  def vary(x):
-    return x + rng.uniform(0.1, 0.5, x.shape).astype(np.float32) if x.ndim == 1 else x
-
-  return model, jax.tree.map(vary, variables), inputs
+  return model, fakes.draw_variables(model, inputs), inputs
 
 
 def infer(model):

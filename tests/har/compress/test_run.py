@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs import base
-from har.compress import run, variants
+from har.compress import finished, run, variants
 from har.data import dataset as dataset_lib
 from har.errors import UserError
 from har.evaluate import results
@@ -75,7 +75,7 @@ def test_all_variants_are_trained_and_evaluated(compressed):
   opened, table, before = compressed
   assert tuple(table['stages']['imu']) == ALL + STUDY
   assert table['stages']['imu']['float32'] == before['stages']['imu']['float32']
-  assert variants.available(opened, 'imu') == ALL
+  assert variants.available(finished.of(opened)['imu']) == ALL
   sizes = table['bytes']['imu']
   assert sizes['slim'] < 0.75 * sizes['float32']
   assert sizes['slim_int8'] < 0.35 * sizes['slim']
@@ -94,7 +94,7 @@ def test_a_finished_variant_is_not_trained_again(compressed, capfd):
 def test_pruned_weights_stay_zero_in_int8(compressed):
   opened, _, _ = compressed
   for name in ('pruned', 'pruned_int8'):
-    made = variants.make(opened, 'imu', name)
+    made = variants.make(finished.of(opened)['imu'], name)
     kernels = [x for x in jax.tree.leaves(made.variables['params']) if x.ndim > 1]
     zeros = sum(int((x == 0).sum()) for x in kernels)
     assert zeros == pytest.approx(0.8 * sum(x.size for x in kernels), abs=1)
@@ -124,25 +124,26 @@ def test_an_interrupted_variant_continues_to_the_same_bytes(compressed, tmp_path
       run.compress(again, command='test')
   assert not checkpoints.finished(tmp_path, 'imu-int8_qat')
   run.compress(again, command='test')
-  first, second = (variants.make(e, 'imu', 'int8_qat').variables for e in (opened, again))
+  both = (finished.of(e)['imu'] for e in (opened, again))
+  first, second = (variants.make(one, 'int8_qat').variables for one in both)
   test_loop.assert_equal_trees(first, second)
   assert float(np.abs(second['batch_stats']['ranges']).sum()) > 0
 
 
 def test_training_a_quantised_stage_moves_its_parameters_but_not_its_ranges(compressed):
-  opened, _, _ = compressed
-  start, end = (variants.make(opened, 'imu', name).variables for name in ('int8', 'int8_qat'))
+  one = finished.of(compressed[0])['imu']
+  start, end = (variants.make(one, name).variables for name in ('int8', 'int8_qat'))
   test_loop.assert_equal_trees(start['batch_stats'], end['batch_stats'])
   for a, b in zip(*map(jax.tree.leaves, (start['params'], end['params'])), strict=True):
     assert not np.array_equal(a, b)
 
 
 def test_what_exporters_get(compressed):
-  opened, _, _ = compressed
+  one = finished.of(compressed[0])['imu']
   shapes = {'imu': (1, 48, 6)}
   x = {'imu': np.random.default_rng(0).normal(size=(3, 48, 6)).astype(np.float32)}
   for name in ALL:
-    exported = exportable.load(opened, 'imu', name)
+    exported = exportable.load(one, name)
     assert {n: s.shape for n, s in exported.inputs.items()} == shapes
     assert exported.call(x)['logits'].shape == (3, 3)
     text = jax.jit(exported.marked).lower(x).as_text()
@@ -152,11 +153,11 @@ def test_what_exporters_get(compressed):
 
 
 def test_a_variant_that_is_not_trained_is_refused(tmp_path):
-  other = experiment.open_experiment(config(), tmp_path)
+  one = finished.of(experiment.open_experiment(config(), tmp_path))['imu']
   with pytest.raises(UserError, match="holds no variant 'pruned' of stage 'imu': make it first"):
-    exportable.load(other, 'imu', 'pruned')
+    exportable.load(one, 'pruned')
   with pytest.raises(UserError, match="holds no finished stage 'imu'"):
-    exportable.load(other, 'imu', 'int8')
+    exportable.load(one, 'int8')
 
 
 def test_dynamic_ranges_cannot_be_trained(trained):
@@ -165,7 +166,7 @@ def test_dynamic_ranges_cannot_be_trained(trained):
   c.compress.int8.ranges = 'dynamic'
   other = experiment.open_experiment(c, opened.context.workdir)
   with pytest.raises(UserError, match="ranges must be 'static' to train"):
-    variants.trained_stage(other, 'imu', 'int8_qat')
+    variants.trained_stage(finished.of(other)['imu'], 'int8_qat')
 
 
 def test_pruned_fusions_are_made_of_pruned_encoders(tmp_path, monkeypatch):
@@ -183,13 +184,14 @@ def test_pruned_fusions_are_made_of_pruned_encoders(tmp_path, monkeypatch):
   monkeypatch.setattr(run, '_forms', lambda _: [])
   run.compress(opened, command='test')
   trained = ('pruned', 'pruned_int8', 'slim', 'slim_int8')
-  assert variants.available(opened, 'fusion') == ('float32', 'int8', *trained)
-  quantised = variants.make(opened, 'fusion', 'slim_int8')
+  stages = finished.of(opened)
+  assert variants.available(stages['fusion']) == ('float32', 'int8', *trained)
+  quantised = variants.make(stages['fusion'], 'slim_int8')
   assert quantised.float_layers == ()
   for name in ('pruned', 'slim'):
-    fused = variants.make(opened, 'fusion', name).variables['params']
+    fused = variants.make(stages['fusion'], name).variables['params']
     for modality in ('imu', 'skeleton'):
-      single = variants.make(opened, modality, name).variables['params']
+      single = variants.make(stages[modality], name).variables['params']
       for a, b in zip(*map(jax.tree.leaves, (fused[modality], single[modality])), strict=True):
         assert a.shape == b.shape
         if a.ndim > 1 and name == 'pruned':
@@ -213,7 +215,7 @@ def test_stages_that_may_lack_a_modality_are_quantised_with_what_says_so(tmp_pat
     results.read_predictions(tmp_path, 'fusion', v).probabilities for v in ('float32', 'int8')
   )
   np.testing.assert_allclose(rounded, exact, atol=0.1)
-  made = exportable.load(opened, 'fusion', 'int8')
+  made = exportable.load(finished.of(opened)['fusion'], 'int8')
   assert set(made.inputs) == {'imu', 'imu_mask', 'imu_present', 'skeleton'}
   # What an absent signal holds does not come through, quantised or not.
   x = {n: np.ones((1, *s.shape[1:]), s.dtype) for n, s in made.inputs.items()}

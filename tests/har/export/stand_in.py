@@ -1,5 +1,7 @@
 """Small networks without batch norm in float and in int8, made without `har.compress`."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -48,6 +50,12 @@ def network(name):
   inputs = {n: jax.ShapeDtypeStruct(s, jnp.float32) for n, s in shapes.items()}
   model = registry.build(encoders, encoders, head, 5)
   return without_batch_norm(model, inputs), inputs
+
+
+@functools.cache
+def float_file(target, name):
+  """One of `MODELS` in a format, `har.export.litert` or `har.export.onnx`."""
+  return target.convert(*network(name))
 
 
 def is_mask(name):

@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 from har.errors import UserError
 from har.export import litert, onnx
 from har.export.rewrite import BATCH, batched
-from tests.har.export.stand_in import example, network
+from tests.har.export.stand_in import example, float_file, network
 
 FORMATS = [litert, onnx]
 
@@ -24,13 +24,13 @@ def _stacked(inputs, count):
 @pytest.mark.parametrize('name', ['masked', 'imu', 's3d'])
 def test_batches_of_several_sizes(name, target):
   call, inputs = network(name)
-  runner = target.Runner(target.convert(call, inputs))
+  runner = target.Runner(float_file(target, name))
   assert runner.any_batch
+  expected = jax.jit(call)(_stacked(inputs, 4))['logits']
+  assert expected.shape == (4, 5)
   for count in (1, 4, 3):
-    given = _stacked(inputs, count)
-    expected = jax.jit(call)(given)['logits']
-    assert expected.shape == (count, 5)
-    np.testing.assert_allclose(runner(given)['logits'], expected, atol=1e-4)
+    found = runner(_stacked(inputs, count))['logits']
+    np.testing.assert_allclose(found, expected[:count], atol=1e-4)
 
 
 @pytest.mark.parametrize('target', FORMATS)
@@ -88,12 +88,11 @@ def test_shapes_that_a_file_does_not_take_are_an_error(target):
 
 
 def test_readers_find_what_they_ask_for():
-  call, inputs = network('s3d')
-  graph = onnx_library.ModelProto.FromString(onnx.convert(call, inputs)).graph
+  graph = onnx_library.ModelProto.FromString(float_file(onnx, 's3d')).graph
   convolutions = [n for n in graph.node if n.op_type == 'Conv']
   assert convolutions
   assert all('kernel_shape' in [a.name for a in n.attribute] for n in convolutions)
-  model = schema.ModelT.InitFromPackedBuf(litert.convert(call, inputs), 0)
+  model = schema.ModelT.InitFromPackedBuf(float_file(litert, 's3d'), 0)
   (lite,) = model.subgraphs
   names = [t.name for t in lite.tensors]
   assert all(names)
@@ -102,7 +101,6 @@ def test_readers_find_what_they_ask_for():
 
 
 def test_masks_do_not_make_onnx_files_large():
-  call, inputs = network('masked')
-  graph = onnx_library.ModelProto.FromString(onnx.convert(call, inputs)).graph
+  graph = onnx_library.ModelProto.FromString(float_file(onnx, 'masked')).graph
   for x in map(onnx_library.numpy_helper.to_array, graph.initializer):
     assert x.size == 1 or np.unique(x).size > 1 or x.dtype == np.int64 or x.ndim == 1

@@ -7,7 +7,7 @@ import pytest
 
 from har.errors import UserError
 from har.export import litert
-from tests.har.export.stand_in import example, fake_quant, network, quantised
+from tests.har.export.stand_in import example, fake_quant, float_file, network, quantised
 
 NAMES = ['imu', 'masked', 'skeleton', 's3d', 'fusion']
 
@@ -16,7 +16,7 @@ NAMES = ['imu', 'masked', 'skeleton', 's3d', 'fusion']
 def test_float_files_agree(name):
   call, inputs = network(name)
   given = example(inputs)
-  runner = litert.Runner(litert.convert(call, inputs))
+  runner = litert.Runner(float_file(litert, name))
   np.testing.assert_allclose(runner(given)['logits'], jax.jit(call)(given)['logits'], atol=1e-4)
 
 

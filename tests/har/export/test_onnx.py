@@ -10,7 +10,7 @@ import pytest
 
 from har.errors import UserError
 from har.export import onnx, onnx_graph
-from tests.har.export.stand_in import example, network, quantised
+from tests.har.export.stand_in import example, float_file, network, quantised
 
 INT64 = onnx_library.TensorProto.INT64
 NAMES = ['imu', 'masked', 'skeleton', 's3d', 'fusion']
@@ -20,7 +20,7 @@ NAMES = ['imu', 'masked', 'skeleton', 's3d', 'fusion']
 def test_float_files_agree(name):
   call, inputs = network(name)
   given = example(inputs)
-  runner = onnx.Runner(onnx.convert(call, inputs))
+  runner = onnx.Runner(float_file(onnx, name))
   np.testing.assert_allclose(runner(given)['logits'], jax.jit(call)(given)['logits'], atol=1e-4)
 
 
@@ -66,8 +66,7 @@ def test_weights_are_stored_as_int8():
 
 
 def test_equal_shapes_are_stored_once_and_names_are_short():
-  call, inputs = network('s3d')
-  graph = onnx_library.ModelProto.FromString(onnx.convert(call, inputs)).graph
+  graph = onnx_library.ModelProto.FromString(float_file(onnx, 's3d')).graph
   shapes = [tuple(i.int64_data) for i in graph.initializer if i.data_type == INT64]
   assert len(set(shapes)) == len(shapes) > 5
   assert [i.name for i in graph.input] == ['rgb']

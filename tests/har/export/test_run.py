@@ -36,8 +36,8 @@ def opened(tmp_path, monkeypatch):
   rounded = quantised(call, example(inputs))
   calls = {'float32': (call, call), 'int8': (rounded, lambda x: rounded(x, mark=True))}
 
-  def load(experiment, stage, variant):
-    return exportable.Exportable(stage, variant, *calls[variant], inputs)
+  def load(of, variant):
+    return exportable.Exportable(of.name, variant, *calls[variant], inputs)
 
   monkeypatch.setattr(variants, 'available', lambda *_: tuple(calls))
   monkeypatch.setattr(exportable, 'load', load)
@@ -61,7 +61,8 @@ def test_every_file_is_written_described_and_agrees(opened, capsys):
   assert '100.00% equal predictions' in lines[0]
   split = run.read_split(opened, 'imu')
   assert len(split.examples) == len(opened.context.splits.test)
-  expected = run.run_jax(exportable.load(opened, 'imu', 'float32'), split, batch_size=5)['logits']
+  (one,) = run.choose(opened, None)
+  expected = run.run_jax(exportable.load(one, 'float32'), split, batch_size=5)['logits']
   assert expected.shape == (len(split.examples), 5)
   for runner, name in (
     (litert.Runner, 'float32.tflite'),

@@ -38,7 +38,8 @@ def test_table():
 def test_our_steps_run():
   clips = np.random.default_rng(0).standard_normal((2, 4, 16, 16, 3), np.float32)
   labels = np.arange(2, dtype=np.int32)
-  steps = benchmark.make_steps(clips, labels, {'kind': 's3d', 'width': 0.125}, 'float32')
+  encoder = {'kind': 's3d', 'width': 0.125, 'conv': 'plain'}
+  steps = benchmark.make_steps(clips, labels, encoder, 'float32')
   assert list(steps) == ['forward', 'train step', 'stage-2 step']
   logits = steps['forward']()['logits']
   assert logits.shape == (2, benchmark.CLASSES)

@@ -47,7 +47,7 @@ def fusion():
   """A two-modality model and its variables."""
   encoders = {
     'imu': {'kind': 'cnn1d_bn', 'channels': (8, 8, 8, 8), 'dropout': 0.5},
-    'rgb': {'kind': 's3d', 'width': 0.125},
+    'rgb': {'kind': 's3d', 'width': 0.125, 'conv': 'plain'},
   }
   head = {'kind': 'concat_mlp', 'hidden': 16}
   model = registry.build(('imu', 'rgb'), encoders, head, 5)
