@@ -10,6 +10,7 @@ import inspect
 import json
 import os
 import pathlib
+import stat
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
@@ -133,6 +134,8 @@ def measure(builder: Any, raw_dir: pathlib.Path, checksums: bool = False) -> Fil
   for path in paths:
     with contextlib.suppress(OSError):  # A link to nothing; whoever needs it says so.
       about = path.stat()
+      if not stat.S_ISREG(about.st_mode):  # A pipe, or a device without an end.
+        continue
       found[path.relative_to(raw_dir).as_posix()] = [about.st_size, about.st_mtime_ns, None]
   if checksums and sum(size for size, *_ in found.values()) <= CHECKSUM_BYTES:
     for name, entry in found.items():

@@ -6,6 +6,8 @@ import os
 import pathlib
 import shutil
 import sys
+import types
+import zlib
 
 import pytest
 
@@ -322,3 +324,11 @@ def test_long_lists_say_only_what_differs():
     'with 30 classes, and the builder has 31 now (new: class 30, class 31; gone: class 0)'
   )
   assert fingerprint.difference('classes', old, old[::-1]).endswith('(in another order)')
+
+
+def test_pipes_are_no_raw_files(tmp_path):
+  (tmp_path / 'a.csv').write_bytes(b'1')
+  os.mkfifo(tmp_path / 'b.csv')
+  builder = types.SimpleNamespace(data_dir_root=tmp_path / 'data')
+  found = fingerprint.measure(builder, tmp_path, checksums=True)
+  assert {name: entry[2] for name, entry in found.items()} == {'a.csv': zlib.crc32(b'1')}
