@@ -196,11 +196,23 @@ def _leaf(value: Value) -> Path | None:
 
 def called(eqn: core.JaxprEqn) -> core.ClosedJaxpr | None:
   """The function that an equation only wraps."""
+  if (branch := plain_branch(eqn)) is not None:
+    return branch
   if eqn.primitive.name in ('checkpoint', 'remat2'):
     return core.ClosedJaxpr(eqn.params['jaxpr'], ())
   inner = eqn.params.get('jaxpr', eqn.params.get('call_jaxpr'))
   wraps = eqn.primitive.name in ('jit', 'custom_jvp_call', 'custom_vjp_call', 'closed_call')
   return inner if wraps else None
+
+
+def plain_branch(eqn: core.JaxprEqn) -> core.ClosedJaxpr | None:
+  """Of a choice between platforms, what is for all that are not named; None if it is none.
+
+  The other branches compute the same in another form. The first operand is the platform's number.
+  """
+  platforms = eqn.params.get('branches_platforms') if eqn.primitive.name == 'cond' else None
+  named = zip(platforms or (), eqn.params.get('branches', ()), strict=False)
+  return next((branch for platform, branch in named if platform is None), None)
 
 
 def kernel_path(operation: Operation) -> Path | None:

@@ -8,15 +8,17 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from har.errors import UserError
-from har.models import decoders, fusion, imu, s3d, sequence, skeleton
+from har.models import decoders, efficientnet, fusion, imu, mobilenet, s3d, sequence, skeleton
 from har.models.recogniser import Recogniser
 
 ENCODERS: dict[str, type[nn.Module]] = {
   'cnn1d': imu.Conv1dNet,
   'cnn1d_bn': imu.Conv1dNetBN,
   'cnn_gru': sequence.CnnGRU,
+  'efficientnet_lite': efficientnet.EfficientNetLite,
   'gru': sequence.GRU,
   'lstm': sequence.LSTM,
+  'mobilenet_v2': mobilenet.MobileNetV2,
   's3d': s3d.S3D,
   'skeleton_cnn': skeleton.SkeletonCNN,
   'tcn': sequence.TCN,

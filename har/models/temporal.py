@@ -208,6 +208,30 @@ class Dropout(nn.Module):
     return dropout(x, self.rate, mode, name='dropout', broadcast=(1,))
 
 
+class Identity(nn.Module):
+  """Samples as they come, with dropout of `rate`, one decision for all samples of an example."""
+
+  rate: float = 0.0
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self, x: jax.Array, mask: jax.Array | None = None, mode: Mode = INFERENCE
+  ) -> jax.Array:
+    """`[B, T, C]` -> the same, zero in padding."""
+    x = dropout(x.astype(self.dtype), self.rate, mode, name='dropout', broadcast=(1,))
+    return x if mask is None else jnp.where(mask[..., None], x, 0)
+
+  def initial_carry(self, batch: int) -> Any:
+    """Nothing is carried."""
+    del batch
+    return ()
+
+  def step(self, carry: Any, x: jax.Array) -> tuple[Any, jax.Array]:
+    """`x` `[B, C]` as it comes."""
+    return carry, x.astype(self.dtype)
+
+
 class LSTM(_Recurrent):
   """Long short-term memory (Hochreiter and Schmidhuber, 1997; with forget gates)."""
 

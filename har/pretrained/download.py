@@ -36,7 +36,7 @@ def fetch(
   folder = pathlib.Path(cache_dir or CACHE_DIR).expanduser()
   path = folder / pathlib.PurePosixPath(urllib.parse.urlparse(url).path).name
   if path.exists():
-    _verify(path, sha256_prefix, f'{path} has a wrong checksum: delete it and start again')
+    verify(path, sha256_prefix, f'{path} has a wrong checksum: delete it and start again')
     return path
   partial = None
   try:
@@ -45,7 +45,7 @@ def fetch(
       partial = pathlib.Path(file.name)
       with urllib.request.urlopen(url, timeout=60) as response:
         shutil.copyfileobj(response, file)
-    _verify(partial, sha256_prefix, f'{url} arrived with a wrong checksum: start again')
+    verify(partial, sha256_prefix, f'{url} arrived with a wrong checksum: start again')
     os.replace(partial, path)
   except (OSError, http.client.HTTPException) as error:
     reason = getattr(error, 'reason', None) or error
@@ -59,7 +59,8 @@ def fetch(
   return path
 
 
-def _verify(path: pathlib.Path, sha256_prefix: str, message: str) -> None:
+def verify(path: pathlib.Path, sha256_prefix: str, message: str) -> None:
+  """Raises a `UserError` with the message if the file's SHA-256 begins otherwise."""
   with path.open('rb') as file:
     digest = hashlib.file_digest(file, 'sha256').hexdigest()
   if not digest.startswith(sha256_prefix):

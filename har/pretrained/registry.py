@@ -6,16 +6,21 @@ from typing import Any
 import flax.linen as nn
 
 from har.errors import UserError
+from har.models.efficientnet import EfficientNetLite
+from har.models.mobilenet import MobileNetV2
 from har.models.s3d import S3D
-from har.pretrained import s3d
+from har.pretrained import efficientnet_lite, mobilenet_v2, s3d
+from har.pretrained.convert import Pretrained
 
-LOADERS: dict[type[nn.Module], Callable[[str, Any], s3d.Pretrained]] = {
+LOADERS: dict[type[nn.Module], Callable[[str, Any], Pretrained]] = {
+  EfficientNetLite: efficientnet_lite.load_encoder,
+  MobileNetV2: mobilenet_v2.load,
   S3D: s3d.load_encoder,
 }
 """`load(source, encoder)`, with a published name or a file's path, gives values for the encoder."""
 
 
-def load(source: str, encoders: Mapping[str, nn.Module], where: str) -> tuple[str, s3d.Pretrained]:
+def load(source: str, encoders: Mapping[str, nn.Module], where: str) -> tuple[str, Pretrained]:
   """Published weights for the one encoder of a stage that there are any for.
 
   Args:
