@@ -7,11 +7,10 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from har.errors import UserError
 from har.models import sequence
-from har.models.depthwise import Pads, depthwise
+from har.models.conv2d import Pads, conv2d
 from har.models.layers import batch_norm
 from har.models.mode import INFERENCE, Mode
 from har.models.types import Features
@@ -103,42 +102,23 @@ def padding(shape: Sequence[int], kernel: int, stride: int, same: bool) -> Pads:
 
 
 class Conv(nn.Module):
-  """A convolution without bias, its kernel `[k, k, in, out]` in float32; 1x1 as a product."""
+  """A convolution without bias, its kernel `[k, k, in, out]` or `[k, k, 1, out]` in float32."""
 
   features: int
   kernel: int
   stride: int = 1
+  depthwise: bool = False
   same: bool = False
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    shape = (self.kernel, self.kernel, x.shape[-1], self.features)
+    inputs, groups = (1, x.shape[-1]) if self.depthwise else (x.shape[-1], 1)
+    shape = (self.kernel, self.kernel, inputs, self.features)
     kernel = self.param('kernel', nn.initializers.he_normal(), shape, jnp.float32)
+    pads = padding(x.shape[1:3], self.kernel, self.stride, self.same)
     x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-    if self.kernel == self.stride == 1:
-      return jnp.einsum('nhwc,cd->nhwd', x, kernel[0, 0])
-    pads = padding(x.shape[1:3], self.kernel, self.stride, self.same)
-    strides, numbers = (self.stride, self.stride), ('NHWC', 'HWIO', 'NHWC')
-    return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=numbers)
-
-
-class Depthwise(nn.Module):
-  """A convolution of each channel, its kernel `[k, k, 1, channels]` in float32."""
-
-  features: int
-  kernel: int
-  stride: int = 1
-  same: bool = False
-  dtype: Any = jnp.float32
-
-  @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    init = nn.initializers.variance_scaling(2.0, 'fan_in', 'truncated_normal')
-    shape = (self.kernel, self.kernel, 1, self.features)
-    kernel = self.param('kernel', init, shape, jnp.float32)
-    pads = padding(x.shape[1:3], self.kernel, self.stride, self.same)
-    return depthwise(x.astype(self.dtype), kernel.astype(self.dtype), self.stride, pads)
+    return conv2d(x, kernel, (self.stride, self.stride), pads, groups)
 
 
 class Unit(nn.Module):
@@ -156,8 +136,8 @@ class Unit(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, mode: Mode) -> jax.Array:
-    layer = Depthwise if self.depthwise else Conv
-    x = layer(self.features, self.kernel, self.stride, self.same, self.dtype, name='conv')(x)
+    shape = self.features, self.kernel, self.stride, self.depthwise, self.same
+    x = Conv(*shape, self.dtype, name='conv')(x)
     norm = {'momentum': self.momentum, 'epsilon': self.epsilon, 'dtype': self.dtype}
     x = batch_norm(x, mode, name='bn', **norm)
     return x if self.linear else nn.relu6(x)
@@ -249,7 +229,8 @@ class FrameEncoder(nn.Module):
       return sequence.Pool(**rest)
     if self.temporal == 'tcn':
       sizes = (self.features,) * self.layers
-      return sequence.TCN(features=sizes, kernel=self.kernel, momentum=self.momentum, **rest)
+      rest |= {'kernel': self.kernel, 'momentum': self.momentum, 'inputs': self.layout().head}
+      return sequence.TCN(features=sizes, **rest)
     if self.temporal not in TEMPORAL:
       raise UserError(f'temporal must be one of {", ".join(TEMPORAL)}, not {self.temporal!r}')
     kind = sequence.GRU if self.temporal == 'gru' else sequence.LSTM

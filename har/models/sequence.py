@@ -148,11 +148,11 @@ class TCN(_Temporal):
   kernel: int = 5
   dropout: float = 0.1
   momentum: float = 0.9
+  inputs: int | None = None
 
   def _layer(self) -> nn.Module:
-    return temporal.TCN(
-      self.features, self.kernel, self.dropout, self.momentum, self.dtype, name='layer'
-    )
+    shape, rest = (self.features, self.kernel), (self.dropout, self.momentum, self.dtype)
+    return temporal.TCN(*shape, *rest, self.inputs, name='layer')
 
 
 class CnnGRU(nn.Module):

@@ -255,6 +255,7 @@ class TCN(nn.Module):
     dropout: rate after each convolution, one decision for all samples of an example.
     momentum: of the batch norms' running statistics.
     dtype: of the computation; parameters are float32.
+    inputs: channels of the samples where slimming can take some out; None if it cannot.
   """
 
   features: tuple[int, ...]
@@ -262,11 +263,14 @@ class TCN(nn.Module):
   dropout: float = 0.0
   momentum: float = 0.9
   dtype: Any = jnp.float32
+  inputs: int | None = None
 
   def setup(self):
     self.block = [
       _Block(n, before, self.kernel, 2**i, self.dropout, self.momentum, self.dtype)
-      for i, (before, n) in enumerate(zip((None, *self.features), self.features, strict=False))
+      for i, (before, n) in enumerate(
+        zip((self.inputs, *self.features), self.features, strict=False)
+      )
     ]
 
   @property
@@ -305,7 +309,7 @@ class TCN(nn.Module):
 
 class _Block(nn.Module):
   features: int
-  before: int | None  # features of the block before; None if there is none
+  before: int | None  # features of the block before; None if they cannot become fewer
   kernel: int
   dilation: int
   dropout: float

