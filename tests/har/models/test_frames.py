@@ -12,19 +12,11 @@ from har.compress.streaming import StepModel, refusal
 from har.errors import UserError
 from har.models import registry
 from har.models.efficientnet import EfficientNetLite
-from har.models.frames import Block, FrameCNN, FrameEncoder, Plan, divisible, padding
+from har.models.frames import FrameCNN, divisible, padding
 from har.models.mobilenet import MobileNetV2
 from har.models.mode import Mode
 from tests import fakes
-
-BLOCKS = ((Block(8, 8, 8, 3, 1),), (Block(8, 16, 8, 5, 2), Block(8, 16, 8, 3, 1)))
-
-
-class Tiny(FrameEncoder):
-  """Three blocks, with every kind of unit."""
-
-  def layout(self):
-    return Plan(8, BLOCKS, 16, same=True, epsilon=1e-3)
+from tests.fakes import TinyFrames as Tiny
 
 
 def clip(*shape):
@@ -188,8 +180,8 @@ def test_user_errors():
     (Tiny(temporal='rnn'), (x,), "one of mean, lstm, bilstm, gru, tcn, not 'rnn'"),
     (MobileNetV2(width=0), (x,), 'width of MobileNetV2 must be positive'),
     (EfficientNetLite(variant=5), (x,), 'must be 0 to 4, not 5'),
-    (Tiny(), (x[0],), 'Tiny needs clips'),
-    (Tiny(), (x, np.ones((1, 2), bool)), 'Tiny takes no mask'),
+    (Tiny(), (x[0],), 'TinyFrames needs clips'),
+    (Tiny(), (x, np.ones((1, 2), bool)), 'TinyFrames takes no mask'),
   ):
     with pytest.raises(UserError, match=match):
       model.init(jax.random.key(0), *inputs)

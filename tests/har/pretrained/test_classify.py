@@ -9,19 +9,12 @@ import pytest
 
 from har.errors import UserError
 from har.models import registry
-from har.models.frames import Block, FrameEncoder, Plan
 from har.models.s3d import S3D
 from har.pretrained import classify
 from har.pretrained import registry as published
 from har.pretrained.convert import Pretrained
 from tests import fakes
-
-
-class Tiny(FrameEncoder):
-  """One block."""
-
-  def layout(self):
-    return Plan(8, ((Block(8, 8, 8, 3, 1),),), 16, same=True, epsilon=1e-3)
+from tests.fakes import TinyFrames as Tiny
 
 
 @pytest.fixture
