@@ -116,8 +116,8 @@ def stage(modalities: Sequence[str], *, learning_rate: float, **changes) -> Conf
   config = ConfigDict(
     {
       'modalities': tuple(modalities),
-      # random, stage:NAME, and names or files of published weights (s3d-kinetics400, PATH.pth),
-      # separated by commas; later ones win.
+      # random, stage:NAME, and names or files of published weights (s3d-kinetics400, PATH.pth;
+      # see har/pretrained/README.md), separated by commas; later ones win.
       'init_from': 'random',
       # Path patterns of the parameters that are trained; everything else is frozen. fine_tuned
       # stands for the head and what each encoder says that a second stage trains.
