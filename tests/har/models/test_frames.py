@@ -56,7 +56,7 @@ def test_a_frame_is_seen_alone_and_its_place_in_the_batch_does_not_matter():
   np.testing.assert_allclose(features.pooled, features.sequence.mean(1), atol=1e-6)
 
 
-@pytest.mark.parametrize('temporal', ['mean', 'bilstm', 'gru', 'tcn'])
+@pytest.mark.parametrize('temporal', ['mean', 'bilstm', 'tcn'])
 def test_models_of_time_train_and_stream(temporal):
   x, size = clip(2, 3, 9, 9, 3), 16 if temporal == 'mean' else 4
   encoder = Tiny(temporal=temporal, features=4, layers=2)
@@ -154,7 +154,9 @@ def test_norms_and_relu6_are_folded(recogniser):
     'head/conv': 2,
   }
   values = folded.fold(variables, x)
-  logits = jax.jit(lambda x: folded.apply(values, x).logits)(x)
+  run = jax.jit(lambda x: folded.apply(values, x).logits)
+  assert run.lower(x).as_text().count('stablehlo.convolution') == 1  # the stem: others run faster
+  logits = run(x)
   np.testing.assert_allclose(logits, jax.jit(model.apply)(variables, x).logits, atol=1e-4)
 
 
