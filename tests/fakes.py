@@ -13,6 +13,7 @@ from data_builders import encodings
 from har.data import inputs
 from har.data.input import Input
 from har.data.protocols import Index
+from har.models.frames import Block, FrameEncoder, Plan
 from har.objectives.classify import Classify
 from har.objectives.objective import Facts
 
@@ -31,6 +32,14 @@ def classify(classes: int = 5, **options) -> Classify:
   """The objective of telling so many classes."""
   names = tuple(f'class {i}' for i in range(classes))
   return Classify(Facts(names, (), np.ones(classes, np.int64)), **options)
+
+
+class TinyFrames(FrameEncoder):
+  """An image network of three blocks on each frame, with every kind of unit."""
+
+  def layout(self) -> Plan:
+    blocks = ((Block(8, 8, 8, 3, 1),), (Block(8, 16, 8, 5, 2), Block(8, 16, 8, 3, 1)))
+    return Plan(8, blocks, 16, same=True, epsilon=1e-3)
 
 
 def inputs_of(config: dict) -> dict[str, Input]:

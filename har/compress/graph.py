@@ -29,6 +29,7 @@ from har.compress.operations import (
   kept,
   kernel_path,
   left_in_float,
+  multiply,
   number,
 )
 from har.compress.trace import trace
@@ -288,7 +289,7 @@ class Graph:
     x, own = get(layer.x), f'to:{layer.name}'
     if own in self.points:
       x = hook.point(own, x)
-    (y,) = layer.operation.run(x, kernel)
+    y = multiply(layer.operation, x, kernel)
     if bias is not None:
       y += bias.astype(y.dtype)
     for clip in layer.clips:

@@ -7,7 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.extend import core
+
+from har.models.conv2d import conv2d
 
 Path = tuple[str, ...]
 
@@ -196,11 +199,35 @@ def _leaf(value: Value) -> Path | None:
 
 def called(eqn: core.JaxprEqn) -> core.ClosedJaxpr | None:
   """The function that an equation only wraps."""
+  if (branch := plain_branch(eqn)) is not None:
+    return branch
   if eqn.primitive.name in ('checkpoint', 'remat2'):
     return core.ClosedJaxpr(eqn.params['jaxpr'], ())
   inner = eqn.params.get('jaxpr', eqn.params.get('call_jaxpr'))
   wraps = eqn.primitive.name in ('jit', 'custom_jvp_call', 'custom_vjp_call', 'closed_call')
   return inner if wraps else None
+
+
+def plain_branch(eqn: core.JaxprEqn) -> core.ClosedJaxpr | None:
+  """Of a choice between platforms, what is for all that are not named; None if it is none.
+
+  The other branches compute the same in another form. The first operand is the platform's number.
+  """
+  platforms = eqn.params.get('branches_platforms') if eqn.primitive.name == 'cond' else None
+  named = zip(platforms or (), eqn.params.get('branches', ()), strict=False)
+  return next((branch for platform, branch in named if platform is None), None)
+
+
+def multiply(operation: Operation, x: Any, kernel: Any) -> Any:
+  """Runs a convolution or product, 2-D convolutions in the form that is fastest to train."""
+  p = operation.eqn.params
+  if operation.name == 'conv_general_dilated' and np.ndim(x) == 4:
+    numbers = lax.conv_dimension_numbers(x.shape, kernel.shape, ('NHWC', 'HWIO', 'NHWC'))
+    dilations = {*p['lhs_dilation'], *p['rhs_dilation'], p['batch_group_count']}
+    if p['dimension_numbers'] == numbers and dilations == {1}:
+      pads = tuple(map(tuple, p['padding']))
+      return conv2d(x, kernel, tuple(p['window_strides']), pads, p['feature_group_count'])
+  return operation.run(x, kernel)[0]
 
 
 def kernel_path(operation: Operation) -> Path | None:

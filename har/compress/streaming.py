@@ -27,9 +27,9 @@ def refusal(model: Any) -> str:
 
 
 class StepModel:
-  """A recogniser of one signal, called as a Linen module with a sample at a time.
+  """A recogniser of one input, called as a Linen module with a sample or frame at a time.
 
-  Its inputs are the sample `[B, C]` by the signal's name, and the state as `carry_0`, `carry_1`,
+  Its inputs are the sample `[B, ...]` by the input's name, and the state as `carry_0`, `carry_1`,
   ..., all zero at the start of a stream; it returns `logits` of all that has come, and the next
   state by the same names.
   """
@@ -81,7 +81,7 @@ def step_form(
   Args:
     whole: the model of whole clips.
     variables: of it, calibrated if it is quantised.
-    inputs: of a whole clip `[B, T, C]`, of any length.
+    inputs: of a whole clip `[B, T, ...]`, of any length.
 
   Returns:
     The folded `StepModel`, its variables, and zeros for the inputs of one step.
@@ -91,7 +91,7 @@ def step_form(
   """
   model = StepModel(whole.model)
   x = inputs[model.name]
-  first = {model.name: jnp.zeros((1, x.shape[-1]), x.dtype)} | model.initial(variables)
+  first = {model.name: jnp.zeros((1, *x.shape[2:]), x.dtype)} | model.initial(variables)
   step = whole.around(model)
   stats: Variables = {}
   if whole.has_ranges:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from jax.extend import core
 
-from har.compress.operations import Loop, Operation, Value, called, constant
+from har.compress.operations import Loop, Operation, Value, called, constant, plain_branch
 
 
 @dataclasses.dataclass
@@ -66,6 +66,7 @@ def _inline(jaxpr, consts, env, operations: list[Operation], outer: str = '') ->
     inner = called(eqn)
     where = '/'.join(filter(None, (outer, str(eqn.source_info.name_stack))))
     if inner is not None:
+      args = args[1:] if plain_branch(eqn) else args
       bound = dict(zip(inner.jaxpr.invars, args, strict=True))
       results = _inline(inner.jaxpr, inner.consts, bound, operations, where)
     else:

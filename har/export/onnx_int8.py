@@ -78,11 +78,19 @@ def _same_steps(graph: Graph, one: Node, other: Node) -> bool:
 
 
 def drop_clipped_relus(graph: Graph) -> None:
-  """QuantizeLinear whose lowest value stands for zero is a ReLU itself."""
+  """QuantizeLinear whose lowest value stands for zero is a ReLU itself.
+
+  And one that reaches no higher than a limit from above is that, too.
+  """
   makers = graph.makers()
   for node in graph.nodes:
     relu = makers.get(node.input[0]) if node.op_type == 'QuantizeLinear' else None
-    if relu is not None and relu.op_type == 'Relu':
-      zero = graph.constants[node.input[2]]
-      if np.all(zero == np.iinfo(zero.dtype).min):
-        node.input[0] = relu.input[0]
+    if relu is None or relu.op_type not in ('Relu', 'Clip'):
+      continue
+    step, zero = (graph.constants[name] for name in node.input[1:])
+    limits = [graph.constants[name] for name in relu.input[1:]]
+    types = np.iinfo(zero.dtype)
+    highest = step * (np.int32(types.max) - zero)
+    within = not limits or (limits[0] == 0 and np.all(highest <= limits[1] + step / 2))
+    if within and np.all(zero == types.min):
+      node.input[0] = relu.input[0]

@@ -42,7 +42,9 @@ def optimise(model: Any, batch: int = 0) -> tuple[Any, int]:
   graph = Graph(model)
   for step in (_fold_constants, _drop_expansions, _name_relus, _drop_zero_bias):
     step(graph)
-  while any(step(graph) for step in (_add_bias, _sink_transposes, _move_integers, _join_moves)):
+  while any(
+    step(graph) for step in (_add_bias, _sink_transposes, _sink_sums, _move_integers, _join_moves)
+  ):
     pass
   onnx_int8.round_biases(graph)
   for step in (
@@ -130,12 +132,25 @@ def _transpose_rounded(graph: Graph, dequantise: Any, transpose: Any, perm: list
 
 
 def _name_relus(graph: Graph) -> None:
+  """Maxima with zero, and what limits them from above, by the names that runtimes fuse."""
   for node in graph.nodes:
     if node.op_type == 'Max' and len(node.input) == 2:
       numbers = [i for i in node.input if i in graph.constants]
       if len(numbers) == 1 and not np.any(graph.constants[numbers[0]]):
         node.input.remove(numbers[0])
         node.op_type = 'Relu'
+  makers, users = graph.makers(), graph.users()
+  for node in list(graph.nodes):
+    limits = [i for i in node.input if np.size(graph.constants.get(i, ())) == 1]
+    relu = next((makers[i] for i in node.input if i in makers), None)
+    if node.op_type != 'Min' or len(node.input) != 2 or len(limits) != 1 or relu is None:
+      continue
+    if relu.op_type == 'Relu' and graph.only_user(users, relu.output[0]) is node:
+      limit = graph.constants[limits[0]].reshape(())
+      zero = graph.constant(np.zeros((), limit.dtype), 'zero')
+      graph.nodes.remove(relu)
+      node.op_type = 'Clip'
+      node.input[:] = [relu.input[0], zero, graph.constant(limit, 'limit')]
 
 
 def _drop_zero_bias(graph: Graph) -> None:
@@ -215,6 +230,41 @@ def _sink_transposes(graph: Graph) -> bool:
     node.input[0], node.output[0] = between, behind
     return True
   return False
+
+
+def _sink_sums(graph: Graph) -> bool:
+  """A sum of what was transposed alike is transposed once, behind it, as in residual networks."""
+  makers, users = graph.makers(), graph.users()
+  for node in graph.nodes:
+    sides = [_before_transpose(graph, makers, name) for name in node.input]
+    if node.op_type != 'Add' or node.output[0] in graph.outputs or None in sides:
+      continue
+    perms = [side[0].attributes['perm'] for side in sides if side]
+    after = graph.only_user(users, node.output[0])
+    if perms[0] != perms[1] or len(perms[0]) != 4 or after is None:
+      continue
+    for place, (transpose, rounded) in enumerate(filter(None, sides)):
+      node.input[place] = transpose.input[0]
+      if rounded is not None:
+        plain = f'{node.output[0]}.{place}'
+        new = Node('DequantizeLinear', [transpose.input[0], *rounded.input[1:]], [plain], {})
+        graph.nodes.append(new)
+        node.input[place] = plain
+    out, node.output[0] = node.output[0], f'{node.output[0]}.sum'
+    graph.nodes.append(Node('Transpose', [node.output[0]], [out], {'perm': perms[0]}))
+    return True
+  return False
+
+
+def _before_transpose(graph, makers, name: str) -> tuple[Node, Node | None] | None:
+  """The transpose that gives a value, and a DequantizeLinear behind it with one step for all."""
+  node = makers.get(name)
+  rounded = node if node is not None and node.op_type == 'DequantizeLinear' else None
+  if rounded is not None:
+    node = makers.get(rounded.input[0])
+    if np.ndim(graph.constants[rounded.input[1]]):
+      return None
+  return (node, rounded) if node is not None and node.op_type == 'Transpose' else None
 
 
 def _move_integers(graph: Graph) -> bool:

@@ -24,7 +24,7 @@ from jax import lax
 from jax.extend import core
 
 from har.compress.fake_quant import MARK
-from har.compress.operations import POINTWISE
+from har.compress.operations import POINTWISE, plain_branch
 from har.export.values import (
   LAZY,
   Grid,
@@ -109,7 +109,9 @@ def _run(jaxpr, consts, args) -> list[Any]:
     if name == 'composite' and _is_joined(jaxpr, makers, values, eqn.invars[0]):
       # LiteRT would round what was joined, also for others who read it in float.
       operands[0] = lax.mul(force(operands[0]), np.float32(1 + 2**-23))
-    if name in INLINED:
+    if (branch := plain_branch(eqn)) is not None:
+      outs = _run(branch.jaxpr, branch.consts, operands[1:])
+    elif name in INLINED:
       inner = eqn.params.get('jaxpr') or eqn.params['call_jaxpr']
       outs = _run(inner.jaxpr, inner.consts, operands)
     else:
@@ -313,7 +315,13 @@ def _odd(eqn, *operands) -> list[Any]:
   return [lax.mul(lax.sign(arrays[0]), y)]
 
 
+def _platform(eqn) -> list[Any]:
+  """Chooses a branch, which `plain_branch` does here."""
+  return [np.int32(0)]
+
+
 _RULES = {
+  'platform_index': _platform,
   'reshape': _reshape,
   'squeeze': _reshape,
   'expand_dims': _reshape,

@@ -9,6 +9,7 @@ import numpy as np
 from jax.extend import core
 
 from har.compress import finetune, variants
+from har.compress.operations import plain_branch
 from har.errors import UserError
 from har.export.rewrite import INLINED
 from har.models.mode import INFERENCE, UNROLLED
@@ -101,8 +102,11 @@ def _primitives(jaxpr: Any, outer: str) -> Iterator[tuple[str, str]]:
   """(primitive, path of modules) of all operations, without those inside loops."""
   for eqn in jaxpr.eqns:
     where = '/'.join(filter(None, (outer, str(eqn.source_info.name_stack))))
+    branch = plain_branch(eqn)
     inner = [p for p in eqn.params.values() if isinstance(p, core.ClosedJaxpr | core.Jaxpr)]
-    if eqn.primitive.name in INLINED and inner:
+    if branch is not None:
+      yield from _primitives(branch.jaxpr, where)
+    elif eqn.primitive.name in INLINED and inner:
       body = inner[0]
       yield from _primitives(getattr(body, 'jaxpr', body), where)
     else:

@@ -8,15 +8,17 @@ import jax.numpy as jnp
 
 from har import options
 from har.errors import UserError
-from har.models import decoders, fusion, imu, s3d, sequence, skeleton
+from har.models import decoders, efficientnet, fusion, imu, mobilenet, s3d, sequence, skeleton
 from har.models.recogniser import Recogniser
 
 ENCODERS: dict[str, type[nn.Module]] = {
   'cnn1d': imu.Conv1dNet,
   'cnn1d_bn': imu.Conv1dNetBN,
   'cnn_gru': sequence.CnnGRU,
+  'efficientnet_lite': efficientnet.EfficientNetLite,
   'gru': sequence.GRU,
   'lstm': sequence.LSTM,
+  'mobilenet_v2': mobilenet.MobileNetV2,
   's3d': s3d.S3D,
   'skeleton_cnn': skeleton.SkeletonCNN,
   'tcn': sequence.TCN,
@@ -33,7 +35,7 @@ HEADS: dict[str, type[nn.Module]] = {
 }
 
 # Attributes that are not for configs to set.
-GIVEN = ('parent', 'name', 'num_classes', 'shapes', 'dtype')
+GIVEN = ('parent', 'name', 'num_classes', 'shapes', 'dtype', 'inputs')
 
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 

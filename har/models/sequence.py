@@ -54,13 +54,14 @@ class _Temporal(nn.Module):
       return jnp.concatenate([masked_pool(y[..., :size], mask, 'last'), y[:, 0, size:]], -1)
     return masked_pool(y, mask, self.pooling)
 
-  def initial_carry(self, batch: int) -> Carry:
-    """Zeros, for `step`."""
+  def initial_carry(self, batch: int, channels: int = 0) -> Carry:
+    """Zeros, for `step`; `channels` of a sample matter to layers that give as many as they take."""
+    channels = getattr(self.layer, 'channels', channels)
     carry: Carry = {'layer': self.layer.initial_carry(batch)}
     if self.pooling != 'last':
       carry['count'] = jnp.zeros((batch, 1), self.dtype)
       for part in self.pooling.split('_'):
-        carry[part] = jnp.zeros((batch, self.layer.channels), self.dtype)
+        carry[part] = jnp.zeros((batch, channels), self.dtype)
     return carry
 
   def step(self, carry: Carry, x: jax.Array) -> tuple[Carry, Features]:
@@ -90,6 +91,19 @@ class _Temporal(nn.Module):
         after[part] = jnp.where(carry['count'] > 0, jnp.maximum(before, y), y)
       pooled.append(after[part])
     return after, Features(y[:, None], jnp.concatenate(pooled, -1))
+
+
+class Pool(_Temporal):
+  """Nothing but dropout before the pooling.
+
+  Attributes:
+    dropout: rate, one decision for all samples of an example.
+  """
+
+  dropout: Rate = 0.0
+
+  def _layer(self) -> nn.Module:
+    return temporal.Identity(self.dropout, self.dtype, name='layer')
 
 
 class LSTM(_Temporal):
@@ -129,11 +143,11 @@ class TCN(_Temporal):
   kernel: Size = 5
   dropout: Rate = 0.1
   momentum: Rate = 0.9
+  inputs: int | None = None
 
   def _layer(self) -> nn.Module:
-    return temporal.TCN(
-      self.features, self.kernel, self.dropout, self.momentum, self.dtype, name='layer'
-    )
+    shape, rest = (self.features, self.kernel), (self.dropout, self.momentum, self.dtype)
+    return temporal.TCN(*shape, *rest, self.inputs, name='layer')
 
 
 class CnnGRU(nn.Module):

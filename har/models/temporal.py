@@ -208,6 +208,30 @@ class Dropout(nn.Module):
     return dropout(x, self.rate, mode, name='dropout', broadcast=(1,))
 
 
+class Identity(nn.Module):
+  """Samples as they come, with dropout of `rate`, one decision for all samples of an example."""
+
+  rate: float = 0.0
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self, x: jax.Array, mask: jax.Array | None = None, mode: Mode = INFERENCE
+  ) -> jax.Array:
+    """`[B, T, C]` -> the same, zero in padding."""
+    x = dropout(x.astype(self.dtype), self.rate, mode, name='dropout', broadcast=(1,))
+    return x if mask is None else jnp.where(mask[..., None], x, 0)
+
+  def initial_carry(self, batch: int) -> Any:
+    """Nothing is carried."""
+    del batch
+    return ()
+
+  def step(self, carry: Any, x: jax.Array) -> tuple[Any, jax.Array]:
+    """`x` `[B, C]` as it comes."""
+    return carry, x.astype(self.dtype)
+
+
 class LSTM(_Recurrent):
   """Long short-term memory (Hochreiter and Schmidhuber, 1997; with forget gates)."""
 
@@ -231,6 +255,7 @@ class TCN(nn.Module):
     dropout: rate after each convolution, one decision for all samples of an example.
     momentum: of the batch norms' running statistics.
     dtype: of the computation; parameters are float32.
+    inputs: channels of the samples where slimming can take some out; None if it cannot.
   """
 
   features: tuple[int, ...]
@@ -238,11 +263,14 @@ class TCN(nn.Module):
   dropout: float = 0.0
   momentum: float = 0.9
   dtype: Any = jnp.float32
+  inputs: int | None = None
 
   def setup(self):
     self.block = [
       _Block(n, before, self.kernel, 2**i, self.dropout, self.momentum, self.dtype)
-      for i, (before, n) in enumerate(zip((None, *self.features), self.features, strict=False))
+      for i, (before, n) in enumerate(
+        zip((self.inputs, *self.features), self.features, strict=False)
+      )
     ]
 
   @property
@@ -281,7 +309,7 @@ class TCN(nn.Module):
 
 class _Block(nn.Module):
   features: int
-  before: int | None  # features of the block before; None if there is none
+  before: int | None  # features of the block before; None if they cannot become fewer
   kernel: int
   dilation: int
   dropout: float

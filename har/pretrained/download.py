@@ -37,7 +37,7 @@ def fetch(
   folder = pathlib.Path(cache_dir or CACHE_DIR).expanduser()
   path = folder / pathlib.PurePosixPath(urllib.parse.urlparse(url).path).name
   if path.exists():
-    _verify(path, sha256_prefix, f'{path} has a wrong checksum: delete it and start again')
+    verify(path, sha256_prefix, f'{path} has a wrong checksum: delete it and start again')
     return path
   partial = None
   try:
@@ -46,7 +46,7 @@ def fetch(
       partial = pathlib.Path(file.name)
       with urllib.request.urlopen(url, timeout=60) as response:
         shutil.copyfileobj(response, file)
-    _verify(partial, sha256_prefix, f'{url} arrived with a wrong checksum: start again')
+    verify(partial, sha256_prefix, f'{url} arrived with a wrong checksum: start again')
     os.replace(partial, path)
   except (OSError, http.client.HTTPException) as error:
     reason = getattr(error, 'reason', None) or error
@@ -60,7 +60,8 @@ def fetch(
   return path
 
 
-def _verify(path: pathlib.Path, sha256_prefix: str, message: str) -> None:
+def verify(path: pathlib.Path, sha256_prefix: str, message: str) -> None:
+  """Raises a `UserError` with the message if the file's SHA-256 begins otherwise."""
   with path.open('rb') as file:
     fault = litter.mistaken(file.read(1024), 'zip')
     file.seek(0)

@@ -1,34 +1,51 @@
 """Published weights, by the encoder that they are for."""
 
+import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
 
 from har.errors import UserError
+from har.models.efficientnet import EfficientNetLite
+from har.models.mobilenet import MobileNetV2
 from har.models.s3d import S3D
-from har.pretrained import s3d
+from har.pretrained import efficientnet_lite, mobilenet_v2, s3d
+from har.pretrained.convert import Pretrained
 
-LOADERS: dict[type[nn.Module], Callable[[str, Any], s3d.Pretrained]] = {
+LOADERS: dict[type[nn.Module], Callable[[str, Any], Pretrained]] = {
+  EfficientNetLite: efficientnet_lite.load_encoder,
+  MobileNetV2: mobilenet_v2.load,
   S3D: s3d.load_encoder,
 }
 """`load(source, encoder)`, with a published name or a file's path, gives values for the encoder."""
 
 
+NAMES = (efficientnet_lite.NAME, mobilenet_v2.NAME, mobilenet_v2.BACKBONE, s3d.NAME)
+
+
 def check(source: str, where: str) -> None:
-  """Raises UserError for an unknown name or a file that is not there.
+  """Checks what can be without fetching or reading anything.
 
   Args:
     source: a published name, or the path of a file.
     where: the config's key, for messages.
+
+  Raises:
+    UserError: an unknown name, or a file that is not there.
   """
-  try:
-    s3d.check(source)
-  except UserError as e:
-    raise UserError(f'{where}={source!r}: {e}') from e
+  if source in NAMES:
+    return
+  if not source.endswith(('.pth', '.pt')):
+    raise UserError(
+      f'{where}={source!r}: unknown published weights; there are {", ".join(NAMES)}, or the path '
+      'of a .pth or .pt file'
+    )
+  if not pathlib.Path(source).expanduser().is_file():
+    raise UserError(f'{where}={source!r}: the file does not exist')
 
 
-def load(source: str, encoders: Mapping[str, nn.Module], where: str) -> tuple[str, s3d.Pretrained]:
+def load(source: str, encoders: Mapping[str, nn.Module], where: str) -> tuple[str, Pretrained]:
   """Published weights for the one encoder of a stage that there are any for.
 
   Args:

@@ -6,16 +6,14 @@ Both hold the same tensors under different names; `load` recognises which.
   https://github.com/kylemin/S3D: input in [-1, 1], that is mean 0.5 and standard deviation 0.5
 """
 
-import dataclasses
 import pathlib
-from typing import Any
 
-import flax.traverse_util
 import numpy as np
 
 from har.errors import UserError
 from har.models.s3d import MIXED, S3D
 from har.pretrained import download, torch_file
+from har.pretrained.convert import BATCH_NORM, Layout, Pretrained, fill
 
 NAME = 's3d-kinetics400'
 URL = 'https://download.pytorch.org/models/s3d-d76dad2f.pth'
@@ -26,29 +24,6 @@ STATISTICS = {
   'torchvision': ((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)),
   'kylemin': ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
 }
-
-Tree = dict[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Pretrained:
-  """A published S3D as our variables, float32.
-
-  Attributes:
-    params: of the encoder `har.models.s3d.S3D` at width 1.
-    batch_stats: of the same.
-    classifier: `kernel` `[1024, 400]` and `bias` `[400]` of the Kinetics-400 classes.
-    naming: 'torchvision' or 'kylemin', whose names the file used.
-    mean: of the input's channels, in [0, 1], that the network was trained with.
-    std: likewise.
-  """
-
-  params: Tree
-  batch_stats: Tree
-  classifier: Tree
-  naming: str
-  mean: tuple[float, ...]
-  std: tuple[float, ...]
 
 
 def load_encoder(source: str, encoder: S3D) -> Pretrained:
@@ -69,18 +44,6 @@ def load_encoder(source: str, encoder: S3D) -> Pretrained:
   return load(source)
 
 
-def check(source: str) -> None:
-  """Raises UserError for an unknown name or a file that is not there; fetches and reads nothing."""
-  if source == NAME:
-    return
-  if not source.endswith(('.pth', '.pt')):
-    raise UserError(
-      f'unknown pretrained weights {source!r}: use {NAME}, or the path of a .pth or .pt file'
-    )
-  if not pathlib.Path(source).expanduser().is_file():
-    raise UserError(f'{source} does not exist')
-
-
 def load(source: str, *, cache_dir: str | pathlib.Path | None = None) -> Pretrained:
   """Reads a published S3D.
 
@@ -95,11 +58,14 @@ def load(source: str, *, cache_dir: str | pathlib.Path | None = None) -> Pretrai
   Raises:
     UserError: an unknown source, no network, a wrong checksum, or a file that lacks tensors.
   """
-  check(source)
   if source == NAME:
     path = download.fetch(URL, SHA256_PREFIX, cache_dir, 'pass the path of the file instead')
-  else:
+  elif source.endswith(('.pth', '.pt')):
     path = pathlib.Path(source).expanduser()
+  else:
+    raise UserError(
+      f'unknown pretrained weights {source!r}: use {NAME}, or the path of a .pth or .pt file'
+    )
   return convert(torch_file.read_state_dict(path), str(path))
 
 
@@ -115,31 +81,15 @@ def convert(tensors: dict[str, np.ndarray], where: str) -> Pretrained:
   """
   tensors = {name.removeprefix('module.'): value for name, value in tensors.items()}
   naming = 'kylemin' if any(name.startswith('base.') for name in tensors) else 'torchvision'
-  flat: dict[tuple[str, ...], np.ndarray] = {}
-  faults = []
-  for path, (name, shape) in layout(naming).items():
-    value = tensors.get(name)
-    if value is None:
-      faults.append(f'{name} missing')
-    elif value.shape != shape:
-      faults.append(f'{name} of shape {value.shape} instead of {shape}')
-    else:
-      # Ours are [kt, kh, kw, in, out], theirs [out, in, kt, kh, kw].
-      value = value.transpose(2, 3, 4, 1, 0) if value.ndim == 5 else value
-      flat[path] = np.ascontiguousarray(value, np.float32)
-  if faults:
-    more = f' and {len(faults) - 3} more' if len(faults) > 3 else ''
-    raise UserError(
-      f'{where} is no complete S3D for Kinetics-400: {"; ".join(faults[:3])}{more} '
-      f'({len(faults)} of {len(layout(naming))} tensors); download {URL}'
-    )
-  flat['classifier', 'kernel'] = flat['classifier', 'kernel'][0, 0, 0]
-  tree = flax.traverse_util.unflatten_dict(flat)
+  tree = fill(
+    tensors, layout(naming), f'{where} is no complete S3D for Kinetics-400', f'download {URL}'
+  )
+  tree['classifier']['kernel'] = tree['classifier']['kernel'][0, 0, 0]
   mean, std = STATISTICS[naming]
   return Pretrained(tree['params'], tree['batch_stats'], tree['classifier'], naming, mean, std)
 
 
-def layout(naming: str) -> dict[tuple[str, ...], tuple[str, tuple[int, ...]]]:
+def layout(naming: str) -> Layout:
   """Which tensor goes where.
 
   Args:
@@ -154,12 +104,7 @@ def layout(naming: str) -> dict[tuple[str, ...], tuple[str, tuple[int, ...]]]:
     conv = f'{name}.conv{part}' if theirs else f'{name}.0'
     norm = f'{name}.bn{part}' if theirs else f'{name}.1'
     out['params', *path, 'conv', 'kernel'] = f'{conv}.weight', shape
-    for kind, ours, entry in (
-      ('params', 'scale', 'weight'),
-      ('params', 'bias', 'bias'),
-      ('batch_stats', 'mean', 'running_mean'),
-      ('batch_stats', 'var', 'running_var'),
-    ):
+    for kind, ours, entry in BATCH_NORM:
       out[kind, *path, 'bn', ours] = f'{norm}.{entry}', shape[:1]
   classifier = 'fc.0' if theirs else 'classifier.1'
   out['classifier', 'kernel'] = f'{classifier}.weight', (400, 1024, 1, 1, 1)

@@ -16,8 +16,9 @@ from data_builders.stickman import generate
 from data_builders.utd_mhad import utd_mhad_dataset_builder as utd_mhad
 from har.errors import UserError
 from har.evaluate import run as evaluation
-from har.models import s3d
+from har.models import mobilenet, registry, s3d
 from har.models.mode import matches
+from har.pretrained import efficientnet_lite, mobilenet_v2
 from har.train import experiment
 from har.train import mesh as mesh_lib
 from har.train import stage as stage_lib
@@ -27,6 +28,7 @@ from tests.data_builders import raw_trees
 EXPERIMENTS = [
   ('demo', None),
   ('demo_anomaly', None),
+  ('light_video', None),
   ('mmact', None),
   ('mmact', 'modalities=imu'),
   ('utd_mhad', 'modalities=imu+skeleton'),
@@ -88,10 +90,14 @@ def write_recording(raw, i):
 
 @pytest.fixture
 def small_pictures(monkeypatch):
-  """UTD-MHAD's files, but for the size of their pictures, which `raw_trees` writes small."""
+  """UTD-MHAD's files, but for the size of their pictures, which `raw_trees` writes small.
+
+  And an image network of two groups of blocks.
+  """
   size = {'rgb_size': raw_trees.LAYOUT.rgb_size, 'depth_size': raw_trees.LAYOUT.depth_size}
   layout = dataclasses.replace(utd_mhad.Builder.LAYOUT, **size)
   monkeypatch.setattr(utd_mhad.Builder, 'LAYOUT', layout)
+  monkeypatch.setattr(mobilenet, 'STAGES', mobilenet.STAGES[:2])
 
 
 @pytest.fixture
@@ -112,7 +118,9 @@ def shrink(config):
   for name in ('rgb', 'depth'):
     if name in config.inputs:
       config.inputs[name].update(frames=8, resize=36, size=32)
-      config.encoders[name].update(width=0.125, conv='plain')  # compiles quickest
+      config.encoders[name].width = 0.125
+      if config.encoders[name].kind == 's3d':
+        config.encoders[name].conv = 'plain'  # compiles quickest
   for stage in config.stages.values():
     stage.batch_size = 6
     stage.epochs = 1.0
@@ -186,6 +194,22 @@ def test_the_default_is_the_papers_pair_of_modalities():
 def test_wrong_config_arguments_are_user_errors(arg, message):
   with pytest.raises(UserError, match=message):
     importlib.import_module('configs.utd_mhad').get_config(arg)
+
+
+@pytest.mark.parametrize(
+  ('backbone', 'temporal'), [('mobilenet_v2', 'tcn'), ('efficientnet_lite2', 'mean')]
+)
+def test_light_video_takes_what_published_weights_need(backbone, temporal):
+  arg = f'dataset=ucf101,backbone={backbone},temporal={temporal},weights=PATH.pth'
+  config = importlib.import_module('configs.light_video').get_config(arg)
+  model = registry.build(['rgb'], config.encoders.to_dict(), {'kind': 'linear'}, 3)
+  encoder = model.encoders['rgb']
+  statistics = efficientnet_lite if 'lite' in backbone else mobilenet_v2
+  assert (config.inputs.rgb.mean, config.inputs.rgb.std) == (statistics.MEAN, statistics.STD)
+  assert (encoder.temporal, config.inputs.rgb.size) == (temporal, 224)
+  assert (config.stages.rgb.init_from, config.stages.rgb.trained) == ('PATH.pth', ('fine_tuned',))
+  with pytest.raises(UserError, match="temporal='rnn' is none of mean, lstm"):
+    importlib.import_module('configs.light_video').get_config('temporal=rnn')
 
 
 TABLE_1 = {

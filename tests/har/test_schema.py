@@ -71,7 +71,7 @@ def test_random_right_values_pass():
     ({'order': ('imu', 'rgb')}, r"order=\('imu', 'rgb'\): 'rgb' is none of the stages fusion, imu"),
     ({'order': ('fusion', 'imu')}, r"fusion\.init_from=.*: 'imu' must be an earlier stage"),
     ({'stages.imu.modalities': ('sonar',)}, r"'sonar' is none of config\.inputs, which has imu"),
-    ({'stages.imu.init_from': 's3d'}, "init_from='s3d': unknown pretrained weights 's3d': use s3d"),
+    ({'stages.imu.init_from': 's3d'}, "init_from='s3d': unknown published weights; there are"),
     ({'stages.imu.init_from': '~/x/y.pth'}, 'imu.init_from=.*y.pth does not exist'),
     ({'stages.imu.accumulate': 3}, r'accumulate=3: must divide batch_size=16'),
     ({'inputs.imu.rate': 50.0}, r"inputs\.imu\.rate=50.0: needs rates and fit='pad'"),

@@ -1,0 +1,65 @@
+"""Light video models: an image network on each frame, then a model of time.
+
+python launch.py --config=configs/light_video.py --workdir=runs/light
+
+trains on the demo's generated clips from random values. Not measured yet: what it reaches, and on
+which real clips. With published weights, which `har.pretrained` says how to get:
+
+python launch.py --config=configs/light_video.py:weights=mobilenet_v2-backbone ...
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+from har.errors import UserError
+from har.models.frames import TEMPORAL
+from har.pretrained import efficientnet_lite, mobilenet_v2
+
+BACKBONES = {
+  'mobilenet_v2': ({'kind': 'mobilenet_v2'}, (mobilenet_v2.MEAN, mobilenet_v2.STD)),
+  **{
+    f'efficientnet_lite{i}': (
+      {'kind': 'efficientnet_lite', 'variant': i},
+      (efficientnet_lite.MEAN, efficientnet_lite.STD),
+    )
+    for i in range(5)
+  },
+}
+
+
+def get_config(arg: str | None = None) -> ConfigDict:
+  """The experiment.
+
+  Args:
+    arg: `dataset=` (stickman if not given), a folder in `data_builders` with colour video;
+      `backbone=`, one of `BACKBONES` (mobilenet_v2); `temporal=`, mean, lstm, bilstm, gru or tcn
+      (lstm); and `weights=`, a published name or a file, of which the last blocks are trained (all
+      is trained from random values if none is given).
+  """
+  args = base.parse_arg(
+    arg, dataset='stickman', backbone='mobilenet_v2', temporal='lstm', weights=''
+  )
+  for name, known in (('backbone', BACKBONES), ('temporal', TEMPORAL)):
+    if args[name] not in known:
+      raise UserError(f'{name}={args[name]!r} is none of {", ".join(known)}')
+  encoder, (mean, std) = BACKBONES[args['backbone']]
+  sizes = {'frames': 16, 'resize': 256, 'size': 224}
+  if args['dataset'] == 'stickman':
+    sizes = {'frames': 8, 'resize': 72, 'size': 64}
+  config = base.experiment(args['dataset'], ('rgb',))
+  config.inputs.rgb = {**sizes, 'mean': mean, 'std': std}
+  config.encoders.rgb = {**encoder, 'temporal': args['temporal'], 'features': 128}
+  config.stages.rgb = base.stage(
+    ['rgb'],
+    init_from=args['weights'] or 'random',
+    trained=('fine_tuned',) if args['weights'] else ('*',),
+    learning_rate=1e-3,
+    epochs=20.0,
+    augment={'rgb': {'flip': 0.5, 'zoom': 0.1, 'brightness': 0.15, 'contrast': 0.15}},
+    head={'kind': 'linear', 'dropout': 0.3},
+    objective={'kind': 'classify', 'label_smoothing': 0.1},
+    optimizer={'weight_decay': 0.02, 'warmup': 0.1, 'clip_norm': 1.0},
+    batch_size=16,
+  )
+  config.order = ('rgb',)
+  return config
