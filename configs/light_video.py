@@ -8,6 +8,8 @@ which real clips. With published weights, which `har.pretrained` says how to get
 python launch.py --config=configs/light_video.py:weights=mobilenet_v2-backbone ...
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from configs import base
@@ -15,7 +17,7 @@ from har.errors import UserError
 from har.models.frames import TEMPORAL
 from har.pretrained import efficientnet_lite, mobilenet_v2
 
-BACKBONES = {
+BACKBONES: dict[str, tuple[dict[str, Any], tuple[Any, Any]]] = {
   'mobilenet_v2': ({'kind': 'mobilenet_v2'}, (mobilenet_v2.MEAN, mobilenet_v2.STD)),
   **{
     f'efficientnet_lite{i}': (

@@ -225,8 +225,8 @@ def multiply(operation: Operation, x: Any, kernel: Any) -> Any:
     numbers = lax.conv_dimension_numbers(x.shape, kernel.shape, ('NHWC', 'HWIO', 'NHWC'))
     dilations = {*p['lhs_dilation'], *p['rhs_dilation'], p['batch_group_count']}
     if p['dimension_numbers'] == numbers and dilations == {1}:
-      pads = tuple(map(tuple, p['padding']))
-      return conv2d(x, kernel, tuple(p['window_strides']), pads, p['feature_group_count'])
+      rows, columns = p['padding']
+      return conv2d(x, kernel, p['window_strides'], (rows, columns), p['feature_group_count'])
   return operation.run(x, kernel)[0]
 
 

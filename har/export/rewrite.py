@@ -315,12 +315,12 @@ def _odd(eqn, *operands) -> list[Any]:
   return [lax.mul(lax.sign(arrays[0]), y)]
 
 
-def _platform(eqn) -> list[Any]:
+def _platform(eqn, *_) -> list[Any]:
   """Chooses a branch, which `plain_branch` does here."""
   return [np.int32(0)]
 
 
-_RULES = {
+_RULES: dict[str, Callable[..., list[Any]]] = {
   'platform_index': _platform,
   'reshape': _reshape,
   'squeeze': _reshape,

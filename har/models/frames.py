@@ -58,7 +58,7 @@ class Plan:
 
 
 def plan(
-  stages: Sequence[tuple[int, int, int, int, int]],
+  stages: Sequence[Sequence[int]],
   *,
   stem: int,
   head: int,

@@ -50,7 +50,8 @@ def top(
   if found.classifier is None:
     raise UserError(f'{weights} is a backbone alone, without a classifier')
   clip = video.rgb_clip(pictures, np.arange(len(pictures)), size)
-  x = (clip / np.float32(255) - np.float32(found.mean)) / np.float32(found.std)
+  mean, std = np.array(found.mean, np.float32), np.array(found.std, np.float32)
+  x = (clip / np.float32(255) - mean) / std
   variables = {'params': found.params, 'batch_stats': found.batch_stats}
   features = jax.jit(encoder.apply)(variables, x[None]).sequence[0]
   logits = features @ found.classifier['kernel'] + found.classifier['bias']
