@@ -22,6 +22,7 @@ from har.data import video
 from har.errors import UserError
 from har.models import registry as models
 from har.models.frames import FrameEncoder
+from har.options import build
 from har.pretrained import registry
 
 
@@ -76,7 +77,9 @@ def describe(paths: Sequence[str], settings: Any) -> list[str]:
     labels = pathlib.Path(settings.labels).read_text().splitlines() if settings.labels else None
   except (OSError, ValueError, SyntaxError) as e:
     raise UserError(f'--options, --labels or a picture cannot be read: {e}') from e
-  encoder = models.make(models.ENCODERS, '--options', {'kind': settings.kind, **options})
+  encoder = build(
+    models.ENCODERS, {'kind': settings.kind, **options}, '--options', {}, models.GIVEN
+  )
   lines = []
   found = top(pictures, encoder, settings.weights, settings.size)
   for path, classes, shares in zip(paths, *found, strict=True):
