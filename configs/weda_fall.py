@@ -3,6 +3,8 @@
   python -m har.evaluate.folds --workdir=runs/weda --config=configs/weda_fall.py --raw_dir=FOLDER
 
 The folder holds the owner's `50Hz` as a folder or zip. `:classes=activities` tells all 19 apart.
+The files give falls away: most were sampled at 40 Hz, daily activities at 50. That alone has an
+AUROC of 97.1.
 """
 
 from ml_collections import ConfigDict

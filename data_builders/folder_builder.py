@@ -121,7 +121,7 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
       'train_subjects': list(train_subjects),
       **options,
     }
-    self._options = chosen
+    self._options, self.title = chosen, title
     self._left_out: list[str] = []
     self._faults: list[str] = []
     with preparation.quiet():

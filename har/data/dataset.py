@@ -71,7 +71,7 @@ class Dataset:
   """A prepared dataset.
 
   Attributes:
-    name: the builder's folder in data_builders.
+    name: the builder's `title`, if it has one, or else its folder in data_builders.
     class_names: in label order.
     metadata: what the builder says of its data, as far as it does: `modalities` (else all fields
       that are not single values), `rates` (Hz; else exported files do not state them),
@@ -278,6 +278,7 @@ def load(
   if abnormal:
     metadata['abnormal'] = list(abnormal)
   channels = getattr(builder, 'CHANNELS', {})
-  data = Dataset(name, class_names, metadata, read_index(builder), builder, channels)
+  title = getattr(builder, 'title', name)
+  data = Dataset(title, class_names, metadata, read_index(builder), builder, channels)
   data.check(modalities)
   return data

@@ -151,7 +151,7 @@ def assert_complete(workdir, config, table, *, steps):
   assert list(table['stages']) == stages == list(config.order)
   assert list(table['baselines']) == (['product'] if len(modalities) > 1 else [])
   written = json.loads((workdir / 'results.json').read_text())
-  assert written['dataset'] == config.dataset.name
+  assert written['dataset'] == config.dataset.get('options', {}).get('title', config.dataset.name)
   for stage in stages:
     assert written['stages'][stage]['float32']['examples'] == 6
     predictions = workdir / 'predictions' / f'{stage}-float32.csv'
