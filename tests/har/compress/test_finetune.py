@@ -35,7 +35,7 @@ def opened(tmp_path):
   """An experiment of two modalities and their fusion."""
   c = base.experiment('fake', ('imu', 'skeleton'))
   c.runtime.update(devices=1, save_steps=3, log_steps=2)
-  c.inputs = ConfigDict({'imu': {'length': 24}, 'skeleton': {'length': 16}})
+  c.inputs = ConfigDict({'imu': {'length': 24}, 'skeleton': {'length': 24}})
   c.encoders = ConfigDict(ENCODERS)
   shared = {'learning_rate': 1e-2, 'batch_size': 8, 'epochs': 2.0}
   c.stages.imu = base.stage(['imu'], **shared, ema=0.9)

@@ -34,9 +34,9 @@ def test_options_of_no_windows_are_an_error(config):
 @pytest.mark.parametrize(
   ('config', 'message'),
   [
-    ({'seconds': -1}, r'dataset\.windows\.seconds=-1: must not be negative'),
-    ({'seconds': 1, 'evaluate': 'all'}, r"dataset\.windows\.evaluate='all': not one of"),
-    ({'length': 1}, r'dataset\.windows\.length: unknown option'),
+    ({'seconds': -1}, r'dataset\.windows\.seconds=-1: must be a finite number, at least 0'),
+    ({'seconds': 1, 'evaluate': 'all'}, r"dataset\.windows\.evaluate='all': must be one of"),
+    ({'length': 1}, r'dataset\.windows\.length=1: no such option'),
   ],
 )
 def test_wrong_options_are_an_error(config, message):

@@ -91,7 +91,7 @@ def test_user_errors_come_before_anything_is_written(opened, monkeypatch):
     run.run(opened, ['rgb'])
   for key, value, message in (
     ('weights', 4, 'weights=4: only 8 can be exported'),
-    ('examples', 0, 'examples=0: calibration needs at least one'),
+    ('examples', 0, 'examples=0: must be a whole number from 1'),
   ):
     opened.config.compress.int8[key] = value
     with pytest.raises(UserError, match=message):
