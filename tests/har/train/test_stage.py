@@ -118,7 +118,7 @@ def test_two_inputs_of_one_field_are_fused(tmp_path, monkeypatch):
   """What makes a fusion is its inputs; no modality's name is special."""
   fake(monkeypatch)
   c = test_loop.config(('imu',))
-  c.inputs.coarse = {'kind': 'signal', 'field': 'imu', 'length': 16}
+  c.inputs.coarse = {'kind': 'signal', 'field': 'imu', 'length': 24}
   c.encoders.coarse = {'kind': 'cnn1d', 'channels': (8,), 'kernels': (3,)}
   c.stages.coarse = base.stage(['coarse'], learning_rate=1e-2, epochs=2.0, batch_size=8)
   c.stages.both = base.fusion(['coarse', 'imu'], learning_rate=1e-2, epochs=1.0, batch_size=8)
