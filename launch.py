@@ -23,8 +23,12 @@ _MODES = ('train', 'evaluate', 'compress', 'export', 'benchmark')
 _FLAG_ERRORS = (
   UserError,
   flags.Error,
+  ArithmeticError,
+  AssertionError,
   AttributeError,
-  KeyError,
+  LookupError,
+  NameError,
+  SyntaxError,
   TypeError,
   ValueError,
   OSError,
@@ -180,6 +184,8 @@ def _parse(argv: list[str]) -> list[str]:
       raise UserError(f'--config={path} is not an experiment')
     return args
   except _FLAG_ERRORS as e:
+    if '--debug' in argv:
+      raise
     sys.exit(_fail(UserError(_explain(e, argv))))
 
 
@@ -240,13 +246,16 @@ def _explain(e: Exception, argv: list[str]) -> str:
     hint = re.search(r'Did you mean "\w+"', str(e))
     arg = next((a for a in overrides if key in a), '--config')
     return f'{arg}: the config has no {key!r}.' + (f' {hint[0]}?' if hint else '')
+  arg = next((a for a in argv if a.startswith('--config')), '--config')
   if isinstance(e, AttributeError) and 'get_config' in str(e):
-    arg = next((a for a in argv if a.startswith('--config')), '--config')
     return f'{arg} is not an experiment: it has no get_config'
   if isinstance(e, OSError):
-    arg = next((a for a in argv if a.startswith('--config')), '--config')
     return f'{arg} cannot be loaded: {(e.__cause__ or e)}'
-  return str(e)
+  if 'Error whilst parsing config file' in str(e):  # And the whole traceback.
+    return f'{arg} cannot be loaded: {str(e).strip().splitlines()[-1]}'
+  if isinstance(e, UserError | flags.Error):
+    return str(e)
+  return f'{arg} cannot be loaded: {type(e).__name__}: {e}'
 
 
 def _fail(e: UserError) -> int:

@@ -4,6 +4,7 @@ import json
 from unittest import mock
 
 import pytest
+from absl import flags
 
 import launch as launch_lib
 from har import schema
@@ -53,3 +54,31 @@ def test_an_override_may_have_another_type_than_the_config_s_value(flag, value, 
   for name in flag.partition('=')[0].split('.'):
     at = at[name]
   assert at == (list(value) if isinstance(value, tuple) else value)
+
+
+@pytest.mark.parametrize(
+  ('text', 'message'),
+  [
+    ('def get_config(', "SyntaxError: '(' was never closed (own.py, line 1)"),
+    ('import no_such_module', "ModuleNotFoundError: No module named 'no_such_module'"),
+    ('def get_config(): return nothing', "NameError: name 'nothing' is not defined"),
+    ('def get_config(): return {}["a"]', "KeyError: 'a'"),
+    ('def get_config(): return [][0]', 'IndexError: list index out of range'),
+    ('def get_config(): return 1 / 0', 'ZeroDivisionError: division by zero'),
+    ('def get_config(): return int("x")', 'ValueError: invalid literal for int()'),
+  ],
+)
+def test_a_config_file_with_a_mistake_is_one_line(text, message, tmp_path, capfd):
+  config = tmp_path / 'own.py'
+  config.write_text(text)
+  args = [f'--config={config}', f'--workdir={tmp_path}/run']
+  with pytest.raises(SystemExit) as ended:
+    run_here(capfd, *args)
+  err = capfd.readouterr().err
+  assert ended.value.code == 2
+  assert err.startswith(f'error: --config={config} cannot be loaded: {message}')
+  assert err.count('\n') == 1
+  with pytest.raises(
+    (SyntaxError, ImportError, NameError, LookupError, ArithmeticError, flags.Error)
+  ):
+    run_here(capfd, *args, '--debug')
