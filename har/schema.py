@@ -110,12 +110,13 @@ def untype(config: ConfigDict) -> None:
     UserError: see `sections`.
   """
   for one in sections(config):
+    values: Any = one.values or {}
     for name, option in one.schema.items():
-      value = one.values.get(name, '')
+      value = values.get(name, '')
       others = isinstance(value, int) and option.kind.accepts(value) and not _of_ints(option.kind)
       if others or value is None or isinstance(value, list):
-        del one.values[name]
-        one.values[name] = FieldReference(value, field_type=object)
+        del values[name]
+        values[name] = FieldReference(value, field_type=object)
 
 
 def _of_ints(kind: ranges.Kind) -> bool:
