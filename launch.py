@@ -3,6 +3,7 @@
 python launch.py --config=configs/demo.py --workdir=runs/demo
 """
 
+import contextlib
 import errno
 import os
 import pathlib
@@ -22,8 +23,12 @@ _MODES = ('train', 'evaluate', 'compress', 'export', 'benchmark')
 _FLAG_ERRORS = (
   UserError,
   flags.Error,
+  ArithmeticError,
+  AssertionError,
   AttributeError,
-  KeyError,
+  LookupError,
+  NameError,
+  SyntaxError,
   TypeError,
   ValueError,
   OSError,
@@ -172,14 +177,52 @@ def _parse(argv: list[str]) -> list[str]:
   """Parses flags; whatever is wrong with one ends in a line on stderr and exit status 2."""
   argv = [re.sub(f'(--?(?:{"|".join(_PATHS)})=)(~.*)', _at_home, arg) for arg in argv]
   try:
-    args = flags.FLAGS(argv)
+    args = _parse_flags(argv)
     # A config file that cannot be loaded is noticed when the config is first looked at.
     if _CONFIG.value is not None and 'stages' not in _CONFIG.value:
       path = config_flags.get_config_filename(flags.FLAGS['config'])
       raise UserError(f'--config={path} is not an experiment')
     return args
   except _FLAG_ERRORS as e:
+    if '--debug' in argv:
+      raise
     sys.exit(_fail(UserError(_explain(e, argv))))
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+  """Parses flags; an override may have any type that the schema allows.
+
+  ml_collections alone wants that of the config's value: no tuple in place of one number.
+  """
+  try:
+    return flags.FLAGS(argv)
+  except flags.Error as e:
+    if not any(arg.startswith('--config.') for arg in argv) or 'config.' not in str(e):
+      raise
+  for name in [name for name in flags.FLAGS if name.startswith('config.')]:
+    delattr(flags.FLAGS, name)  # They are defined anew.
+  flag = flags.FLAGS['config']
+  strict = flag.parser
+  flag.parser = _Untyped(strict)
+  try:
+    return flags.FLAGS(argv)
+  finally:
+    flag.parser = strict
+
+
+class _Untyped(flags.ArgumentParser):
+  """Loads a config whose options take any literal; the schema is what checks them."""
+
+  def __init__(self, parser: flags.ArgumentParser):
+    self._parser = parser
+
+  def parse(self, path: str) -> Any:
+    from har import schema
+
+    config = self._parser.parse(path)
+    with contextlib.suppress(UserError):  # A wrong config, which is told of later.
+      schema.untype(config)
+    return config
 
 
 def _at_home(flag: re.Match) -> str:
@@ -203,13 +246,16 @@ def _explain(e: Exception, argv: list[str]) -> str:
     hint = re.search(r'Did you mean "\w+"', str(e))
     arg = next((a for a in overrides if key in a), '--config')
     return f'{arg}: the config has no {key!r}.' + (f' {hint[0]}?' if hint else '')
+  arg = next((a for a in argv if a.startswith('--config')), '--config')
   if isinstance(e, AttributeError) and 'get_config' in str(e):
-    arg = next((a for a in argv if a.startswith('--config')), '--config')
     return f'{arg} is not an experiment: it has no get_config'
   if isinstance(e, OSError):
-    arg = next((a for a in argv if a.startswith('--config')), '--config')
     return f'{arg} cannot be loaded: {(e.__cause__ or e)}'
-  return str(e)
+  if 'Error whilst parsing config file' in str(e):  # And the whole traceback.
+    return f'{arg} cannot be loaded: {str(e).strip().splitlines()[-1]}'
+  if isinstance(e, UserError | flags.Error):
+    return str(e)
+  return f'{arg} cannot be loaded: {type(e).__name__}: {e}'
 
 
 def _fail(e: UserError) -> int:

@@ -9,6 +9,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from ml_collections import ConfigDict, FieldReference
+
 from har import options, ranges
 from har.compress import options as compress
 from har.data import inputs as inputs_lib
@@ -99,6 +101,26 @@ def sections(config: Any) -> Iterator[Section]:
     yield from _stage(config, name)
   yield from _compress(config['compress'])
   yield Section('config.runtime', train.RUNTIME, config['runtime'], True)
+
+
+def untype(config: ConfigDict) -> None:
+  """Lets options be set to another type than the config's value has, where there may be one.
+
+  Raises:
+    UserError: see `sections`.
+  """
+  for one in sections(config):
+    values: Any = one.values or {}
+    for name, option in one.schema.items():
+      value = values.get(name, '')
+      others = isinstance(value, int) and option.kind.accepts(value) and not _of_ints(option.kind)
+      if others or value is None or isinstance(value, list):
+        del values[name]
+        values[name] = FieldReference(value, field_type=object)
+
+
+def _of_ints(kind: ranges.Kind) -> bool:
+  return isinstance(kind, ranges.Flag) or (isinstance(kind, ranges.Number) and kind.whole)
 
 
 def defaults(config: Any) -> dict[str, Any]:

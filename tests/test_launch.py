@@ -199,7 +199,7 @@ def test_user_errors_are_one_line_and_status_2(args, message, tmp_path):
 def test_a_wrong_value_leaves_no_workdir(number, tmp_path, capfd):
   workdir = tmp_path / 'runs' / 'wrong'
   _, key, value = wrong_configs.draw(number + 1)[-1]
-  config = f'--config={wrong_configs.__file__}:{number}'
+  config = f'--config={wrong_configs.__file__}:{number},0'
   code, out, err = run_here(capfd, config, f'--workdir={workdir}')
   assert (code, out) == (2, '')
   # The address of an object is another one in each draw.

@@ -1,11 +1,13 @@
 """Configs of the repository with one wrong value each, drawn from the schema.
 
-python tests/wrong_configs.py --count=200
+python tests/wrong_configs.py --count=200 --seed=0
 
 runs launch.py with each, in one process, and counts those that do not end in one line and status 2
-without a workdir. It is a config file, too: `--config=tests/wrong_configs.py:17`.
+without a workdir. It is a config file, too: `--config=tests/wrong_configs.py:17,0` is number 17 of
+seed 0.
 """
 
+import argparse
 import contextlib
 import importlib
 import io
@@ -134,10 +136,11 @@ def build(number: int, key: str, value) -> dict:
 
 
 def get_config(arg: str) -> ml_collections.ConfigDict:
-  return ml_collections.ConfigDict(build(*draw(int(arg) + 1)[-1]))
+  number, seed = map(int, arg.split(','))
+  return ml_collections.ConfigDict(build(*draw(number + 1, seed)[-1]))
 
 
-def main(count: int) -> int:
+def main(count: int, seed: int) -> int:
   from absl import flags
   from absl.testing import flagsaver
 
@@ -145,9 +148,9 @@ def main(count: int) -> int:
 
   failures = 0
   root = pathlib.Path(tempfile.mkdtemp())
-  for i, (_, key, value) in enumerate(draw(count)):
+  for i, (_, key, value) in enumerate(draw(count, seed)):
     workdir = root / str(i)
-    argv = ['launch.py', f'--config={__file__}:{i}', f'--workdir={workdir}']
+    argv = ['launch.py', f'--config={__file__}:{i},{seed}', f'--workdir={workdir}']
     out, err = io.StringIO(), io.StringIO()
     with (
       mock.patch.object(sys, 'argv', argv),
@@ -169,4 +172,7 @@ def main(count: int) -> int:
 
 
 if __name__ == '__main__':
-  sys.exit(main(int(sys.argv[1].removeprefix('--count=')) if sys.argv[1:] else 200))
+  parser = argparse.ArgumentParser()
+  parser.add_argument('--count', type=int, default=200)
+  parser.add_argument('--seed', type=int, default=0)
+  sys.exit(main(**vars(parser.parse_args())))

@@ -74,7 +74,7 @@ class Membership:
     return {**found, 'class_names': list(self.class_names)}
 
   def write(self, path: pathlib.Path) -> None:
-    """Writes gzipped JSON: about 2 MB and 0.3 s for 100,000 examples."""
+    """Writes gzipped JSON: 0.3 to 0.9 MB and 0.06 s for 100,000 examples."""
     content = json.dumps(vars(self)).encode()
     path.write_bytes(gzip.compress(content, compresslevel=1, mtime=0))
 

@@ -27,6 +27,7 @@ from har.train.interrupt import StopSignal
 from har.train.options import check_validation
 
 _LOCK = 'lock'
+_ATTEMPTS = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,14 +192,15 @@ def _hold(workdir: pathlib.Path, stack: contextlib.ExitStack) -> str | None:
   path = workdir / _LOCK
   try:
     new = [folder for folder in (workdir, *workdir.parents) if not folder.exists()]
-    workdir.mkdir(parents=True, exist_ok=True)
     file = stack.enter_context(_locked(path))
     stack.callback(_clear, workdir, new)  # Before the lock goes.
     file.truncate(0)
     file.write(f'process {os.getpid()} on {socket.gethostname()}')
     file.flush()
   except BlockingIOError:
-    holder = path.read_text() or 'another process'
+    holder = 'another process'
+    with contextlib.suppress(OSError):  # It may be gone by now.
+      holder = path.read_text() or holder
     return f'--workdir={workdir} is in use by {holder}: wait for it, or use another --workdir'
   except OSError as e:
     return f'--workdir={workdir} cannot be written: {e.strerror}'
@@ -207,18 +209,27 @@ def _hold(workdir: pathlib.Path, stack: contextlib.ExitStack) -> str | None:
 
 def _locked(path: pathlib.Path) -> TextIO:
   """The open lock file, held; the one that is there, not one that its last holder removed."""
-  while True:
-    file = path.open('a+')
+  for attempt in range(_ATTEMPTS):
+    try:
+      path.parent.mkdir(parents=True, exist_ok=True)
+      file = path.open('a+')
+    except FileNotFoundError:  # The last holder, refused, has just removed the folder.
+      if attempt + 1 < _ATTEMPTS:
+        continue
+      raise
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+      if os.path.samestat(path.stat(), os.fstat(file.fileno())):
         return file
+    except FileNotFoundError:
+      pass
     except OSError as e:
       if e.errno in (errno.ENOLCK, errno.ENOTSUP):  # A file system without locks.
         return file
       file.close()
       raise
     file.close()
+  raise BlockingIOError
 
 
 def _clear(workdir: pathlib.Path, new: Sequence[pathlib.Path]) -> None:

@@ -324,3 +324,27 @@ def test_a_lock_that_its_holder_removed_is_not_taken(tmp_path):
     with experiment._locked(path) as file:
       assert os.path.samestat(path.stat(), os.fstat(file.fileno()))
   assert len(times) == 2
+
+
+def test_a_folder_that_its_holder_removes_at_that_moment(tmp_path, monkeypatch):
+  workdir = tmp_path / 'runs' / 'one'
+  opened = pathlib.Path.open
+  times = []
+
+  def open_after_removal(self, *args, **kwargs):
+    times.append(1)
+    if len(times) == 1:
+      workdir.rmdir()
+      workdir.parent.rmdir()
+    return opened(self, *args, **kwargs)
+
+  monkeypatch.setattr(pathlib.Path, 'open', open_after_removal)
+  with experiment.exclusive(workdir):
+    monkeypatch.undo()
+    (workdir / 'kept').touch()
+    monkeypatch.setattr(pathlib.Path, 'read_text', lambda path: path.with_name('gone').open())
+    busy = pytest.raises(UserError, match='is in use by another process: wait')
+    with busy, experiment.exclusive(workdir):
+      pass
+  assert len(times) == 2
+  assert (workdir / 'kept').exists()
