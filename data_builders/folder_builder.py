@@ -255,6 +255,10 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
     """
     try:
       preparation.build(self, super().download_and_prepare, **kwargs)
+    except UserError as error:
+      # A list that lost a file is the reason why prepared records differ from it.
+      faults = self.listing.faults if 'listing' in vars(self) and not self._faults else ()
+      raise UserError(f'{faults[0]}; {error}') if faults else error from None
     finally:
       if 'listing' in vars(self):
         self.listing.folder.close()

@@ -107,7 +107,7 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
       data_dir=data_dir,
       sensors=sensors,
       options={
-        'rates': rates if isinstance(rates, int | float) else list(rates),
+        'rates': list(map(float, numbers)),
         'sensors': list(sensors),
         'columns': list(columns),
         'units': list(units),

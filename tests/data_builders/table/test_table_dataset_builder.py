@@ -198,6 +198,22 @@ def test_an_edited_list_is_noticed(tmp_path, raw_dir):
     load(tmp_path, listed(raw_dir, *rows))
 
 
+def test_a_list_whose_file_is_gone_names_it(tmp_path, raw_dir):
+  listed(raw_dir, 'file,label', 'D1/U01_R1_accel.csv,a', 'D1/U02_R1_accel.csv,b')
+  load(tmp_path, raw_dir)
+  (raw_dir / 'D1' / 'U02_R1_accel.csv').unlink()
+  with pytest.raises(
+    UserError, match=r"line 3: 'D1/U02_R1_accel\.csv': there is no such file.* 2 "
+  ):
+    load(tmp_path, raw_dir)
+
+
+def test_one_rate_may_be_written_alone(tmp_path, raw_dir):
+  listed(raw_dir, 'file,label', 'D1/U01_R1_accel.csv,a')
+  load(tmp_path, raw_dir, rates=20)
+  assert load(tmp_path, raw_dir, rates=(20.0,)).metadata['rates'] == {'imu': 20.0}
+
+
 def test_a_recording_that_was_edited_is_noticed_and_a_moved_folder_used(tmp_path, raw_dir):
   load(tmp_path, raw_dir, **TWO)
   moved = raw_dir.rename(tmp_path / 'elsewhere')
