@@ -34,14 +34,30 @@ def test_options_of_no_windows_are_an_error(config):
 @pytest.mark.parametrize(
   ('config', 'message'),
   [
-    ({'seconds': -1}, r'dataset\.windows\.seconds=-1: must not be negative'),
-    ({'seconds': 1, 'evaluate': 'all'}, r"dataset\.windows\.evaluate='all': not one of"),
-    ({'length': 1}, r'dataset\.windows\.length: unknown option'),
+    ({'seconds': -1}, r'dataset\.windows\.seconds=-1: must be a finite number, at least 0'),
+    ({'seconds': 1, 'evaluate': 'all'}, r"dataset\.windows\.evaluate='all': must be one of"),
+    ({'length': 1}, r'dataset\.windows\.length=1: no such option'),
   ],
 )
 def test_wrong_options_are_an_error(config, message):
   with pytest.raises(UserError, match=message):
     cut(fakes.FakeDataset(), config)
+
+
+@pytest.mark.parametrize(
+  ('given', 'rows'),
+  [
+    ({'length': 24, 'fit': 'pad'}, 25),
+    ({'length': 24, 'fit': 'pad', 'rates': (50.0, 25.0)}, 25),
+    ({'length': 12, 'fit': 'pad', 'rates': (50.0, 25.0), 'rate': 26.0}, 13),
+  ],
+)
+def test_windows_of_which_an_input_sees_a_part_are_an_error(given, rows):
+  message = rf'seconds=0\.5 are {rows} samples, and inputs\.imu takes the middle {rows - 1} of them'
+  with pytest.raises(UserError, match=message):
+    cut(fakes.SilentDataset(), HALVES, {'imu': given})
+  assert cut(fakes.SilentDataset(), HALVES, {'imu': given | {'length': rows}})[0].step == 0.25
+  assert cut(fakes.FakeDataset(), HALVES, {'imu': {'length': 7, 'fit': 'resample'}})[0].step == 0.25
 
 
 def test_a_rate_that_is_not_known_is_an_error():
