@@ -176,8 +176,9 @@ def _rates(dataset: Any, inputs: Mapping[str, Any]) -> dict[str, Rates]:
     own: Sequence[float] = one.options.get('rates', ())
     if not own and one.field not in known:
       raise UserError(
-        f'config.dataset.windows: {dataset.name} does not tell the rate of {one.field}; its '
-        'builder gives it in the metadata `rates`'
+        f'config.dataset.windows: {dataset.name} does not tell the rate of {one.field}: its '
+        'recordings have different ones (the option rate of clips brings them to one), or its '
+        'builder lacks the metadata `rates`'
       )
     rates = tuple(map(float, own)) if own else float(known[one.field])
     if found.setdefault(one.field, rates) != rates:
