@@ -80,11 +80,16 @@ def by_pattern(folder: Folder, pattern: str, sensors: Sequence[str]) -> list[Ent
     files[key][sensor] = path
     facts[key] = {name: clean(text) for name, text in found.items()}
   if not files:
-    raise UserError(f'{folder.root}: no path ends like pattern={pattern!r}')
+    raise UserError(f'{folder.root}: no path ends like pattern={pattern!r}{_there(folder)}')
   return [
     Entry(key, found.pop('label'), files[key], found, folder.where(min(files[key].values())))
     for key, found in sorted(facts.items(), key=lambda item: natural(item[0]))
   ]
+
+
+def _there(folder: Folder) -> str:
+  found = folder.others(())
+  return f'; there is {found}' if found else ''
 
 
 def _compile(pattern: str, some: str) -> re.Pattern:
@@ -121,7 +126,7 @@ def by_folder(folder: Folder, suffixes: Collection[str]) -> list[Entry]:
   if not entries:
     raise UserError(
       f'{folder.root}: neither a {LABELS} nor folders named by class with '
-      f'{" ".join(sorted(suffixes))} files in it'
+      f'{" ".join(sorted(suffixes))} files in it{_there(folder)}'
     )
   return sorted(entries, key=lambda entry: natural(entry.key))
 
@@ -163,6 +168,8 @@ def by_list(folder: Folder, labels: str, sensors: Sequence[str]) -> tuple[list[E
       faults.append(str(error))
   if not rows:
     raise UserError(f'{where}: has no row below its header')
+  if not entries:
+    raise UserError(f'{faults[0]}; none of the {len(rows)} rows can be used')
   return entries, faults
 
 
@@ -242,9 +249,9 @@ def _seconds(text: str, name: str, where: str) -> float | None:
   if not text:
     return None
   try:
-    value = stamps.parse(text) if stamps.is_stamp(text) else float(text)
+    value = stamps.parse(text) if stamps.is_stamp(text) else csv_text.number(text)
   except ValueError as error:
-    raise UserError(f'{where}: {name} {text!r} is no time in seconds') from error
+    raise UserError(f'{where}: {name} {text!r} is no time in seconds ({error})') from error
   if not math.isfinite(value):
     raise UserError(f'{where}: {name} {text!r} is no time in seconds')
   return value

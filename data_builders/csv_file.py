@@ -21,14 +21,18 @@ from data_builders.csv_text import (
   GROUPED,
   NO_NUMBER,
   NUMBER,
+  PERHAPS_GROUPED,
   Lines,
   is_decimal,
   is_value,
 )
 from har.errors import UserError
 
-# 1,234 is 1.234 or 1234, but 0,123 and 1,2345 leave no choice.
-_PERHAPS_GROUPED = re.compile(r'[+-]?[1-9]\d{0,2},\d{3}', re.ASCII)
+# What tells samples apart, not what was measured: as channels they would give labels away.
+_NO_CHANNEL = re.compile(
+  r'(time|date|epoch|unnamed).*|index|labels?|class|activity|action|target|subject|person|user|id',
+  re.IGNORECASE,
+)
 _UNIT = re.compile(r'(.*?)\s*[\[(]\s*([^\[\]()]*)\s*[\])]')
 _FLOAT32 = float(np.finfo(np.float32).max)
 
@@ -85,7 +89,11 @@ def read(
   chosen = chosen or [i for i in range(width) if i != at]
   if not chosen:
     raise UserError(f'{where}: has no column besides the time')
+  if not columns:
+    _check_channels([full[i] for i in chosen], where)
   values = np.stack([_numbers(found, i, where, _FLOAT32) for i in chosen], -1)
+  if not columns:
+    _check_clocks(values, chosen, full, units, where)
   seconds, midnights = None, 0
   if at is not None:
     seconds, midnights = _seconds(found, at, full[at], units.get(at, ''), time_unit, where)
@@ -97,6 +105,35 @@ def read(
     seconds,
     oddities,
   )
+
+
+def _check_channels(names: Sequence[str], where: str) -> None:
+  """Raises UserError if a column that nobody chose is called like no measurement."""
+  for name in names:
+    if _NO_CHANNEL.fullmatch(name):
+      others = [one for one in names if not _NO_CHANNEL.fullmatch(one)]
+      raise UserError(
+        f'{where}: the column {name!r} is hardly a measurement; choose the channels, such as '
+        f'columns={tuple(others)}'
+      )
+
+
+def _check_clocks(
+  values: np.ndarray,
+  chosen: Sequence[int],
+  header: Sequence[str],
+  units: dict[int, str],
+  where: str,
+) -> None:
+  """Raises UserError if a column that nobody chose counts rows or seconds by name and values."""
+  named = any(header)
+  for i, column in zip(chosen, values.T, strict=True):
+    counts = named and (not header[i] or stamps.unit(header[i], units.get(i, '')))
+    if counts and len(column) > 2 and (np.diff(column) > 0).all():
+      raise UserError(
+        f'{where}: the column {header[i]!r} (position {i}) counts rows or seconds; choose the '
+        'channels by the option columns'
+      )
 
 
 def _header(found: Lines) -> tuple[list[str], dict[int, str]]:
@@ -183,7 +220,7 @@ def _with_points(found: Lines, column: int, where: str) -> list[str]:
         f'{where}, line {number}: {text!r} has a decimal point and other lines decimal commas; '
         'use one of them'
       )
-  unclear = all(_PERHAPS_GROUPED.fullmatch(text) for text in texts if ',' in text)
+  unclear = all(PERHAPS_GROUPED.fullmatch(text) for text in texts if ',' in text)
   if unclear and not _proves_commas(found):
     i = next(i for i, text in enumerate(texts) if ',' in text)
     raise UserError(
@@ -196,7 +233,7 @@ def _with_points(found: Lines, column: int, where: str) -> list[str]:
 def _proves_commas(found: Lines) -> bool:
   """Whether some field has a comma that can only be a decimal one."""
   return any(
-    COMMA_NUMBER.fullmatch(field) and not _PERHAPS_GROUPED.fullmatch(field)
+    COMMA_NUMBER.fullmatch(field) and not PERHAPS_GROUPED.fullmatch(field)
     for row in found.rows
     for field in row
   )

@@ -27,6 +27,8 @@ _COMMENTS = ('#', '%')
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 NUMBER = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?', re.ASCII)
 COMMA_NUMBER = re.compile(r'[+-]?\d*,\d+([eE][+-]?\d+)?', re.ASCII)
+# 1,234 is 1.234 or 1234, but 0,123 and 1,2345 leave no choice.
+PERHAPS_GROUPED = re.compile(r'[+-]?[1-9]\d{0,2},\d{3}', re.ASCII)
 GROUPED = re.compile(
   r'[+-]?\d{1,3}((,\d{3}){2,}(\.\d*)?|(,\d{3})+\.\d*|(\.\d{3})+,\d*|(\.\d{3}){2,}'
   r"|(['\u00a0\u202f ]\d{3})+)",
@@ -144,6 +146,22 @@ def _delimiter(text: str, where: str) -> tuple[str, str]:
 def is_decimal(field: str) -> bool:
   """Whether it is a number with a decimal point or comma, or without either."""
   return bool(NUMBER.fullmatch(field) or COMMA_NUMBER.fullmatch(field))
+
+
+def number(field: str) -> float:
+  """A number by itself, with a decimal point or comma.
+
+  Raises:
+    ValueError: it is none, or its comma may part thousands.
+  """
+  if NUMBER.fullmatch(field):
+    return float(field)
+  if PERHAPS_GROUPED.fullmatch(field):
+    point, none = field.replace(',', '.'), field.replace(',', '')
+    raise ValueError(f'it may be {point} or {none}; write decimals with points')
+  if not COMMA_NUMBER.fullmatch(field):
+    raise ValueError('not a number')
+  return float(field.replace(',', '.'))
 
 
 def is_value(field: str) -> bool:

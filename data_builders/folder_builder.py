@@ -255,6 +255,10 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
     """
     try:
       preparation.build(self, super().download_and_prepare, **kwargs)
+    except UserError as error:
+      # A list that lost a file is the reason why prepared records differ from it.
+      faults = self.listing.faults if 'listing' in vars(self) and not self._faults else ()
+      raise UserError(f'{faults[0]}; {error}') if faults else error from None
     finally:
       if 'listing' in vars(self):
         self.listing.folder.close()
@@ -281,10 +285,8 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
     counts = Counter(listing.label_of[entry.label] for entry in listing.entries)
     classes = ', '.join(f'{name} ({counts[name]})' for name in listing.classes)
     print(f'{self.name}: {len(listing.entries)} records: {classes}', file=sys.stderr)
-    unused = [
-      p for p in listing.folder.paths if p not in used and p.lower().endswith(self.SUFFIXES)
-    ]
-    unused = [p for p in unused if p.rpartition('/')[2].lower() != catalogue.LABELS]
+    lists = {p for p in listing.folder.paths if p.rpartition('/')[2].lower() == catalogue.LABELS}
+    unused = listing.folder.others(used | lists)
     if not self._grouped:
       print(
         f'note: {self.name}: without a column group or subject each file is a group of its own: '
@@ -292,9 +294,7 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
         file=sys.stderr,
       )
     if unused:
-      print(
-        f'note: {len(unused)} files belong to no record, the first {unused[0]}', file=sys.stderr
-      )
+      print(f'note: {self.name}: files that belong to no record: {unused}', file=sys.stderr)
 
   def _note(self, fault: str) -> None:
     self._faults.append(fault)

@@ -11,6 +11,7 @@ import re
 import unicodedata
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -104,6 +105,21 @@ class Folder:
         raise UserError(f'{where}: {info.filename} is also in another archive, or twice in this')
       if path not in found:  # What has been extracted counts.
         self._members[path] = (opened, info.filename)
+
+  def others(self, used: Collection[str]) -> str:
+    """What there is besides, such as `.gz (2), .txt (1), the first a.gz`; '' if nothing.
+
+    Archives that were opened are not counted; archives in them are.
+    """
+    opened = {self.holder(path) for path in self._members}
+    rest = [
+      p for p in self.paths if p not in used and (p in self._members or self.root / p not in opened)
+    ]
+    if not rest:
+      return ''
+    endings = Counter(pathlib.PurePosixPath(path).suffix.lower() or 'no ending' for path in rest)
+    kinds = ', '.join(f'{ending} ({count})' for ending, count in endings.most_common(5))
+    return f'{kinds}, the first {rest[0]}'
 
   def close(self) -> None:
     """Closes the archives; nothing in them can be read any more."""

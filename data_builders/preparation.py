@@ -122,6 +122,11 @@ class Builder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ign
   RECORD_VERSION: ClassVar[int | None] = None
   raw_dir: pathlib.Path | None = None
 
+  def __init__(self, *, data_dir: str | pathlib.Path | None = None, **kwargs: Any):
+    """As TFDS's, but a `data_dir` may begin with ~."""
+    expanded = None if data_dir is None else os.path.expanduser(data_dir)
+    super().__init__(data_dir=expanded, **kwargs)
+
   def is_prepared(self) -> bool:
     """Whether the dataset has been built."""
     with quiet():

@@ -27,10 +27,12 @@ _WORDS = {
   'nanos': 'ns',
   'nanoseconds': 'ns',
 }
+# Three digits after a colon are milliseconds, as Android's loggers write them; two may be frames.
+_FRACTION = r'(?:(?:[.,]|:(?=\d{3}(?!\d)))(\d{1,9}))?'
 _DATE = re.compile(
-  r'(\d{4}-\d\d-\d\d)[T _](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?\s*(Z|[+-]\d\d:?\d\d)?', re.ASCII
+  rf'(\d{{4}}-\d\d-\d\d)[T _](\d\d:\d\d:\d\d){_FRACTION}\s*(Z|[+-]\d\d:?\d\d)?', re.ASCII
 )
-_CLOCK = re.compile(r'(\d{1,2}):(\d\d):(\d\d)(?:[.,](\d{1,9}))?', re.ASCII)
+_CLOCK = re.compile(rf'(\d{{1,2}}):(\d\d):(\d\d){_FRACTION}', re.ASCII)
 _DAY = 86400.0
 
 

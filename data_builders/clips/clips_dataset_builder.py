@@ -129,9 +129,12 @@ def part(frames: list[bytes], rate: float, entry: Entry) -> tuple[list[bytes], f
   """The frames shown from an entry's start to before its end, and their rate.
 
   Raises:
-    UserError: fewer than two, or an end behind that of the video by more than a second.
+    UserError: fewer than two, a start before the video's, or an end more than a second after it.
   """
-  first = max(int(np.ceil((entry.start or 0.0) * rate - 1e-6)), 0)
+  start = entry.start or 0.0
+  if start < 0:
+    raise UserError(f'{entry.where}: starts at {start:g} s, before the video does')
+  first = int(np.ceil(start * rate - 1e-6))
   last = len(frames)
   if entry.end is not None:
     last = int(np.ceil(entry.end * rate - 1e-6))

@@ -108,7 +108,7 @@ def main(argv: list[str]) -> None:
           raw, values.manifest, clips=values.clips, defects=False, size=(1080, 1920)
         )
       else:
-        raw, name = pathlib.Path(values.raw_dir), values.raw_dir
+        raw, name = pathlib.Path(values.raw_dir).expanduser(), values.raw_dir
       counts = [int(count) for count in values.workers]
       measured = measure(raw, pathlib.Path(scratch), values.clips, counts, values.rounds)
     print(f'{values.clips} clips ({name}), {workers.available()} cores')

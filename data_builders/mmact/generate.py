@@ -197,7 +197,7 @@ def write_raw(
   Raises:
     UserError: a wrong number, an unreadable manifest, or `out_dir` is not empty.
   """
-  out = pathlib.Path(out_dir)
+  out = pathlib.Path(out_dir).expanduser()
   if out.exists() and (not out.is_dir() or any(out.iterdir())):
     raise UserError(f'{out} is not empty; give a new or empty folder')
   if max_frames and max_frames < _FPS:

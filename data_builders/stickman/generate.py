@@ -139,7 +139,7 @@ def write_raw(
   Raises:
     UserError: `out_dir` is a file or is not empty.
   """
-  out = pathlib.Path(out_dir)
+  out = pathlib.Path(out_dir).expanduser()
   if out.exists() and not out.is_dir():
     raise UserError(f'{out} is a file; give a new or empty folder')
   if out.is_dir() and any(out.iterdir()):

@@ -4,6 +4,7 @@ python -m data_builders.stickman.picture --output=data_builders/stickman/sample.
 """
 
 import io
+import os
 from typing import Any
 
 import matplotlib.figure
@@ -87,7 +88,7 @@ def main(argv: list[str]) -> None:
   """Entry point of the command line."""
   if len(argv) > 1:
     raise app.UsageError(f'unexpected argument {argv[1]!r}')
-  draw().save(flags.FLAGS.output, optimize=True)
+  draw().save(os.path.expanduser(flags.FLAGS.output), optimize=True)
 
 
 if __name__ == '__main__':

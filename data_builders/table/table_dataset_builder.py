@@ -5,7 +5,7 @@ import functools
 import pathlib
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,9 @@ from har.errors import UserError
 # Stamps that give another number of samples a second are in another unit, or no time.
 _RATE_FACTOR = 5.0
 _TRIED = 10  # files that are looked at for the names of channels
+_FEW = 8  # steps that tell nothing of a rate
+_DISORDER = 0.25  # of the steps of a clock, at most, go another way than the others
+_TOLERANCE = 1.0  # seconds that a list may have a part begin before the recording, or end after it
 
 
 class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ignore[call-arg]
@@ -104,7 +107,7 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
       data_dir=data_dir,
       sensors=sensors,
       options={
-        'rates': rates if isinstance(rates, int | float) else list(rates),
+        'rates': list(map(float, numbers)),
         'sensors': list(sensors),
         'columns': list(columns),
         'units': list(units),
@@ -120,9 +123,14 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
     return {'imu': [list(pair) for pair in self.info.metadata['channels']]}
 
   @functools.cached_property
+  def _headers(self) -> dict[str, csv_file.Table]:
+    """By sensor, the first file that can be read."""
+    return {s: self._any_table(s if self._sensors else '') for s in self._streams}
+
+  @functools.cached_property
   def _channels(self) -> dict[str, list[list[str]]]:
     """Names and units by sensor, of the first record that has it."""
-    tables = {s: self._any_table(s if self._sensors else '') for s in self._streams}
+    tables = self._headers
     units = list(self._options['units'])
     if len(units) == len(tables):
       units = [u for u, t in zip(units, tables.values(), strict=True) for _ in t.names]
@@ -200,9 +208,27 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
       time = np.arange(len(table.values)) / rate
     else:
       _check_rate(time, rate, where)
+    self._check_names(table, stream, where)
     series = timeline.regular(time, table.values, rate, where)
     self._oddities.update({*table.oddities, *series.oddities})
     return series
+
+  def _check_names(self, table: csv_file.Table, stream: str, where: str) -> None:
+    """Raises UserError if a header names other columns or units than the first file's."""
+    by_position = any(isinstance(column, int) for column in self._options['columns'])
+    first = self._headers[stream]
+    pairs = zip(table.names, table.units, first.names, first.units, strict=True)
+    for number, (name, unit, other, other_unit) in enumerate(pairs):
+      if name and other and name.casefold() != other.casefold() and not by_position:
+        raise UserError(
+          f'{where}: its column {number} of values is {name!r}, and of other files {other!r}; '
+          'choose columns by name, or by position if they mean the same'
+        )
+      if unit and other_unit and unit != other_unit:
+        raise UserError(
+          f'{where}: gives {name!r} in {unit}, and other files in {other_unit}; bring them to one '
+          'unit'
+        )
 
   def _read(self, entry: Entry) -> dict[str, Any]:
     missing = [s for s in self._sensors if s not in entry.files]
@@ -211,16 +237,22 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
         f'{entry.where}: has no file of {missing[0]}; take such records masked with '
         '--config.dataset.require_complete=false'
       )
-    sensors = {}
+    whole, sensors = {}, {}
     for stream in self._streams:
       path = entry.files.get(stream if self._sensors else '')
       width, rate = len(self._channels[stream]), self._rates[stream]
-      whole = self._series(path, stream) if path else timeline.absent(width, rate)
-      sensors[stream] = _part(whole, entry)
+      whole[stream] = self._series(path, stream) if path else timeline.absent(width, rate)
+      sensors[stream] = _part(whole[stream], entry)
+    _check_clocks(whole, entry)
     values, mask = timeline.merge(sensors)
     if not mask.any():
       raise UserError(f'{entry.where}: nothing was recorded from its start to its end')
     return {'imu': values, 'imu_mask': mask}
+
+  def _describe(self) -> None:
+    super()._describe()
+    names = ', '.join(f'{name} ({unit})' if unit else name for name, unit in self.CHANNELS['imu'])
+    print(f'{self.name}: channels: {names}', file=sys.stderr)
 
   def _download_and_prepare(self, dl_manager, download_config):
     super()._download_and_prepare(dl_manager, download_config)
@@ -228,6 +260,35 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
     if self._oddities:
       found = ', '.join(f'{name} in {n}' for name, n in sorted(self._oddities.items()))
       print(f'{self.name}: of the files, {found}', file=sys.stderr)
+
+
+def _check_clocks(sensors: Mapping[str, timeline.Series], entry: Entry) -> None:
+  """Raises UserError unless sensors were on at one time, and an entry's start and end are of it."""
+  recorded = {name: one for name, one in sensors.items() if len(one.samples.time)}
+  spans = {name: one.samples.time[[0, -1]] for name, one in recorded.items()}
+  late, early = (pick(spans, key=lambda s: spans[s][i]) for pick, i in ((max, 0), (min, 1)))
+  if spans[late][0] > spans[early][1]:
+    raise UserError(
+      f'{entry.where}: {early} ends at {spans[early][1]:.10g} s, and {late} begins at '
+      f'{spans[late][0]:.10g} s; the time stamps of all sensors must be of one clock'
+    )
+  for what, at, sign in (('starts', entry.start, -1), ('ends', entry.end, 1)):
+    if at is None:
+      continue
+    beyond = {
+      name: sign * (one.start + float(one.seconds(at)) - spans[name][int(sign > 0)])
+      for name, one in recorded.items()
+    }
+    name = min(beyond, key=lambda name: beyond[name])
+    if beyond[name] > _TOLERANCE:
+      first, last = (
+        recorded[name].samples.pieces[0].stamps[0],
+        recorded[name].samples.pieces[-1].stamps[1],
+      )
+      raise UserError(
+        f'{entry.where}: {what} at {at:.10g} s, and what was recorded is from {first:.10g} to '
+        f'{last:.10g} s on its clock'
+      )
 
 
 def _part(series: timeline.Series, entry: Entry) -> timeline.Series:
@@ -245,12 +306,25 @@ def _part(series: timeline.Series, entry: Entry) -> timeline.Series:
 
 
 def _check_rate(time: np.ndarray, rate: float, where: str) -> None:
-  """Raises UserError if samples come at a wholly different rate than the dataset's."""
-  steps = np.diff(np.sort(time))
-  if len(steps) < 8 or not steps.any():
+  """Raises UserError if stamps are no time, or samples come at a wholly different rate."""
+  steps = np.diff(time)
+  if len(steps) < _FEW:
     return
-  measured = len(steps) / float(steps.sum())
-  if not 1 / _RATE_FACTOR <= measured / rate <= _RATE_FACTOR:
+  back = float((steps < 0).mean())
+  if _DISORDER < back < 1 - _DISORDER or not steps.any():
+    what = f'go back in {back:.0%} of the lines' if back else 'are all the same'
+    raise UserError(
+      f'{where}: its time stamps {what}; set the option time to the column that has them, or '
+      'to nothing if there is none'
+    )
+  measured = len(steps) / float(np.ptp(time))
+  # A clock that was set in between is no sign of another rate, if almost all steps are small.
+  small = np.abs(steps[np.abs(steps) <= timeline.MAX_PAUSE])
+  if len(small) >= (1 - _DISORDER) * len(steps) and small.any():
+    likely = min(measured, len(small) / float(small.sum()), key=lambda one: abs(np.log(one / rate)))
+  else:
+    likely = measured
+  if not 1 / _RATE_FACTOR <= likely / rate <= _RATE_FACTOR:
     raise UserError(
       f'{where}: its time stamps give {measured:.4g} samples a second, not {rate:g}; set the '
       'options time (the column), time_unit or rates'

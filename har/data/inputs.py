@@ -57,6 +57,28 @@ def schema(name: str, config: Any) -> Schema:
   return {'kind': kind, 'field': field, **KINDS[named].schema}
 
 
+def check_rates(dataset: Any, inputs: Mapping[str, Any]) -> None:
+  """Checks that inputs of several sensors have the rates that the records are stored at.
+
+  Args:
+    dataset: whose metadata may have `streams` and `stream_rates`, of the field `imu`.
+    inputs: `config.inputs`.
+
+  Raises:
+    UserError: an input has other rates.
+  """
+  rates = dataset.metadata.get('stream_rates', {})
+  stored = tuple(float(rates[stream]) for stream in dataset.metadata.get('streams', rates))
+  for name, config in inputs.items():
+    one = build(name, config)
+    own = tuple(map(float, one.options.get('rates', ())))
+    if one.field == 'imu' and stored and own and own != stored:
+      raise UserError(
+        f'inputs.{name}.rates={own}: the records of {dataset.name} are stored at {stored} samples '
+        f'a second; set --config.inputs.{name}.rates (and length) to that'
+      )
+
+
 def check_records(dataset: Any, splits: Splits, inputs: Mapping[str, Input]) -> list[str]:
   """Checks that the records of the splits are such as the inputs can take.
 

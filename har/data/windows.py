@@ -13,7 +13,7 @@ import numpy as np
 from data_builders import windows as cutting
 from har.data import inputs as inputs_lib
 from har.data.dataset import Dataset
-from har.data.input import step
+from har.data.input import Input, step
 from har.data.options import WINDOWS
 from har.data.protocols import PARTS, Index, Splits
 from har.errors import UserError
@@ -114,7 +114,8 @@ def cut(
     The dataset and the splits of windows.
 
   Raises:
-    UserError: a wrong option, or a field whose rate the dataset does not tell.
+    UserError: a wrong option, a field whose rate the dataset does not tell, or windows of which an
+      input takes a part only.
   """
   options = read(WINDOWS, config, 'config.dataset.windows')
   if not options['seconds']:
@@ -124,6 +125,8 @@ def cut(
       )
     return dataset, splits
   rates = _rates(dataset, inputs)
+  for name, one in inputs.items():
+    _check_length(inputs_lib.build(name, one), rates, options['seconds'])
   step_seconds = options['step'] or options['seconds']
   starts = [
     cutting.side_by_side(
@@ -173,13 +176,28 @@ def _rates(dataset: Any, inputs: Mapping[str, Any]) -> dict[str, Rates]:
     own: Sequence[float] = one.options.get('rates', ())
     if not own and one.field not in known:
       raise UserError(
-        f'config.dataset.windows: {dataset.name} does not tell the rate of {one.field}; its '
-        'builder gives it in the metadata `rates`'
+        f'config.dataset.windows: {dataset.name} does not tell the rate of {one.field}: its '
+        'recordings have different ones (the option rate of clips brings them to one), or its '
+        'builder lacks the metadata `rates`'
       )
     rates = tuple(map(float, own)) if own else float(known[one.field])
     if found.setdefault(one.field, rates) != rates:
       raise UserError(f'inputs.{name}.rates={rates}: another input has {found[one.field]}')
   return found
+
+
+def _check_length(one: Input, rates: Mapping[str, Rates], seconds: float) -> None:
+  """Raises UserError if an input that does not resample sees only the middle of a window."""
+  options = one.options
+  if options.get('fit') != 'pad':
+    return
+  rows = cutting.rows(options.get('rate') or _highest(rates[one.field]), 0.0, seconds)[1]
+  if rows > options['length']:
+    raise UserError(
+      f'config.dataset.windows.seconds={seconds:g} are {rows} samples, and inputs.{one.name} takes '
+      f'the middle {options["length"]} of them; set --config.inputs.{one.name}.length={rows}, or '
+      'cut shorter windows'
+    )
 
 
 def _durations(dataset: Any, rates: Mapping[str, Rates]) -> list[float]:

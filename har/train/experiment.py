@@ -87,6 +87,7 @@ def open_experiment(
   splits = protocols.make_splits(
     data.index, data.metadata, protocols.SplitOptions.of(c), config.seed
   )
+  inputs_lib.check_rates(data, config.inputs)
   data, splits = windows.cut(data, splits, c.get('windows', {}), config.inputs)
   if not len(getattr(splits, split)):
     raise UserError(f'--split={split}: no trial is in it; set --config.dataset.validation_subjects')

@@ -128,9 +128,11 @@ def shrink(config):
 
 
 @pytest.mark.parametrize(('name', 'arg'), EXPERIMENTS)
-def test_config_runs(name, arg, raw_dirs, tmp_path, small_pictures, request):
+def test_config_runs(name, arg, raw_dirs, tmp_path, small_pictures, request, monkeypatch):
   if name != 'demo':  # whose video goes through the whole network
     request.getfixturevalue('few_blocks')
+  if name == 'clips':  # Which has no second stage that trains some blocks and others not.
+    monkeypatch.setattr(s3d, 'MIXED', {'Mixed_3b': s3d.MIXED['Mixed_3b']})
   config = shrink(importlib.import_module(f'configs.{name}').get_config(arg))
   dataset = config.dataset.name
   opened = experiment.open_experiment(

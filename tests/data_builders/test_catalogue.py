@@ -115,6 +115,7 @@ def test_a_list_of_several_sensors(tmp_path):
     ('a/1.csv,fall,9.7,3', 'start 9.7 is not before end 3'),
     ('a/1.csv,fall,0.9 4.6,', "start '0.9 4.6' is no time"),
     ('a/1.csv,fall,,inf', "end 'inf' is no time"),
+    ('a/1.csv,fall,"1,234",', 'it may be 1.234 or 1234'),
   ],
 )
 def test_faults_of_a_list_are_named_one_by_one(tmp_path, row, message):
@@ -123,6 +124,26 @@ def test_faults_of_a_list_are_named_one_by_one(tmp_path, row, message):
   assert fault.startswith(f'{tmp_path}/labels.csv, line 2: ')
   assert message in fault
   assert [entry.label for entry in found] == ['sit']
+
+
+def test_decimal_commas_of_a_list(tmp_path):
+  fill(tmp_path, 'a/1.csv')
+  (entry,), _ = listed(tmp_path, ['\ufefffile;label;start;end', 'a/1.csv;fall;0,5;12,25'])
+  assert (entry.start, entry.end) == (0.5, 12.25)
+
+
+def test_a_list_of_nothing_but_faults(tmp_path):
+  with pytest.raises(UserError, match=r"line 2: 'x\.csv': there is no .*; none of the 2 rows"):
+    listed(tmp_path, ['file,label', 'x.csv,fall', 'y.csv,fall'])
+
+
+def test_what_is_there_instead_is_named(tmp_path):
+  folder = folders.Folder(fill(tmp_path, 'a/1.csv.gz', 'a/2.csv.gz', 'README'))
+  there = r'; there is \.gz \(2\), no ending \(1\), the first README'
+  with pytest.raises(UserError, match=there):
+    catalogue.by_folder(folder, ('.csv',))
+  with pytest.raises(UserError, match=there):
+    catalogue.by_pattern(folder, '{label}/{trial}.csv', ())
 
 
 def test_a_list_elsewhere(tmp_path):

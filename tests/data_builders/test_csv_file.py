@@ -144,6 +144,30 @@ def test_what_has_no_certain_meaning_is_refused(data, message):
 
 
 @pytest.mark.parametrize(
+  ('data', 'message'),
+  [
+    (b'time,seconds_elapsed,x\n1,1,5\n2,2,5\n3,3,5\n', "'seconds_elapsed' .position 1. counts"),
+    (b',t (ms),x\n1,0,5\n2,1,5\n3,2,5\n', "'t' .position 1. counts"),
+    (b't,x,\n0,5,0\n1,5,1\n2,5,2\n', "'' .position 2. counts"),
+    (b't,x,Label\n0,5,1\n', r"'Label' is hardly a measurement; .*columns=\('x',\)"),
+    (b't,x,y,timestamp\n0,5,1,9\n', r"'timestamp' is hardly .*columns=\('x', 'y'\)"),
+    (b't,x,activity\n0,5,walking\n', "'activity' is hardly"),
+  ],
+)
+def test_what_gives_samples_away_is_no_channel_unless_chosen(data, message):
+  with pytest.raises(UserError, match=message):
+    csv_file.read(data, 'a.csv', time=0)
+  if b'walking' not in data:
+    assert csv_file.read(data, 'a.csv', columns=(1, 2), time=0).values.shape[1] == 2
+
+
+def test_measurements_may_grow_and_have_any_unit():
+  table = csv_file.read(b't (s),x,y (s)\n0,1,3\n1,2,1\n2,3,2\n', 'a.csv', time=0)
+  assert table.values.tolist() == [[1, 3], [2, 1], [3, 2]]
+  assert csv_file.read(b'0,1\n1,2\n2,3\n', 'a.csv', time=0).names == ('',)
+
+
+@pytest.mark.parametrize(
   ('data', 'options', 'message'),
   [
     (b'time,x\n1,1\n02/03/2024,1\n', {}, "line 3: '02/03/2024' is not a number"),

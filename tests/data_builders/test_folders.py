@@ -44,13 +44,37 @@ def test_archives_do_not_point_outside(tmp_path, name):
     folders.Folder(tmp_path)
 
 
-@pytest.mark.parametrize('target', ['', '/dev/zero', '/nowhere'])
-def test_what_is_no_file_is_an_error(target, tmp_path):
+@pytest.mark.parametrize('name', ['pipe.csv', 'zeros.csv', 'nowhere.csv'])
+def test_what_is_no_file_is_not_listed(tmp_path, name):
   fill(tmp_path, 'folder/a.csv')
-  odd = tmp_path / 'odd.csv'
-  odd.symlink_to(target) if target else os.mkfifo(odd)
-  with pytest.raises(UserError, match=r'odd\.csv: neither a file nor a link to one'):
+  if name == 'pipe.csv':
+    os.mkfifo(tmp_path / name)
+  else:
+    (tmp_path / name).symlink_to('/dev/zero' if name == 'zeros.csv' else '/nowhere')
+  with pytest.raises(UserError, match=f'{name}: neither a file nor a link to one'):
     folders.Folder(tmp_path)
+
+
+@pytest.mark.parametrize('pipe', [False, True])
+def test_what_is_no_file_any_more_is_not_read(tmp_path, pipe):
+  fill(tmp_path, 'a.csv')
+  folder = folders.Folder(tmp_path)
+  (tmp_path / 'a.csv').unlink()
+  if pipe:
+    os.mkfifo(tmp_path / 'a.csv')
+  with pytest.raises(UserError, match=r'a\.csv: (cannot be read|neither a file)'):
+    folder.read('a.csv', 10)
+
+
+def test_what_nobody_uses_is_counted_by_ending(tmp_path):
+  fill(tmp_path, 'a/1.csv', 'a/2.csv.gz', 'b/3.csv.gz', 'LICENSE')
+  with zipfile.ZipFile(tmp_path / 'more.zip', 'w') as archive:
+    archive.writestr('b/4.csv', 'x')
+    archive.writestr('b/inner.zip', 'x')
+  folder = folders.Folder(tmp_path)
+  found = folder.others({'a/1.csv', 'b/4.csv'})
+  assert found == '.gz (2), no ending (1), .zip (1), the first LICENSE'
+  assert folder.others(folder.paths) == ''
 
 
 def test_folders_that_are_none(tmp_path):

@@ -10,7 +10,9 @@ from data_builders import stamps
     ('00:00:00', 0.0),
     ('7:05:09', 25509.0),
     ('23:59:59.999999', 86399.999999),
+    ('14:03:00:250', 50580.25),
     ('1970-01-01T00:00:00', 0.0),
+    ('1970-01-01 00:00:01:020', 1.02),
     ('2024-02-29 12:00:00.25Z', 1709208000.25),
     ('2024-02-29T12:00:00,25+0130', 1709202600.25),
     ('2024-02-29_12:00:00-01:00', 1709211600.0),
@@ -27,7 +29,9 @@ def test_no_such_time(text):
     stamps.parse(text)
 
 
-@pytest.mark.parametrize('text', ['', '1.5', '12:30', '01/02/2024 00:00:00', '20240102', '1:2:3'])
+@pytest.mark.parametrize(
+  'text', ['', '1.5', '12:30', '01/02/2024 00:00:00', '20240102', '1:2:3', '1:02:03:04']
+)
 def test_what_has_no_certain_meaning_is_no_stamp(text):
   assert not stamps.is_stamp(text)
   with pytest.raises(ValueError, match='no time stamp'):

@@ -147,6 +147,7 @@ def slow():
   [
     ('fight/1.avi,fall,0,4', 'line 2: ends at 4 s, and the video at 2.00 s'),
     ('fight/1.avi,fall,2.5,', 'line 2: 0 frames are from its start to its end'),
+    ('fight/1.avi,fall,-1,1', 'line 2: starts at -1 s, before the video'),
     ('fight/1.avi,fall,2,1', 'line 2: start 2 is not before end 1'),
     ('fight/3.avi,fall,,', 'line 2: .*no such file'),
   ],

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
+from data_builders.table.table_dataset_builder import Builder
 from har.data import dataset, protocols
 from har.errors import UserError
 
@@ -197,6 +198,22 @@ def test_an_edited_list_is_noticed(tmp_path, raw_dir):
     load(tmp_path, listed(raw_dir, *rows))
 
 
+def test_a_list_whose_file_is_gone_names_it(tmp_path, raw_dir):
+  listed(raw_dir, 'file,label', 'D1/U01_R1_accel.csv,a', 'D1/U02_R1_accel.csv,b')
+  load(tmp_path, raw_dir)
+  (raw_dir / 'D1' / 'U02_R1_accel.csv').unlink()
+  with pytest.raises(
+    UserError, match=r"line 3: 'D1/U02_R1_accel\.csv': there is no such file.* 2 "
+  ):
+    load(tmp_path, raw_dir)
+
+
+def test_one_rate_may_be_written_alone(tmp_path, raw_dir):
+  listed(raw_dir, 'file,label', 'D1/U01_R1_accel.csv,a')
+  load(tmp_path, raw_dir, rates=20)
+  assert load(tmp_path, raw_dir, rates=(20.0,)).metadata['rates'] == {'imu': 20.0}
+
+
 def test_a_recording_that_was_edited_is_noticed_and_a_moved_folder_used(tmp_path, raw_dir):
   load(tmp_path, raw_dir, **TWO)
   moved = raw_dir.rename(tmp_path / 'elsewhere')
@@ -214,6 +231,14 @@ def test_a_moved_list_is_the_same(tmp_path, raw_dir):
   load(tmp_path, raw_dir, labels=str(tmp_path / 'a.csv'))
   (tmp_path / 'a.csv').rename(tmp_path / 'b.csv')
   assert len(load(tmp_path, raw_dir, labels=str(tmp_path / 'b.csv')).index) == 2
+
+
+def test_folders_at_home(tmp_path, raw_dir, monkeypatch):
+  monkeypatch.setenv('HOME', str(tmp_path))
+  builder = Builder(title='t', data_dir='~/data', raw_dir='~/raw', **TWO)
+  assert builder.data_dir == f'{tmp_path}/data/table/t/1.0.0'
+  builder.download_and_prepare()
+  assert builder.info.splits['train'].num_examples == 4
 
 
 def test_titles_keep_datasets_apart(tmp_path, raw_dir):
@@ -306,6 +331,103 @@ def test_what_was_amiss_is_counted(tmp_path, raw_dir):
   path.write_text(path.read_text() + '103,1,2')
   rows = ('file,label', 'D1/U01_R1_accel.csv,a', 'D1/U02_R1_accel.csv,b')
   assert load(tmp_path, listed(raw_dir, *rows)).metadata['oddities'] == {'cut_line': 1}
+
+
+@pytest.mark.parametrize('jump', [3600.0, -3600.0, 1e9])
+def test_a_clock_that_was_set_is_no_other_rate(tmp_path, jump):
+  for label in 'ab':
+    write(tmp_path / 'raw' / label / '1.csv', 0, seconds=4.0)
+  path = tmp_path / 'raw' / 'a' / '1.csv'
+  header, *lines = path.read_text().split()
+  rows = [line.split(',') for line in lines]
+  for row in rows[40:]:
+    row[0] = str(float(row[0]) + jump)
+  path.write_text('\n'.join([header, *(','.join(row) for row in rows)]))
+  x = load(tmp_path, tmp_path / 'raw').records(('imu',))[0]['imu']
+  np.testing.assert_allclose(x[:, 0], np.arange(81) / 20, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+  ('stamps', 'message'),
+  [
+    (np.sin(np.arange(60.0)), r'time stamps go back in 49% of the lines; set the option time'),
+    (np.zeros(60), 'time stamps are all the same; set the option time'),
+    (np.arange(60.0) * 1e9, 'give 1e-09 samples a second, not 20'),
+    (np.repeat(np.arange(6.0), 10) * 1e3, r'give 0\.0118 samples a second'),
+  ],
+)
+def test_what_is_no_time_is_not_taken_for_it(tmp_path, stamps, message):
+  path = tmp_path / 'raw' / 'a' / '1.csv'
+  path.parent.mkdir(parents=True)
+  path.write_text('\n'.join(f'{stamp},{i}' for i, stamp in enumerate(stamps)))
+  with pytest.raises(UserError, match=message):
+    load(tmp_path, tmp_path / 'raw')
+
+
+def test_the_newest_sample_may_come_first(tmp_path):
+  write(tmp_path / 'raw' / 'a' / '1.csv', 0)
+  path = tmp_path / 'raw' / 'a' / '1.csv'
+  header, *lines = path.read_text().split()
+  path.write_text('\n'.join([header, *reversed(lines)]) + '\n')
+  x = load(tmp_path, tmp_path / 'raw').records(('imu',))[0]['imu']
+  np.testing.assert_allclose(x[:, 0], np.arange(41) / 20, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ('header', 'options', 'message'),
+  [
+    ('time,z,y,x', {}, "its column 0 of values is 'z', and of other files 'x'"),
+    ('time,x,y,w', {}, "its column 2 of values is 'w', and of other files 'z'"),
+    ('time,x (mg),y (g),z (g)', {}, "gives 'x' in mg, and other files in g"),
+    ('time,x (mg),y (g),z (g)', {'columns': (1,)}, "gives 'x' in mg, and other files in g"),
+  ],
+)
+def test_columns_of_files_mean_the_same(tmp_path, header, options, message):
+  write(tmp_path / 'raw' / 'a' / '1.csv', 0, header='time,x (g),y (g),z (g)')
+  write(tmp_path / 'raw' / 'a' / '2.csv', 0, header=header)
+  with pytest.raises(UserError, match=rf'2\.csv: {message}'):
+    load(tmp_path, tmp_path / 'raw', **options)
+
+
+@pytest.mark.parametrize(
+  ('columns', 'second'), [(('z', 'y'), [0.25, -0.25]), ((3, 2), [10, -0.25])]
+)
+def test_columns_that_are_chosen_may_stand_anywhere(tmp_path, columns, second):
+  write(tmp_path / 'raw' / 'a' / '1.csv', 0)
+  write(tmp_path / 'raw' / 'a' / '2.csv', 0, header='time,z,y,x')
+  found = load(tmp_path, tmp_path / 'raw', columns=columns).records(('imu',))
+  assert [found[i]['imu'][5].tolist() for i in (0, 1)] == [[10, -0.25], second]
+
+
+def test_sensors_of_different_clocks(tmp_path, raw_dir):
+  write(raw_dir / 'D1' / 'U01_R1_gyro.csv', 0, rate=10, start=1.6e9)
+  with pytest.raises(
+    UserError, match=r'accel ends at 102 s, and gyro begins at 1600000000 s; .* of one clock'
+  ):
+    load(tmp_path, raw_dir, **TWO)
+
+
+@pytest.mark.parametrize(
+  ('start', 'end', 'message'),
+  [
+    ('100', '103.5', 'ends at 103.5 s, and what was recorded is from 100 to 102 s'),
+    ('0', '101', 'starts at 0 s, and what was recorded is from 100 to 102 s'),
+    ('', '99', 'nothing was recorded'),
+  ],
+)
+def test_parts_lie_in_the_recording(tmp_path, raw_dir, start, end, message):
+  rows = ('file,label,start,end', f'D1/U01_R1_accel.csv,a,{start},{end}')
+  with pytest.raises(UserError, match=f'line 2: {message}'):
+    load(tmp_path, listed(raw_dir, *rows))
+
+
+def test_what_was_taken_and_left_is_described(tmp_path, raw_dir, capfd):
+  (raw_dir / 'D1' / 'U03_R1_accel.csv.gz').write_bytes(b'x')
+  (raw_dir / 'D1' / 'notes.csv').write_text('x')
+  load(tmp_path, raw_dir, **TWO, units=('g', 'rad/s'))
+  printed = capfd.readouterr().err
+  assert 'channels: accel x (g), accel y (g), accel z (g), gyro x (rad/s), gyro y' in printed
+  assert 'belong to no record: .gz (1), .csv (1), the first D1/U03_R1_accel.csv.gz' in printed
 
 
 def test_files_of_other_columns(tmp_path, raw_dir):

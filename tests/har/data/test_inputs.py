@@ -1,5 +1,7 @@
 """Inputs by name: their keys, options and defaults."""
 
+import types
+
 import jax
 import ml_collections
 import numpy as np
@@ -123,3 +125,24 @@ def test_wrong_inputs(name, config, message):
 def test_wrong_augmentation(name, config, message):
   with pytest.raises(UserError, match=message):
     inputs_lib.build(name, {}).augment_options(config)
+
+
+@pytest.mark.parametrize(
+  ('given', 'fits'), [((50.0, 100), True), ((), True), ((100.0, 50.0), False), ((50.0,), False)]
+)
+def test_rates_of_sensors_are_those_of_the_records(given, fits):
+  # In the order of the streams, however the rates are sorted.
+  facts = {'streams': ['gyro', 'accel'], 'stream_rates': {'accel': 100.0, 'gyro': 50.0}}
+  dataset = types.SimpleNamespace(name='mine', metadata=facts)
+  wrist = {'kind': 'signal', 'field': 'imu', 'channels': 6, 'rates': given}
+  if fits:
+    inputs_lib.check_rates(dataset, {'wrist': wrist, 'rgb': {}})
+  else:
+    message = r'inputs\.wrist\.rates=.* stored at \(50\.0, 100\.0\) .*config\.inputs\.wrist\.rates'
+    with pytest.raises(UserError, match=message):
+      inputs_lib.check_rates(dataset, {'wrist': wrist, 'rgb': {}})
+
+
+def test_datasets_that_tell_no_rates_of_sensors():
+  dataset = types.SimpleNamespace(name='mine', metadata={'rates': {'imu': 50.0}})
+  inputs_lib.check_rates(dataset, {'imu': {'rates': (25.0, 25.0)}})

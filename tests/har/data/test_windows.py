@@ -44,6 +44,22 @@ def test_wrong_options_are_an_error(config, message):
     cut(fakes.FakeDataset(), config)
 
 
+@pytest.mark.parametrize(
+  ('given', 'rows'),
+  [
+    ({'length': 24, 'fit': 'pad'}, 25),
+    ({'length': 24, 'fit': 'pad', 'rates': (50.0, 25.0)}, 25),
+    ({'length': 12, 'fit': 'pad', 'rates': (50.0, 25.0), 'rate': 26.0}, 13),
+  ],
+)
+def test_windows_of_which_an_input_sees_a_part_are_an_error(given, rows):
+  message = rf'seconds=0\.5 are {rows} samples, and inputs\.imu takes the middle {rows - 1} of them'
+  with pytest.raises(UserError, match=message):
+    cut(fakes.SilentDataset(), HALVES, {'imu': given})
+  assert cut(fakes.SilentDataset(), HALVES, {'imu': given | {'length': rows}})[0].step == 0.25
+  assert cut(fakes.FakeDataset(), HALVES, {'imu': {'length': 7, 'fit': 'resample'}})[0].step == 0.25
+
+
 def test_a_rate_that_is_not_known_is_an_error():
   dataset = fakes.FakeDataset(metadata=fakes.METADATA | {'rates': {'rgb': 15.0}})
   with pytest.raises(UserError, match=r'fake does not tell the rate of imu'):
