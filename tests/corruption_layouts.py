@@ -78,10 +78,13 @@ def _build_mmact(raw: pathlib.Path, data_dir: str, allowed: int):
   )
 
 
+_LISTED = 4
+
+
 def _write_table(folder: pathlib.Path) -> None:
   folder.mkdir()
   lines = ['file,label,subject']
-  for number in range(4):
+  for number in range(_LISTED):
     rows = (f'{i / 20},{number + i / 9:.3f},{-i / 9:.3f},9.81' for i in range(40))
     (folder / f'walk{number}.csv').write_text('\n'.join(['time,x,y,z', *rows]) + '\n')
     lines.append(f'walk{number}.csv,{"fall" if number % 2 else "walk"},{number // 2}')
@@ -95,7 +98,7 @@ def _build_table(raw: pathlib.Path, data_dir: str, allowed: int):
 
 
 def _write_clips(folder: pathlib.Path) -> None:
-  for trial in raw_trees.LAYOUT.expected()[:4]:
+  for trial in raw_trees.LAYOUT.expected()[:_LISTED]:
     path = folder / raw_trees.LAYOUT.actions[trial.action - 1] / f'{trial.key}.avi'
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(raw_trees.content('rgb', trial))
@@ -115,7 +118,14 @@ def _left_out_of_mmact(builder) -> tuple[int, list[str]]:
 
 def _left_out_of_list(builder) -> tuple[int, list[str]]:
   keys = [key for keys in builder.info.metadata['missing'].values() for key in keys]
-  return len(keys), [f'{key}{suffix}' for key in keys for suffix in builder.SUFFIXES]
+  # A list that lost rows is a list; what it does not name any more is noted.
+  listing = builder.listing
+  listed = {path for entry in listing.entries for path in entry.files.values()}
+  recordings = {p for p in listing.folder.paths if p.endswith(builder.SUFFIXES)}
+  unlisted = recordings - listed - {'labels.csv'}
+  places = [f'{key}{suffix}' for key in keys for suffix in builder.SUFFIXES]
+  lost = max(_LISTED - len(listing.entries), 0) if unlisted else 0
+  return max(len(keys), lost), places + ['labels.csv'] * bool(lost)
 
 
 _TRIALS = Layout(
@@ -142,7 +152,7 @@ LAYOUTS = {
   'table': Layout(
     write=_write_table,
     build=_build_table,
-    records=4,
+    records=_LISTED,
     suffixes=('.csv',),
     numbers=('0.csv', '3.csv'),
     forms=('folder', 'zip'),
@@ -152,7 +162,7 @@ LAYOUTS = {
   'clips': Layout(
     write=_write_clips,
     build=_build_clips,
-    records=4,
+    records=_LISTED,
     suffixes=('.avi',),
     numbers=(),
     forms=('folder', 'zip'),
