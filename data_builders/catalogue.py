@@ -14,6 +14,11 @@ from har.errors import UserError
 LABELS = 'labels.csv'
 SENSOR = 'sensor'
 _MATCHED = '_matched'
+_SPLITS = {
+  **dict.fromkeys(('train', 'training'), 'train'),
+  **dict.fromkeys(('val', 'valid', 'validation'), 'validation'),
+  **dict.fromkeys(('test', 'testing'), 'test'),
+}
 _FIELD = re.compile(r'\{(\w+)\}')
 _WHOLE = re.compile(r'-?\d{1,18}', re.ASCII)
 
@@ -114,15 +119,20 @@ def _key(path: str, sensor: str) -> str:
 def by_folder(folder: Folder, suffixes: Collection[str]) -> list[Entry]:
   """Records from class folders: the label is the name of the folder that a file lies in.
 
+  Where all those lie in folders such as `train` and `test`, records have these as column `split`.
+
   Raises:
     UserError: no file with one of these endings in a folder.
   """
+  found = [path.split('/') for path in folder.paths if path.lower().endswith(tuple(suffixes))]
+  found = [parts for parts in found if len(parts) > 1]
+  splits = [_SPLITS.get(parts[-3].lower()) if len(parts) > 2 else None for parts in found]
+  official = None not in splits and len(set(splits)) > 1
   entries = []
-  for path in folder.paths:
-    parts = path.split('/')
-    if path.lower().endswith(tuple(suffixes)) and len(parts) > 1:
-      where = folder.where(path)
-      entries.append(Entry(_key('/'.join(parts[-2:]), ''), clean(parts[-2]), {'': path}, {}, where))
+  for parts, split in zip(found, splits, strict=True):
+    key, path = _key('/'.join(parts[-3 if official else -2 :]), ''), '/'.join(parts)
+    columns = {'split': split} if official and split else {}
+    entries.append(Entry(key, clean(parts[-2]), {'': path}, columns, folder.where(path)))
   if not entries:
     raise UserError(
       f'{folder.root}: neither a {LABELS} nor folders named by class with '

@@ -287,14 +287,14 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
     print(f'{self.name}: {len(listing.entries)} records: {classes}', file=sys.stderr)
     lists = {p for p in listing.folder.paths if p.rpartition('/')[2].lower() == catalogue.LABELS}
     unused = listing.folder.others(used | lists)
-    if not self._grouped:
-      print(
-        f'note: {self.name}: without a column group or subject each file is a group of its own: '
-        'folds may part recordings of one person or place',
-        file=sys.stderr,
-      )
-    if unused:
-      print(f'note: {self.name}: files that belong to no record: {unused}', file=sys.stderr)
+    remarks = {
+      'without a column group or subject each file is a group of its own: folds may part '
+      'recordings of one person or place': not self._grouped,
+      'protocol=official divides records by their column split': 'split' in listing.columns,
+      f'files that belong to no record: {unused}': bool(unused),
+    }
+    for remark in filter(remarks.get, remarks):
+      print(f'note: {self.name}: {remark}', file=sys.stderr)
 
   def _note(self, fault: str) -> None:
     self._faults.append(fault)

@@ -17,6 +17,7 @@ from har.errors import UserError
 
 # Stamps that give another number of samples a second are in another unit, or no time.
 _RATE_FACTOR = 5.0
+_FASTER = 1.2  # times the stored rate; beyond, interpolation folds into it what it cannot show
 _TRIED = 10  # files that are looked at for the names of channels
 _FEW = 8  # steps that tell nothing of a rate
 _DISORDER = 0.25  # of the steps of a clock, at most, go another way than the others
@@ -207,7 +208,9 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
     if time is None:
       time = np.arange(len(table.values)) / rate
     else:
-      _check_rate(time, rate, where)
+      likely = _check_rate(time, rate, where)
+      if likely > _FASTER * rate:
+        self._oddities.update(['faster'])
     self._check_names(table, stream, where)
     series = timeline.regular(time, table.values, rate, where)
     self._oddities.update({*table.oddities, *series.oddities})
@@ -305,11 +308,11 @@ def _part(series: timeline.Series, entry: Entry) -> timeline.Series:
   return timeline.series(kept, series.rate, series.max_gap)
 
 
-def _check_rate(time: np.ndarray, rate: float, where: str) -> None:
-  """Raises UserError if stamps are no time, or samples come at a wholly different rate."""
+def _check_rate(time: np.ndarray, rate: float, where: str) -> float:
+  """Samples a second; UserError if stamps are no time, or that is wholly another than `rate`."""
   steps = np.diff(time)
   if len(steps) < _FEW:
-    return
+    return rate
   back = float((steps < 0).mean())
   if _DISORDER < back < 1 - _DISORDER or not steps.any():
     what = f'go back in {back:.0%} of the lines' if back else 'are all the same'
@@ -329,3 +332,4 @@ def _check_rate(time: np.ndarray, rate: float, where: str) -> None:
       f'{where}: its time stamps give {measured:.4g} samples a second, not {rate:g}; set the '
       'options time (the column), time_unit or rates'
     )
+  return likely

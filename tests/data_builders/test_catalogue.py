@@ -72,6 +72,23 @@ def test_class_folders(tmp_path):
     catalogue.by_folder(folders.Folder(tmp_path), ('.csv',))
 
 
+def test_class_folders_of_an_official_split(tmp_path):
+  fill(tmp_path, 'Train/sit/1.mp4', 'val/sit/1.mp4', 'test/sit/1.mp4', 'test/fall/2.mp4')
+  found = catalogue.by_folder(folders.Folder(tmp_path), ('.mp4',))
+  assert [(e.key, e.label, e.columns['split']) for e in found] == [
+    ('test/fall/2', 'fall', 'test'),
+    ('test/sit/1', 'sit', 'test'),
+    ('Train/sit/1', 'sit', 'train'),
+    ('val/sit/1', 'sit', 'validation'),
+  ]
+
+
+def test_class_folders_of_which_some_only_lie_in_a_split(tmp_path):
+  fill(tmp_path, 'train/sit/1.mp4', 'more/sit/2.mp4')
+  found = catalogue.by_folder(folders.Folder(tmp_path), ('.mp4',))
+  assert [(e.key, e.columns) for e in found] == [('sit/1', {}), ('sit/2', {})]
+
+
 def test_a_list_with_parts_of_recordings(tmp_path):
   fill(tmp_path, 'a/1.csv', 'b/2.csv')
   rows = [

@@ -437,3 +437,10 @@ def test_files_of_other_columns(tmp_path, raw_dir):
     UserError, match=r'U02_R1_accel\.csv: has 1 columns of values and other files 3'
   ):
     load(tmp_path, raw_dir, **TWO)
+
+
+@pytest.mark.parametrize(('rate', 'oddities'), [(22, {}), (40, {'faster': 1})])
+def test_files_that_are_faster_than_what_is_stored_are_counted(tmp_path, raw_dir, rate, oddities):
+  write(raw_dir / 'fast.csv', 5, rate=rate)
+  raw = listed(raw_dir, 'file,label,subject', 'fast.csv,D1,1')
+  assert load(tmp_path, raw).metadata['oddities'] == oddities
