@@ -37,36 +37,31 @@ class Readings:
   oddities: tuple[str, ...] = ()
 
 
-@functools.lru_cache(maxsize=64)
-def _day(text: str) -> float:
-  if not (len(text) == 8 and text.isascii() and text.isdigit()):
-    raise ValueError(f'no date: {text[:20]!r}')
-  date = datetime.date(int(text[:4]), int(text[4:6]), int(text[6:]))
-  # Counted from a near day, so that microseconds are not lost.
-  return (date - datetime.date(2018, 1, 1)).days * 86400.0
+@functools.lru_cache(maxsize=256)
+def _minute(text: str) -> int:
+  """Seconds of `%Y%m%d_%H:%M`, counted from a near day, so that microseconds are not lost."""
+  day, _, clock = text.partition('_')
+  hour, _, minute = clock.partition(':')
+  digits = day + hour + minute
+  if not (
+    len(day) == 8 and len(hour) == len(minute) == 2 and digits.isascii() and digits.isdigit()
+  ):
+    raise ValueError(f'no date and time: {text[:40]!r}')
+  if not (int(hour) < 24 and int(minute) < 60):
+    raise ValueError(f'no time: {text[:40]!r}')
+  date = datetime.date(int(day[:4]), int(day[4:6]), int(day[6:]))
+  return (date - datetime.date(2018, 1, 1)).days * 86400 + int(hour) * 3600 + int(minute) * 60
 
 
 def parse_timestamp(text: str) -> tuple[float, bool]:
   """Seconds, and whether the timestamp has a fraction; ValueError if it is none."""
-  day, _, clock = text.partition('_')
-  hour, minute, second = clock.split(':')
+  minute, _, second = text.rpartition(':')
   whole, dot, fraction = second.partition('.')
-  digits = hour + minute + whole + fraction
-  if not (len(hour) == len(minute) == len(whole) == 2 and digits.isascii() and digits.isdigit()):
-    raise ValueError(f'no time: {text[:40]!r}')
-  if not (int(hour) < 24 and int(minute) < 60 and int(whole) < 60):
+  digits = whole + fraction
+  if not (len(whole) == 2 and digits.isascii() and digits.isdigit() and int(whole) < 60):
     raise ValueError(f'no time: {text[:40]!r}')
   share = int(fraction) / 10 ** len(fraction) if fraction else 0.0
-  return _day(day) + int(hour) * 3600 + int(minute) * 60 + int(whole) + share, bool(dot)
-
-
-def _number(text: str) -> float:
-  """A value; ValueError if it is none that float32 holds."""
-  value = float(text)
-  if not abs(value) <= _MAX:
-    fault = 'is not finite' if 'n' in text.lower() else 'is more than float32 holds'
-    raise ValueError(f'{text.strip()[:40]} {fault}')
-  return value
+  return _minute(minute) + int(whole) + share, bool(dot)
 
 
 def read(data: bytes, where: str) -> Readings | None:
@@ -84,7 +79,7 @@ def read(data: bytes, where: str) -> Readings | None:
       that float32 does not hold, or times too far apart.
   """
   litter.check(data, where)
-  times, fractions, rows = [], [], []
+  times, fractions, rows, numbers = [], [], [], []
   try:
     lines = data.removeprefix(codecs.BOM_UTF8).decode('ascii').splitlines()
   except UnicodeDecodeError as error:
@@ -97,14 +92,20 @@ def read(data: bytes, where: str) -> Readings | None:
       if len(fields) != 4:
         raise ValueError(f'{len(fields)} fields, not timestamp,x,y,z')
       seconds, has_fraction = parse_timestamp(fields[0].strip())
-      rows.append([_number(field) for field in fields[1:]])
+      rows.append([float(field) for field in fields[1:]])
     except ValueError as error:
       raise UserError(f'{where}, line {number}: not a sensor sample ({error})') from error
     times.append(seconds)
     fractions.append(has_fraction)
+    numbers.append(number)
   if not rows:
     return None
-  return _tidy(np.array(times), np.array(fractions), np.array(rows), where)
+  values = np.array(rows)
+  for row, axis in np.argwhere(~(np.abs(values) <= _MAX)):
+    text = lines[numbers[row] - 1].split(',')[axis + 1].strip()[:40]
+    fault = 'not finite' if 'n' in text.lower() else 'more than float32 holds'
+    raise UserError(f'{where}, line {numbers[row]}: not a sensor sample ({text} is {fault})')
+  return _tidy(np.array(times), np.array(fractions), values, where)
 
 
 def _tidy(time: np.ndarray, fractions: np.ndarray, values: np.ndarray, where: str) -> Readings:
