@@ -134,13 +134,10 @@ def tidy(
   time, pieces, found = clocks.untangle(time, max_gap, max_pause)
   oddities |= found
   if len(pieces) > 1 and jumps == 'cut':
-    ends = [*(piece.first for piece in pieces[1:]), len(time)]
-    lengths = [end - piece.first for piece, end in zip(pieces, ends, strict=True)]
-    longest = int(np.argmax(lengths))
-    kept = slice(pieces[longest].first, ends[longest])
-    oddities['cut'] = len(time) - lengths[longest]
-    time, values = time[kept] - pieces[longest].shift, values[kept]
-    pieces = [dataclasses.replace(pieces[longest], first=0, shift=0.0)]
+    longest, kept = _longest(pieces, len(time))
+    oddities['cut'] = len(time) - (kept.stop - kept.start)
+    time, values = time[kept] - longest.shift, values[kept]
+    pieces = [dataclasses.replace(longest, first=0, shift=0.0)]
   order = np.argsort(time, kind='stable')
   time, values = time[order], values[order]
   arrival = stamps == 'arrival' or (stamps == 'auto' and clocks.are_bursts(time, max_gap))
@@ -154,6 +151,14 @@ def tidy(
     time, values = _means(time, values)
   oddities = {name: count for name, count in oddities.items() if count}
   return Samples(time, values, oddities, tuple(pieces))
+
+
+def _longest(pieces: Sequence[clocks.Piece], count: int) -> tuple[clocks.Piece, slice]:
+  """The piece of most rows, of `count` in all, and which they are."""
+  ends = [*(piece.first for piece in pieces[1:]), count]
+  rows = [slice(piece.first, end) for piece, end in zip(pieces, ends, strict=True)]
+  longest = max(range(len(rows)), key=lambda i: rows[i].stop - rows[i].start)
+  return pieces[longest], rows[longest]
 
 
 def _spread(time: np.ndarray) -> np.ndarray:

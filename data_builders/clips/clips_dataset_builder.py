@@ -51,16 +51,8 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
     """Describes a dataset; see `FolderBuilder` for arguments that are not here.
 
     Args:
-      title: the dataset's name among prepared ones.
       short_side: of the stored frames, pixels at most.
       rate: frames a second to store, the nearest of each video; 0: all frames.
-      labels: path of the list.
-      pattern: of paths, in place of a list.
-      classes: pairs of a class and a pattern of labels.
-      train_subjects: who trains under the protocol cross_subject.
-      allow_corrupt: how many records that cannot be made to leave out.
-      raw_dir: folder with the videos.
-      data_dir: folder of prepared datasets.
 
     Raises:
       UserError: an argument that makes no sense, and what `FolderBuilder` raises.

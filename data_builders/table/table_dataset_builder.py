@@ -59,7 +59,6 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
     """Describes a dataset; see `FolderBuilder` for arguments that are not here.
 
     Args:
-      title: the dataset's name among prepared ones.
       rates: samples a second to store, one number or one for each sensor.
       sensors: names of the sensors that have files of their own; none: one file holds everything.
       columns: of each file, by name or by position from 0; none: all but the time.
@@ -67,14 +66,7 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
       time: the column with time stamps, by name or position; '' if there is none, and samples are
         `rates` a second.
       time_unit: s, ms, us or ns, of numbers; '' for what the header says, or else seconds.
-      labels: path of the list.
-      pattern: of paths, in place of a list.
-      classes: pairs of a class and a pattern of labels.
-      train_subjects: who trains under the protocol cross_subject.
       require_complete: whether a record that lacks a sensor is a fault.
-      allow_corrupt: how many records that cannot be made to leave out.
-      raw_dir: folder with the recordings.
-      data_dir: folder of prepared datasets.
 
     Raises:
       UserError: an argument that makes no sense, and what `FolderBuilder` raises.
@@ -84,19 +76,13 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
       units=(units, lambda one: isinstance(one, str)),
       sensors=(sensors, lambda one: isinstance(one, str)),
     )
-    count = max(len(sensors), 1)
-    numbers = (rates,) * count if isinstance(rates, int | float) else tuple(rates)
-    whole = all(isinstance(rate, int | float) and 0 < rate < float('inf') for rate in numbers)
-    if len(numbers) != count or not whole:
-      raise UserError(
-        f'rates={rates!r}: must be above 0, the samples a second to store, one number or one for '
-        f'each of {count} sensors'
-      )
     if time_unit and time_unit not in stamps.UNITS:
       raise UserError(f'time_unit={time_unit!r}: not one of {", ".join(stamps.UNITS)}')
     self._streams = tuple(sensors) or ('imu',)
-    self._rates = dict(zip(self._streams, map(float, numbers), strict=True))
+    self._rates = _rates_of(self._streams, rates)
     self._oddities: Counter[str] = Counter()
+    recorded = {'rates': list(self._rates.values()), 'sensors': list(sensors)}
+    layout = {'columns': list(columns), 'units': list(units), 'time': time, 'time_unit': time_unit}
     super().__init__(
       title=title,
       labels=labels,
@@ -107,15 +93,7 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
       raw_dir=raw_dir,
       data_dir=data_dir,
       sensors=sensors,
-      options={
-        'rates': list(map(float, numbers)),
-        'sensors': list(sensors),
-        'columns': list(columns),
-        'units': list(units),
-        'time': time,
-        'time_unit': time_unit,
-        'require_complete': require_complete,
-      },
+      options={**recorded, **layout, 'require_complete': require_complete},
     )
 
   @property
@@ -263,6 +241,18 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
     if self._oddities:
       found = ', '.join(f'{name} in {n}' for name, n in sorted(self._oddities.items()))
       print(f'{self.name}: of the files, {found}', file=sys.stderr)
+
+
+def _rates_of(streams: Sequence[str], rates: float | Sequence[float]) -> dict[str, float]:
+  """Samples a second by sensor; UserError if one is no such number."""
+  numbers = (rates,) * len(streams) if isinstance(rates, int | float) else tuple(rates)
+  whole = all(isinstance(rate, int | float) and 0 < rate < float('inf') for rate in numbers)
+  if len(numbers) != len(streams) or not whole:
+    raise UserError(
+      f'rates={rates!r}: must be above 0, the samples a second to store, one number or one for '
+      f'each of {len(streams)} sensors'
+    )
+  return dict(zip(streams, map(float, numbers), strict=True))
 
 
 def _check_clocks(sensors: Mapping[str, timeline.Series], entry: Entry) -> None:

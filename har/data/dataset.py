@@ -215,6 +215,16 @@ def known() -> tuple[str, ...]:
   )
 
 
+def _module(name: str) -> Any:
+  """A dataset's module with its class Builder."""
+  if name not in known():
+    raise UserError(f'dataset {name!r}: no such builder; known: {", ".join(known())}')
+  module = importlib.import_module(f'data_builders.{name}.{name}_dataset_builder')
+  if not hasattr(module, 'Builder'):
+    raise UserError(f'{module.__file__}: has no class Builder')
+  return module
+
+
 def load(
   name: str,
   modalities: Collection[str],
@@ -244,11 +254,7 @@ def load(
     UserError: unknown dataset, modality, class or option, anything wrong with the raw files or with
       the records that the builder makes of them.
   """
-  if name not in known():
-    raise UserError(f'dataset {name!r}: no such builder; known: {", ".join(known())}')
-  module = importlib.import_module(f'data_builders.{name}.{name}_dataset_builder')
-  if not hasattr(module, 'Builder'):
-    raise UserError(f'{module.__file__}: has no class Builder')
+  module = _module(name)
   accepted = inspect.signature(module.Builder.__init__).parameters
   for option in builder_options or {}:
     if option not in accepted:
@@ -272,13 +278,10 @@ def load(
     preparation.prepare(builder, None if 'raw_dir' in taken else raw_dir, options)
   metadata = checks.metadata(builder.info)
   class_names = tuple(builder.info.features['label'].names)
-  for one in abnormal:
-    if one not in class_names:
-      raise UserError(f'abnormal: {one!r} is no class of {name}: {", ".join(class_names)}')
-  if abnormal:
-    metadata['abnormal'] = list(abnormal)
-  channels = getattr(builder, 'CHANNELS', {})
-  title = getattr(builder, 'title', name)
+  if unknown := [one for one in abnormal if one not in class_names]:
+    raise UserError(f'abnormal: {unknown[0]!r} is no class of {name}: {", ".join(class_names)}')
+  metadata |= {'abnormal': list(abnormal)} if abnormal else {}
+  title, channels = getattr(builder, 'title', name), getattr(builder, 'CHANNELS', {})
   data = Dataset(title, class_names, metadata, read_index(builder), builder, channels)
   data.check(modalities)
   return data

@@ -96,9 +96,7 @@ def open_experiment(
   runtime = config.runtime
   mesh = mesh_lib.make_mesh(runtime.devices, runtime.fsdp)
   stages = {name: stage.build(config, name, data, splits.train) for name in config.order}
-  inputs = {n: i for one in stages.values() for n, i in one.train_inputs.items()}
-  for warning in inputs_lib.check_records(data, splits, inputs):
-    _say(f'warning: {warning}')
+  _check_records(data, splits, stages)
   claim = dataclasses.replace(
     claim,
     examples=Membership.of(data.index, splits, data.class_names, c.group),
@@ -107,6 +105,14 @@ def open_experiment(
   claim.check_data()
   context = loop.Context(data, splits, mesh, workdir, runtime, split, claim.write)
   return Experiment(config, context, stages)
+
+
+def _check_records(
+  data: dataset_lib.Dataset, splits: protocols.Splits, stages: Mapping[str, stage.Stage]
+) -> None:
+  inputs = {n: i for one in stages.values() for n, i in one.train_inputs.items()}
+  for warning in inputs_lib.check_records(data, splits, inputs):
+    _say(f'warning: {warning}')
 
 
 def _left_out(data: dataset_lib.Dataset, stages: Mapping[str, stage.Stage]) -> dict[str, list[str]]:
