@@ -34,6 +34,8 @@ class About:
     details: how the variants other than float32 were made, a line each.
     subjects: who performed each example; None if the dataset does not say.
     signals: given an example's key, its recorded signals [T, C] by name; None if there are none.
+    attention: given a stage, keys of examples and a class of each, a picture of each example (a
+      `data:` address) by video input: what of its frames speaks for the class; None for none.
   """
 
   abnormal: Sequence[str] = ()
@@ -44,6 +46,7 @@ class About:
   details: Sequence[str] = ()
   subjects: np.ndarray | None = None
   signals: Callable[[str], Mapping[str, np.ndarray]] | None = None
+  attention: Callable[[str, Sequence[str], Sequence[int]], list[dict[str, str]]] | None = None
 
 
 def write_report(
@@ -98,6 +101,7 @@ def write_report(
       pairs=sections.pairs(table, classified),
       examples=sections.examples(table, classified) if classifiers else None,
       worst=_worst(table, classifiers, about),
+      attention=_attention(table, classifiers, about),
       most_examples=MOST_EXAMPLES,
       class_names=first.class_names,
       count=len(first.keys),
@@ -247,7 +251,7 @@ def _worst(table: Mapping, classifiers: Mapping[str, Predictions], about: About)
   """Pictures of the signals of the errors that the last fusion, or stage, was surest of."""
   if about.signals is None or not classifiers:
     return []
-  judge = classifiers[[*classifiers, *sections.fusions(table)][-1]]
+  judge = classifiers[_judge(table, classifiers)]
   found = []
   for place in sections.worst(judge):
     key, names = judge.keys[place], judge.class_names
@@ -256,6 +260,27 @@ def _worst(table: Mapping, classifiers: Mapping[str, Predictions], about: About)
     true, taken = names[judge.labels[place]], names[judge.classes[place]]
     found.append({'key': key, 'true': true, 'taken': taken, 'pictures': pictures})
   return found if any(one['pictures'] for one in found) else []
+
+
+def _judge(table: Mapping, classifiers: Mapping[str, Predictions]) -> str:
+  """The last fusion, or else the last stage."""
+  return [*classifiers, *sections.fusions(table)][-1]
+
+
+def _attention(table: Mapping, classifiers: Mapping[str, Predictions], about: About) -> list[dict]:
+  """Where that stage looks in the examples that it is surest of, right ones and errors."""
+  if about.attention is None or not classifiers:
+    return []
+  stage = _judge(table, classifiers)
+  judge = classifiers[stage]
+  chosen = [*sections.surest(judge), *sections.worst(judge)]
+  keys, classes = [judge.keys[i] for i in chosen], judge.classes[chosen].tolist()
+  found = []
+  for i, pictures in zip(chosen, about.attention(stage, keys, classes), strict=True):
+    true, taken = (judge.class_names[one] for one in (judge.labels[i], judge.classes[i]))
+    one = {'key': judge.keys[i], 'true': true, 'taken': taken, 'right': bool(judge.correct[i])}
+    found.append(one | {'pictures': pictures})
+  return [one for one in found if one['pictures']]
 
 
 def _duration(seconds: float) -> str:

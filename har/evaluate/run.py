@@ -1,6 +1,7 @@
 """Evaluates an experiment on a split; writes results, predictions and the report."""
 
 import dataclasses
+import functools
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 
 from har.data import loader
 from har.data.signal import Signal
-from har.evaluate import baselines, recordings, report, results, sections
+from har.evaluate import baselines, gradcam, recordings, report, results, sections
 from har.metrics.classification import Predictions
 from har.metrics.detection import Detections
 from har.train import experiment as experiment_lib
@@ -246,6 +247,8 @@ def _write(experiment, table, predictions, notes, details, command) -> None:
     details=details,
     subjects=subjects if subjects is None else subjects[_units(experiment).positions],
     signals=_signals(experiment),
+    # Of several processes this one alone writes, and cannot read a checkpoint alone.
+    attention=functools.partial(_attention, experiment) if jax.process_count() == 1 else None,
   )
   page = report.write_report(place, table, predictions, about)
   print(results.text_table(table))
@@ -262,6 +265,19 @@ def _signals(experiment: Experiment) -> Callable[[str], dict[str, np.ndarray]] |
   records = dataset.records(tuple(dict.fromkeys(names.values())))
   place = dict(zip(units.keys, units.positions.tolist(), strict=True))
   return lambda key: {name: records[place[key]][field] for name, field in names.items()}
+
+
+def _attention(
+  experiment: Experiment, name: str, keys: Sequence[str], classes: Sequence[int]
+) -> list[dict[str, str]]:
+  """See `har.evaluate.report.About`."""
+  one, dataset, units = experiment.stages[name], experiment.context.dataset, _units(experiment)
+  if not gradcam.shown(one.inputs):
+    return [{} for _ in keys]
+  place = dict(zip(units.keys, units.positions.tolist(), strict=True))
+  records = dataset.records(stage_lib.fields(one.inputs))
+  variables, _ = experiment_lib.load(experiment, name)
+  return gradcam.strips(one, variables, records, [place[key] for key in keys], classes)
 
 
 def _note(one: Stage, facts: dict) -> str:

@@ -8,7 +8,7 @@ from har.metrics import classification
 from har.metrics.classification import Predictions
 
 PRODUCT = 'product'
-MOST_CONFUSIONS, MOST_SIGNALS = 8, 6
+MOST_CONFUSIONS, MOST_SIGNALS, MOST_RIGHT = 8, 6, 3
 
 Classified = Mapping[str, Predictions]
 
@@ -102,6 +102,16 @@ def worst(predicted: Predictions) -> list[int]:
   wrong = np.flatnonzero(~predicted.correct)
   sure = predicted.probabilities[wrong, predicted.classes[wrong]]
   return wrong[np.argsort(-sure, kind='stable')][:MOST_SIGNALS].tolist()
+
+
+def surest(predicted: Predictions) -> list[int]:
+  """Places of the right predictions that the model was surest of, each of another class."""
+  right = np.flatnonzero(predicted.correct)
+  order = right[
+    np.argsort(-predicted.probabilities[right, predicted.classes[right]], kind='stable')
+  ]
+  first = dict(zip(predicted.classes[order[::-1]].tolist(), order[::-1].tolist(), strict=True))
+  return [i for i in order.tolist() if i in first.values()][:MOST_RIGHT]
 
 
 def examples(results: Mapping, predictions: Classified) -> dict:

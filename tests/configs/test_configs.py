@@ -160,7 +160,9 @@ def assert_complete(workdir, config, table, *, steps):
     assert len(predictions.read_text().splitlines()) == 1 + 6
     rows = (workdir / 'metrics' / f'{stage}.jsonl').read_text().splitlines()
     assert json.loads(rows[-1])['step'] == steps
-  assert '<html' in (workdir / 'report.html').read_text()
+  report = (workdir / 'report.html').read_text()
+  assert '<html' in report
+  assert ('Where the model looks' in report) == bool({'rgb', 'depth'} & set(modalities))
 
 
 def assert_only_trained_layers_moved(opened, name):

@@ -199,6 +199,25 @@ def test_people_and_the_signals_of_the_surest_errors(tmp_path):
   assert html.count('aria-label="imu of') == 1
 
 
+def test_where_the_model_looks_in_right_examples_and_errors(tmp_path):
+  results, predictions = run(**TWO)
+  asked = []
+
+  def attention(stage, keys, classes):
+    asked.append((stage, list(zip(keys, classes, strict=True))))
+    return [{'rgb': f'data:image/jpeg;base64,{i}'} for i in range(len(keys))]
+
+  html = page(tmp_path, results, predictions, attention=attention)
+  # All scores of right examples are alike: the first of each of three classes, then the error.
+  assert asked == [('fusion', [(KEYS[0], 0), (KEYS[4], 1), (KEYS[8], 2), (KEYS[9], 3)])]
+  text = Outline(html).text
+  assert f'{KEYS[4]} : falling, right' in text
+  assert f'{KEYS[9]} : punching taken for pushing' in text
+  assert html.count('<img class="strip"') == 4
+  nothing = page(tmp_path, results, predictions, attention=lambda _, keys, __: [{} for _ in keys])
+  assert 'Where the model looks' not in nothing
+
+
 def test_abnormal_classes_are_flagged(tmp_path):
   results, predictions = run(**TWO)
   assert '▲' not in page(tmp_path, results, predictions)
