@@ -122,8 +122,9 @@ def strip(frames: np.ndarray, heat: np.ndarray) -> str:
     own = heat[t * len(heat) // len(frames)].astype(np.float32)
     size, way = (_SIDE, _SIDE), Image.Resampling.BICUBIC
     smooth = np.clip(np.asarray(Image.fromarray(own).resize(size, way)), 0, 1)
-    over = Image.fromarray(np.uint8(255 * colours(smooth)[..., :3]))
-    columns.append(np.concatenate([plain, Image.blend(plain, over, _OPACITY)]))
+    over = Image.fromarray((255 * colours(smooth)[..., :3]).astype(np.uint8))
+    both = np.asarray(plain), np.asarray(Image.blend(plain, over, _OPACITY))
+    columns.append(np.concatenate(both))
   buffer = io.BytesIO()
   Image.fromarray(np.concatenate(columns, 1)).save(buffer, 'JPEG', quality=85)
   return 'data:image/jpeg;base64,' + base64.b64encode(buffer.getvalue()).decode()
