@@ -47,7 +47,7 @@ def last_map(model: Any, variables: Any, inputs: Mapping[str, jax.Array], name: 
 
   def record(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
     out, path = call(*args, **kwargs), context.module.path
-    shape = getattr(out, 'shape', ())
+    shape: tuple[int, ...] = getattr(out, 'shape', ())
     spatial = len(shape) in (4, 5) and min(shape[-3:-1]) > 1 and shape[0] % count == 0
     if path[:1] == (name,) and context.method_name == '__call__' and spatial:
       found.append(path)
