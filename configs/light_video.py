@@ -28,18 +28,26 @@ BACKBONES: dict[str, tuple[dict[str, Any], tuple[Any, Any]]] = {
   },
 }
 
+_BY_GROUP = {'protocol': 'folds', 'fold': 1, 'group': 'group'}
+DATASETS: dict[str, dict[str, Any]] = {
+  'fight': {**_BY_GROUP, 'abnormal': ('fight',)},
+  'clips': _BY_GROUP,
+}
+"""How those made of video files are divided; they are stored for crops of 224 out of 256 pixels."""
+
 
 def get_config(arg: str | None = None) -> ConfigDict:
   """The experiment.
 
   Args:
-    arg: `dataset=` (stickman if not given), a folder in `data_builders` with colour video;
+    arg: `dataset=` (stickman if not given), a folder in `data_builders` with colour video, and with
+      clips `title=`, the prepared dataset's name;
       `backbone=`, one of `BACKBONES` (mobilenet_v2); `temporal=`, mean, lstm, bilstm, gru or tcn
       (lstm); and `weights=`, a published name or a file, of which the last blocks are trained (all
       is trained from random values if none is given).
   """
   args = base.parse_arg(
-    arg, dataset='stickman', backbone='mobilenet_v2', temporal='lstm', weights=''
+    arg, dataset='stickman', title='', backbone='mobilenet_v2', temporal='lstm', weights=''
   )
   for name, known in (('backbone', BACKBONES), ('temporal', TEMPORAL)):
     if args[name] not in known:
@@ -49,6 +57,9 @@ def get_config(arg: str | None = None) -> ConfigDict:
   if args['dataset'] == 'stickman':
     sizes = {'frames': 8, 'resize': 72, 'size': 64}
   config = base.experiment(args['dataset'], ('rgb',))
+  if args['dataset'] in DATASETS:
+    config.dataset.update(DATASETS[args['dataset']])
+    config.dataset.options = ConfigDict({'title': args['title'], 'short_side': sizes['resize']})
   config.inputs.rgb = {**sizes, 'mean': mean, 'std': std}
   config.encoders.rgb = {**encoder, 'temporal': args['temporal'], 'features': 128}
   config.stages.rgb = base.stage(

@@ -26,6 +26,7 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
   `info.metadata` has `rates` where all records have one rate, and `frames` (notes on the encoding).
   """
 
+  TITLE: ClassVar[str] = ''  # In place of a `title` that is not given.
   FIELD = 'rgb'
   SUFFIXES = (
     *('.mp4', '.m4v', '.mov', '.avi', '.mkv', '.webm', '.mpg', '.mpeg', '.wmv', '.asf', '.flv'),
@@ -63,7 +64,7 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
       raise UserError(f'rate={rate!r}: must be frames a second, or 0 for all frames')
     self._rates: Counter[float] = Counter()
     super().__init__(
-      title=title,
+      title=title or self.TITLE,
       labels=labels,
       pattern=pattern,
       classes=classes,

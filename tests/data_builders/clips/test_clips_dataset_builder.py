@@ -1,8 +1,6 @@
 """Folders of videos become datasets: frames, rates, parts, groups; every fault is named."""
 
 import io
-import pathlib
-import re
 import zipfile
 
 import av
@@ -10,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_builders import catalogue, folders
 from data_builders.clips.clips_dataset_builder import at_rate
 from har.data import dataset, protocols
 from har.errors import UserError
@@ -181,24 +178,3 @@ def test_wrong_options(tmp_path, raw_dir, options, message):
 def test_without_its_folder(tmp_path):
   with pytest.raises(UserError, match=r"no dataset 'toy' has been prepared .* --raw_dir"):
     load(tmp_path, None)
-
-
-def test_the_readme_s_list_of_groups(tmp_path, raw_dir, monkeypatch):
-  readme = pathlib.Path(folders.__file__).with_name('README.md').read_text()
-  code = re.search(r'```py\n(.*?)```', readme, re.DOTALL)[1]
-  for name in ('fight/fi001', 'fight/fi002', 'noFight/nofi001', 'noFight/nofi002'):
-    (raw_dir / name).parent.mkdir(exist_ok=True)
-    (raw_dir / f'{name}.mp4').touch()
-  text = (
-    'https://a?v=1\r\nfi001: 0.1 - 0.2\r\nnofi001: 0.3 - 0.4\r\nhttps://b\r\nfi002: 0.1 - 2\r\n'
-  )
-  (raw_dir / 'videos.txt').write_text(text, newline='')
-  monkeypatch.chdir(raw_dir)
-  exec(code, {})
-  entries, _ = catalogue.by_list(folders.Folder(raw_dir), 'labels.csv', ())
-  assert [(e.key, e.label, e.columns['group']) for e in entries] == [
-    ('fight/fi001', 'fight', 'https://a?v=1'),
-    ('fight/fi002', 'fight', 'https://b'),
-    ('noFight/nofi001', 'noFight', 'https://a?v=1'),
-    ('noFight/nofi002', 'noFight', ''),
-  ]
