@@ -28,8 +28,11 @@ BACKBONES: dict[str, tuple[dict[str, Any], tuple[Any, Any]]] = {
   },
 }
 
+_OFFICIAL = {'protocol': 'official', 'fold': 1, 'group': 'group'}
 _BY_GROUP = {'protocol': 'folds', 'fold': 1, 'group': 'group'}
 DATASETS: dict[str, dict[str, Any]] = {
+  'ucf101': _OFFICIAL,
+  'hmdb51': _OFFICIAL,
   'fight': {**_BY_GROUP, 'abnormal': ('fight',)},
   'clips': _BY_GROUP,
 }

@@ -1,7 +1,7 @@
 """The files of a folder and of the zip archives in it.
 
 Archives are read in place: a member counts as the file that it would be if the archive were
-extracted where it lies.
+extracted where it lies. Those of RAR are unpacked elsewhere if a builder asks for that.
 """
 
 import lzma
@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from data_builders import archives, litter
+from data_builders import archives, litter, rar
 from har.errors import UserError
 
 MAX_FILES = 10**6
@@ -54,11 +54,15 @@ class Folder:
       raise UserError(f'{root}: no such folder (--raw_dir)')
     found = dict.fromkeys(self._walk())
     self._members: dict[str, tuple[zipfile.ZipFile, str]] = {}
+    self._unpacked: dict[str, tuple[rar.Unpacked, str]] = {}
     for archive in [path for path in found if path.lower().endswith('.zip')]:
       self._add_members(archive, found)
     self.paths = sorted([*found, *self._members])
+    self._check_count()
+
+  def _check_count(self) -> None:
     if len(self.paths) > MAX_FILES:
-      raise UserError(f'{root}: more than {MAX_FILES} files')
+      raise UserError(f'{self.root}: more than {MAX_FILES} files')
 
   def _walk(self) -> Iterator[str]:
     def refuse(error: OSError) -> None:
@@ -106,14 +110,24 @@ class Folder:
       if path not in found:  # What has been extracted counts.
         self._members[path] = (opened, info.filename)
 
+  def unpack(self, archive: str) -> None:
+    """Adds the files of a RAR archive, one of `paths`; UserError if it cannot be unpacked."""
+    found, unpacked = set(self.paths), rar.Unpacked(self.root / archive)
+    for name in unpacked.names:
+      path = (pathlib.PurePosixPath(archive).parent / name).as_posix()
+      if not litter.is_litter(name) and path not in found:  # What has been extracted counts.
+        self._unpacked[path] = (unpacked, name)
+    self.paths = sorted({*found, *self._unpacked})
+    self._check_count()
+
   def others(self, used: Collection[str]) -> str:
     """What there is besides, such as `.gz (2), .txt (1), the first a.gz`; '' if nothing.
 
     Archives that were opened are not counted; archives in them are.
     """
-    opened = {self.holder(path) for path in self._members}
+    opened = {self.holder(path) for path in (*self._members, *self._unpacked)}
     rest = [
-      p for p in self.paths if p not in used and (p in self._members or self.root / p not in opened)
+      p for p in self.paths if p not in used and (self.is_member(p) or self.root / p not in opened)
     ]
     if not rest:
       return ''
@@ -125,25 +139,26 @@ class Folder:
     """Closes the archives; nothing in them can be read any more."""
     for archive, _ in self._members.values():
       archive.close()
+    for unpacked, _ in self._unpacked.values():
+      unpacked.close()
 
   def where(self, path: str) -> str:
     """How to name a file to the user."""
     if path in self._members:
-      archive, name = self._members[path]
-      return f'{archive.filename}: {name}'
+      return f'{self.holder(path)}: {self._members[path][1]}'
+    if path in self._unpacked:
+      return f'{self.holder(path)}: {self._unpacked[path][1]}'
     return str(self.root / path)
 
   def holder(self, path: str) -> pathlib.Path:
     """The file itself, or the archive that it lies in."""
-    return (
-      pathlib.Path(str(self._members[path][0].filename))
-      if path in self._members
-      else self.root / path
-    )
+    if path in self._members:
+      return pathlib.Path(str(self._members[path][0].filename))
+    return self._unpacked[path][0].archive if path in self._unpacked else self.root / path
 
   def is_member(self, path: str) -> bool:
     """Whether a file lies in an archive."""
-    return path in self._members
+    return path in self._members or path in self._unpacked
 
   def read(self, path: str, limit: int) -> bytes:
     """A file of at most `limit` bytes; UserError if it is longer, or cannot be read."""
@@ -153,7 +168,8 @@ class Folder:
         size = archive.getinfo(name).file_size
         data = archives.read_member(archive, name) if size <= limit else b''
       else:
-        data = read_file(self.root / path, limit)
+        unpacked = self._unpacked.get(path)
+        data = read_file(unpacked[0].file(unpacked[1]) if unpacked else self.root / path, limit)
         size = len(data)
     except _DAMAGED as error:
       reason = getattr(error, 'strerror', None) or error

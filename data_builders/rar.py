@@ -1,0 +1,147 @@
+"""RAR archives, which only other programs can unpack."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import weakref
+from collections.abc import Iterator
+
+from data_builders import archives
+from har.errors import UserError
+
+# Arguments by program, tried in this order; {archive} is an absolute path.
+TOOLS: dict[str, tuple[str, ...]] = {
+  'unrar': ('x', '-idq', '-y', '-o+', '-p-', '{archive}', '{folder}/'),
+  'unar': (
+    '-quiet',
+    '-force-overwrite',
+    '-no-directory',
+    '-output-directory',
+    '{folder}',
+    '{archive}',
+  ),
+  'bsdtar': ('-x', '-f', '{archive}', '-C', '{folder}'),
+}
+# Videos hardly get smaller; lists of them do.
+_MOST_BYTES_PER_BYTE, _MORE_BYTES = 4, 2**30
+_SECONDS = 0.2  # between looks at how much has been unpacked
+
+
+class Unpacked:
+  """A RAR archive and the archives in it, unpacked into a temporary folder.
+
+  Attributes:
+    archive: its path.
+    names: of the files in it, with / between names, in order; archives in it count as the files
+      that they hold, which lie where they lay.
+  """
+
+  def __init__(self, archive: pathlib.Path):
+    """Unpacks it.
+
+    Args:
+      archive: the file.
+
+    Raises:
+      UserError: no program that unpacks it, none that can, no space, or something else than files
+        in it.
+    """
+    self.archive = archive
+    size = archive.stat().st_size
+    place = tempfile.gettempdir()
+    if size > (free := shutil.disk_usage(place).free):
+      raise UserError(
+        f'{archive}: has {size} bytes, and {place} room for {free}; set TMPDIR to a folder with '
+        'more, or unpack it yourself'
+      )
+    self._folder = pathlib.Path(tempfile.mkdtemp(prefix='unpacked_'))
+    self._end = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+    most = size * _MOST_BYTES_PER_BYTE + _MORE_BYTES
+    print(f'note: {archive} is unpacked into {self._folder}', file=sys.stderr)
+    try:
+      _unpack(archive, archive, self._folder, most)
+      for inner in [name for name in self._files() if name.lower().endswith('.rar')]:
+        path = self.file(inner)
+        _unpack(path, archive, path.parent, most)
+        path.unlink()
+      self.names = sorted(self._files())
+    except UserError:
+      self.close()
+      raise
+
+  def _files(self) -> Iterator[str]:
+    for folder, subfolders, files in os.walk(self._folder):
+      for name in (*subfolders, *files):
+        path = pathlib.Path(folder, name)
+        if path.is_symlink() or not (path.is_dir() or path.is_file()):
+          raise UserError(f'{self.archive}: {name!r} in it is no file; do not use it')
+      for name in files:
+        yield pathlib.Path(folder, name).relative_to(self._folder).as_posix()
+
+  def file(self, name: str) -> pathlib.Path:
+    """Where a file of it is, until `close`."""
+    return self._folder / name
+
+  def close(self) -> None:
+    """Removes what was unpacked."""
+    self._end()
+
+
+def _unpack(archive: pathlib.Path, named: pathlib.Path, folder: pathlib.Path, most: int) -> None:
+  """Has the first program that can unpack an archive; `named` is what to call it."""
+  archives.check_start(archive, 'RAR')
+  programs = [path for name in TOOLS if (path := shutil.which(name))]
+  if not programs:
+    raise UserError(
+      f'{named}: install one of {", ".join(TOOLS)} to have it unpacked, or unpack it yourself'
+    )
+  failures = []
+  for program in programs:
+    words = TOOLS[pathlib.Path(program).stem]
+    values = {'archive': archive.absolute(), 'folder': folder}
+    command = [program, *(word.format(**values) for word in words)]
+    if not (failure := _run(command, folder, most)):
+      return
+    failures.append(f'{pathlib.Path(program).name}: {failure}')
+  what = '' if archive == named else f'{archive.name} in it '
+  raise UserError(
+    f'{named}: {what}cannot be unpacked ({"; ".join(failures)}); fetch it again, or unpack it '
+    'yourself'
+  )
+
+
+def _run(command: list[str], folder: pathlib.Path, most: int) -> str:
+  """Runs a program that writes into a folder; what went wrong, '' if nothing did."""
+  environment = {**os.environ, 'LC_ALL': 'C.UTF-8'}
+  with tempfile.TemporaryFile() as errors:
+    process = subprocess.Popen(
+      command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, env=environment
+    )
+    try:
+      while process.poll() is None:
+        time.sleep(_SECONDS)
+        if _bytes_below(folder) > most:
+          return f'more than {most} bytes'
+    finally:
+      process.kill()
+      process.wait()
+    if not process.returncode:
+      return ''
+    errors.seek(0)
+    lines = errors.read(2**16).decode('utf-8', 'replace').strip().splitlines()
+    return lines[-1][:200] if lines else f'exit status {process.returncode}'
+
+
+def _bytes_below(folder: pathlib.Path) -> int:
+  total = 0
+  for place, _, files in os.walk(folder):
+    for name in files:
+      try:
+        total += os.lstat(os.path.join(place, name)).st_size
+      except FileNotFoundError:  # Renamed meanwhile.
+        continue
+  return total
