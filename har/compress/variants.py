@@ -184,6 +184,7 @@ def fine_tuning(config: Any, settings: Mapping[str, Any]) -> Any:
   changed = config.copy_and_resolve_references()
   changed.epochs = config.epochs * settings['epochs']
   changed.early_stopping = 0
+  changed.cached_views = 0  # The teacher needs the inputs themselves.
   changed.optimizer.learning_rate = config.optimizer.learning_rate * settings['learning_rate']
   # Folded kernels have other sizes than those that the decay was chosen for.
   changed.optimizer.weight_decay = 0.0

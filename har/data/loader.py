@@ -89,16 +89,19 @@ class _Epochs:
   its seeds s and s + 1 share all epochs but one.
   """
 
-  def __init__(self, positions: np.ndarray, seed: int):
+  def __init__(self, positions: np.ndarray, seed: int, views: int = 1):
     self.positions = positions
     self.seed = seed
+    self.views = views
 
   def __len__(self) -> int:
     return sys.maxsize
 
   def __getitem__(self, i: int) -> int:
-    epoch, place = divmod(i, len(self.positions))
-    return int(self.positions[_permutation(self.seed, epoch, len(self.positions))[place]])
+    count = len(self.positions)
+    epoch, place = divmod(i, count)
+    position = int(self.positions[_permutation(self.seed, epoch, count)[place]])
+    return epoch % self.views * count + position
 
 
 def _stack(examples: Sequence[Example]) -> Batch:
@@ -193,6 +196,7 @@ def train_batches(
   start_step: int = 0,
   share: Share = WHOLE,
   workers: int = 0,
+  views: int = 1,
 ) -> Iterator[Batch]:
   """Yields training batches without end; batch k is a function of the seed and k alone.
 
@@ -209,6 +213,8 @@ def train_batches(
     share: this process's part of every batch.
     workers: processes that read and decode (absl's flags have to be parsed, as absl.app.run does);
       0 does it in threads of this one.
+    views: with several, the positions are 0 to N - 1, there are as many records for each view (see
+      `har.data.ready`), and epoch e reads view e modulo `views`.
 
   Returns:
     An iterator of batches (see the package's documentation) of `batch_size / share.parts`.
@@ -219,7 +225,7 @@ def train_batches(
   local = _local_size(batch_size, share.parts)
   if not len(positions):
     raise UserError('no trial to train on')
-  examples = grain.MapDataset.source(_Epochs(np.asarray(positions), seed))
+  examples = grain.MapDataset.source(_Epochs(np.asarray(positions), seed, views))
   examples = examples.random_map(ReadExample(records, inputs), seed=seed)
   # In batches of the local size, global batch k is local batches k * count ... k * count + count-1.
   batches = examples.batch(local, batch_fn=_stack)
@@ -238,18 +244,20 @@ def eval_batches(
   batch_size: int,
   share: Share = WHOLE,
   workers: int = 0,
+  seed: int | None = None,
 ) -> Iterator[Batch]:
   """Yields every position exactly once, in order, over all processes together.
 
   All processes yield the same number of batches of the same size; the last ones are filled with
   zero examples whose `mask` is false. Global batch k (the processes' parts in order) holds
-  positions k * batch_size onwards. Frames are the segments' centres. Arguments are those of
-  `train_batches`.
+  positions k * batch_size onwards. Frames are the segments' centres, or drawn if there is a seed.
+  Arguments are those of `train_batches`.
   """
   local = _local_size(batch_size, share.parts)
   padded = np.full(eval_steps(len(positions), batch_size) * batch_size, _PADDING)
   padded[: len(positions)] = positions
   if not len(padded):
     return iter(())
-  examples = grain.MapDataset.source(padded).map(ReadExample(records, inputs))
+  examples, read = grain.MapDataset.source(padded), ReadExample(records, inputs)
+  examples = examples.map(read) if seed is None else examples.random_map(read, seed=seed)
   return _iterate(examples.batch(local, batch_fn=_stack)[share.place :: share.parts], workers)

@@ -1,7 +1,7 @@
 """Learning another stage's probabilities in place of labels (Hinton et al., 2015)."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import optax
@@ -27,6 +27,7 @@ class Distil(Classifier):
     teacher_model: that stage's model.
   """
 
+  needs_inputs: ClassVar[bool] = True  # The teacher does.
   teacher: str
   teacher_model: Any
   temperature: Positive = 1.0

@@ -61,6 +61,8 @@ class Objective(abc.ABC):
 
   facts: Facts
   selection: ClassVar[Selection]
+  needs_inputs: ClassVar[bool] = False
+  """Whether it reads the inputs themselves, and not only what the model makes of them."""
 
   def trains_on(self, labels: np.ndarray) -> np.ndarray:
     """bool [N], false for training examples [N] of a class that is left out; none is by default."""

@@ -22,6 +22,7 @@ class Reconstruct(Objective):
   """
 
   selection: ClassVar[Selection] = Selection('error', 'error', maximise=False)
+  needs_inputs: ClassVar[bool] = True
   normal_only: bool = False
 
   def trains_on(self, labels: np.ndarray) -> np.ndarray:

@@ -3,45 +3,21 @@
 import dataclasses
 import functools
 import math
-import pathlib
 import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
-from har.data import loader
-from har.data.dataset import Dataset
-from har.data.protocols import Splits
 from har.errors import UserError
-from har.train import accumulate, checkpoints, optimizers, predict, step
+from har.train import accumulate, checkpoints, optimizers, predict, source, step
 from har.train import mesh as mesh_lib
-from har.train import stage as stage_lib
+from har.train.context import Context
 from har.train.interrupt import Interrupted, StopSignal
 from har.train.log import DataWait, StageLog
 from har.train.plateau import Progress
 from har.train.stage import Stage
 from har.train.state import TrainState, inference_variables
-
-
-@dataclasses.dataclass(frozen=True)
-class Context:
-  """What all stages of an experiment share."""
-
-  dataset: Dataset
-  splits: Splits
-  mesh: Mesh
-  workdir: pathlib.Path
-  runtime: Any  # config.runtime
-  split: str = 'test'  # what is evaluated on
-  claim: Callable[[], None] = lambda: None  # called before a checkpoint is written
-
-  @property
-  def evaluated(self) -> np.ndarray:
-    """Positions of the examples that are evaluated on, int64."""
-    return getattr(self.splits, self.split)
 
 
 def train_stage(
@@ -85,11 +61,11 @@ class _Run:
     saved: checkpoints.StageCheckpoints,
     variables: dict[str, Any],
   ):
-    self.stage, self.context, self.saved, self.variables = stage, context, saved, variables
+    self.source = source.of_stage(stage, context)
+    self.stage = stage = self.source.stage
+    self.context, self.saved, self.variables = context, saved, variables
     c = stage.config
-    self.records = context.dataset.records(stage_lib.fields(stage.train_inputs))
-    self.positions = self._positions()
-    self.steps_per_epoch = len(self.positions) / c['batch_size']
+    self.steps_per_epoch = len(self.source.positions) / c['batch_size']
     self.total_steps = max(1, round(c['epochs'] * self.steps_per_epoch))
     self.optimizer = optimizers.make_optimizer(c['optimizer'], self.total_steps)
     if stage.wrap:
@@ -119,12 +95,6 @@ class _Run:
     self.eval_step = jax.jit(step.make_eval_step(stage.model, stage.preprocess, stage.objective))
     self.teacher = self._load_teacher()
 
-  def _positions(self) -> np.ndarray:
-    """Training examples that have something to be learnt from."""
-    index, train = self.context.dataset.index, self.context.splits.train
-    train = train[self.stage.objective.trains_on(index.label[train])]
-    return loader.recorded(self.records, train, self.stage.train_inputs)
-
   def _load_teacher(self) -> Any:
     if self.stage.teacher is None:
       return None
@@ -149,17 +119,11 @@ class _Run:
     """Takes the steps that are left."""
     c, mesh = self.stage.config, self.context.mesh
     first = int(state.step)
-    batches = loader.train_batches(
-      self.records,
-      self.positions,
-      self.stage.train_inputs,
-      batch_size=c['batch_size'],
-      seed=self.stage.seed,
-      start_step=first,
-      share=loader.Share(jax.process_index(), jax.process_count()),
-      workers=self.context.runtime['workers'],
-    )
     started, before, wait = time.monotonic(), progress, DataWait()
+    kept = {'params': state.params, 'batch_stats': state.batch_stats}
+    training, validation = self.source.open(kept)
+    batches = training.train_batches(c['batch_size'], self.stage.seed, first)
+    wait.restart()
     window: list[dict[str, jax.Array]] = []
     rate_scale = self._scalar(progress.rate_scale)
     with StageLog(
@@ -170,7 +134,6 @@ class _Run:
       batch_size=c['batch_size'],
       enabled=jax.process_index() == 0,
     ) as log:
-      batches = iter(batches)
       for i in range(first + 1, self.total_steps + 1):
         with wait.data(window[-1]['loss'] if window else None):
           parts = accumulate.split(next(batches), c['accumulate'])
@@ -190,7 +153,7 @@ class _Run:
           waited=before.waited + wait.waited,
         )
         if 'validate' in due:
-          progress = self._validate(log, i, state, progress)
+          progress = self._validate(log, i, state, progress, validation)
           rate_scale = self._scalar(progress.rate_scale)
         if 'save' in due or stopping:
           self.context.claim()
@@ -256,20 +219,20 @@ class _Run:
     means |= {'learning_rate': float(rate(i - 1)), 'data_wait': round(wait.share(), 4)}
     log.write('train', i, i / self.steps_per_epoch, **means)
 
-  def _validate(self, log: StageLog, i: int, state: TrainState, progress: Progress) -> Progress:
+  def _validate(
+    self,
+    log: StageLog,
+    i: int,
+    state: TrainState,
+    progress: Progress,
+    examples: source.Source,
+  ) -> Progress:
     context, c, objective = self.context, self.stage.config, self.stage.objective
     variables = inference_variables(state)
-    positions = context.splits.validation
-    batches = loader.eval_batches(
-      self.records,
-      positions,
-      self.stage.inputs,
-      batch_size=mesh_lib.round_up(context.runtime['eval_batch_size'], context.mesh),
-      share=loader.Share(jax.process_index(), jax.process_count()),
-      workers=context.runtime['workers'],
-    )
+    size = mesh_lib.round_up(context.runtime['eval_batch_size'], context.mesh)
+    batches = examples.eval_batches(size)
     scores = predict.predict(self.eval_step, variables, batches, context.mesh)
-    figures = objective.validate(scores, context.dataset.index.label[positions])
+    figures = objective.validate(scores, context.dataset.index.label[context.splits.validation])
     log.write('validation', i, i / self.steps_per_epoch, **figures)
     value = objective.selection.better(figures[objective.selection.name])
     optimizer = c['optimizer']

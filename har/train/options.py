@@ -52,6 +52,9 @@ RUNTIME = {
     0, Number(0, 1024, whole=True), 'processes that load data; 0: threads of this one'
   ),
   'eval_batch_size': size(32, 'examples'),
+  'cache_gib': Option(
+    4.0, POSITIVE, "the most that a stage's cached_views may take of memory, GiB"
+  ),
   'save_steps': Option(100, COUNT, 'between checkpoints'),
   'log_steps': Option(50, COUNT, 'at most so many between looks at the loss'),
 }
@@ -76,6 +79,13 @@ STAGE = {
   ),
   'head': Option({'kind': 'linear'}, Section(), 'its kind and options'),
   'augment': Option({}, Section(), 'of the training examples, by input'),
+  'cached_views': Option(
+    0,
+    WHOLE,
+    'what encoders compute before anything that trains is computed once and kept: 0: it is not; '
+    "1: of each clip's middle frames, which are not augmented; n: of n random choices of frames, "
+    'augmented, of which epoch e takes number e modulo n',
+  ),
   'epochs': Option(1.0, Number(0, 10**6, above=True), 'passes over the training examples'),
   'batch_size': size(16, 'examples of all devices together'),
   'accumulate': size(1, 'microbatches that a batch is processed in, to need less memory'),
