@@ -171,13 +171,16 @@ def accuracy_against_size(
   return _accuracy_against(points, label, file_size)
 
 
-def accuracy_against_latency(points: Sequence[tuple[str, str, float, float]]) -> str:
-  """Top-1 against the time for one example.
+def accuracy_against_latency(
+  points: Sequence[tuple[str, str, float, float]], label: str = 'median latency of one example'
+) -> str:
+  """Top-1 against time.
 
   Args:
     points: (stage, variant, milliseconds, Top-1 in [0, 1]); joined likewise.
+    label: what takes the time.
   """
-  return _accuracy_against(points, 'median latency of one example', lambda ms: f'{ms:.3g} ms')
+  return _accuracy_against(points, label, lambda ms: f'{ms:.3g} ms')
 
 
 def _accuracy_against(points, label: str, written: Callable[[float], str]) -> str:

@@ -27,6 +27,17 @@ def test_each_fold_has_its_command(tmp_path):
   assert len(folds.commands(FLAGS)) == 5
 
 
+def test_official_lists_are_three_and_stay_what_they_are():
+  found = folds.commands([*FLAGS, '--config.dataset.protocol=official'])
+  assert [str(folder) for folder in found] == [f'runs/a/fold_{k}' for k in (1, 2, 3)]
+  first = found[next(iter(found))]
+  assert first[-3:] == [
+    '--config.dataset.protocol=official',
+    '--config.dataset.fold=1',
+    '--workdir=runs/a/fold_1',
+  ]
+
+
 @pytest.mark.parametrize(
   ('flags', 'message'),
   [
@@ -34,6 +45,10 @@ def test_each_fold_has_its_command(tmp_path):
     ([*FLAGS, '--config.dataset.fold=2'], 'all folds are run'),
     ([*FLAGS, '--config.dataset.folds=1'], 'folds=1: must be a whole number above 1'),
     ([*FLAGS, '--config.dataset.folds=x'], 'folds=x: must be'),
+    (
+      [*FLAGS, '--config.dataset.folds=4', '--config.dataset.protocol=official'],
+      'official lists are no folds',
+    ),
   ],
 )
 def test_wrong_flags(flags, message, capsys):

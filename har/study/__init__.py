@@ -1,0 +1,1 @@
+"""Several experiments on the same folds as one table and one picture."""
