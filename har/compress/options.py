@@ -114,12 +114,13 @@ class Slimming:
 
 
 _TRAINED = ('int8_qat', 'pruned', 'slim')
+_MORE = ('slim_int8_qat',)
 
 COMPRESS = {
   'int8': Option({}, Section(), 'how values are quantised'),
   'study': Option({}, Section(), 'schemes that are compared: what they change in int8'),
   'variants': Option(
-    _TRAINED, Many(Choice(_TRAINED), distinct=True), 'what --mode=compress trains'
+    _TRAINED, Many(Choice((*_TRAINED, *_MORE)), distinct=True), 'what --mode=compress trains'
   ),
   'int8_qat': Option({}, Section(), 'see there'),
   'pruned': Option({}, Section(), 'see there'),

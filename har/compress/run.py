@@ -43,7 +43,8 @@ def compress(experiment: Experiment, *, command: str) -> dict:
     Interrupted: SIGTERM or Ctrl-C; everything is saved.
     UserError: a stage is not finished, or a variant cannot be made.
   """
-  wanted = tuple(experiment.config.compress.variants)
+  # A variant comes after what it starts from.
+  wanted = sorted(experiment.config.compress.variants, key=list(variants.TRAINED).index)
   for stage in experiment.stages:
     checkpoints.check_finished(experiment.context.workdir, stage)
   stages = finished.of(experiment)
@@ -60,8 +61,14 @@ def _check(stages: Stages, wanted: Sequence[str]) -> None:
   """Whether all that is left to do can be pruned and slimmed, before hours of training."""
   for one in stages.values():
     have = variants.available(one)
+    if variants.SLIM_QAT in wanted and variants.SLIM not in (*wanted, *have):
+      raise UserError(
+        f'config.compress.variants={tuple(wanted)}: {variants.SLIM_QAT} is made of '
+        f'{variants.SLIM}; name that, too'
+      )
     for variant in wanted:
-      if len(one.stage.modalities) == 1 and variant not in (variants.QAT, *have):
+      later = variant in (variants.QAT, variants.SLIM_QAT)
+      if len(one.stage.modalities) == 1 and not later and variant not in have:
         variants.trained_stage(one, variant)
 
 
@@ -102,7 +109,7 @@ def _train(of: FinishedStage, name: str, stop: StopSignal) -> None:
 def _claim(experiment: Experiment, place: str, name: str) -> None:
   """Remembers what a variant is trained with, or checks that it is still asked for so."""
   settings = experiment.config.compress
-  names = ('int8', name) if name == variants.QAT else (name,)
+  names = variants.needed(name)
   mine = json.loads(json.dumps({n: settings[n].to_dict() for n in names}))
   path = pathlib.Path(experiment.context.workdir) / 'checkpoints' / place / 'settings.json'
   if path.exists():

@@ -20,9 +20,12 @@ from har.train.stage import Stage
 
 FLOAT, INT8, QAT = 'float32', 'int8', 'int8_qat'
 PRUNED, PRUNED_INT8 = 'pruned', 'pruned_int8'
-SLIM, SLIM_INT8 = 'slim', 'slim_int8'
-# Variants that are trained, each with what it is quantised into afterwards, if anything.
-TRAINED = {QAT: None, PRUNED: PRUNED_INT8, SLIM: SLIM_INT8}
+SLIM, SLIM_INT8, SLIM_QAT = 'slim', 'slim_int8', 'slim_int8_qat'
+# Variants that are trained, each with what it is quantised into afterwards, if anything; a variant
+# comes after what it starts from.
+TRAINED = {QAT: None, PRUNED: PRUNED_INT8, SLIM: SLIM_INT8, SLIM_QAT: None}
+_STARTS = {QAT: INT8, SLIM_QAT: SLIM_INT8}
+"""Variants that are trained with fake quantisation, each with what it starts from."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +59,11 @@ class Variant:
     return self.model.scheme is not None
 
 
+def needed(variant: str) -> tuple[str, ...]:
+  """Sections of `config.compress` that a trained variant is made by."""
+  return {QAT: ('int8', QAT), SLIM_QAT: ('int8', QAT, SLIM)}.get(variant, (variant,))
+
+
 def available(of: FinishedStage) -> tuple[str, ...]:
   """Names of the forms that `make` finds: float32, int8 and those that have been trained."""
   names = [FLOAT, INT8]
@@ -87,7 +95,7 @@ def make(of: FinishedStage, variant: str, scheme: Scheme | None = None) -> Varia
       'first (--mode=compress)'
     )
   scheme = scheme or Scheme.from_config(of.experiment.config.compress.int8)
-  find = _trained_quantised if variant == QAT else _folded
+  find = _trained_quantised if variant in _STARTS else _folded
   return of.once((variant, scheme), lambda: find(of, variant, scheme))
 
 
@@ -117,9 +125,10 @@ def trained_stage(of: FinishedStage, variant: str) -> tuple[Stage, dict[str, Any
 
 
 def _trained_stage(of: FinishedStage, variant: str) -> tuple[Stage, dict[str, Any]]:
-  plain, settings = of.stage, of.experiment.config.compress[variant]
-  if variant == QAT:
-    return _qat_stage(of, settings)
+  plain = of.stage
+  if variant in _STARTS:
+    return _qat_stage(of, variant)
+  settings = of.experiment.config.compress[variant]
   if len(plain.modalities) > 1:
     return _fusion_of(of, variant)
   change = finetune.slim_stage if variant == SLIM else finetune.pruned_stage
@@ -160,17 +169,23 @@ def _settings(config: Any, plain: Stage) -> dict[str, Any]:
   return {'trained': plain.trained, **config.to_dict()}
 
 
-def _qat_stage(of: FinishedStage, settings: Mapping[str, Any]) -> tuple[Stage, dict[str, Any]]:
-  plain, start = of.stage, make(of, INT8)
+def _teaching(of: FinishedStage, variant: str) -> Stage:
+  """The float stage that a variant with fake quantisation is made of, and learns from."""
+  return trained_stage(of, SLIM)[0] if variant == SLIM_QAT else of.stage
+
+
+def _qat_stage(of: FinishedStage, variant: str) -> tuple[Stage, dict[str, Any]]:
+  start = make(of, _STARTS[variant])
   if not start.model.has_ranges:
     raise UserError("config.compress.int8.ranges must be 'static' to train a quantised model")
+  teacher, plain = _teaching(of, variant), of.stage
   trained = dataclasses.replace(
-    plain,
-    name=folder(plain.name, QAT),
+    teacher,
+    name=folder(of.name, variant),
     # Labels would have it forget what dropout taught; the float model is what it is to be.
-    objective=Distil(plain.objective.facts, f'stage:{plain.name}', plain.model),
-    teacher=plain,
-    config=fine_tuning(plain.config, settings),
+    objective=Distil(plain.objective.facts, f'stage:{teacher.name}', teacher.model),
+    teacher=teacher,
+    config=fine_tuning(plain.config, of.experiment.config.compress[QAT]),
     model=start.model,
     preprocess=of.preprocess,
     train_inputs=plain.inputs,
@@ -192,16 +207,17 @@ def fine_tuning(config: Any, settings: Mapping[str, Any]) -> Any:
 
 
 def _trained_quantised(of: FinishedStage, variant: str, scheme: Scheme) -> Variant:
-  like = of.stage.variables
-  model = FoldedModel(of.stage.model, like, scheme)
+  one = _teaching(of, variant)
+  model = FoldedModel(one.model, one.variables, scheme)
   context = of.experiment.context
   variables, meta = checkpoints.load_final(
     context.workdir,
     folder(of.name, variant),
-    jax.eval_shape(model.fold, like, of.example),
+    jax.eval_shape(model.fold, one.variables, of.example),
     mesh_lib.replicated(context.mesh),
   )
-  notes = f'trained on for {meta["steps"]} steps with fake quantisation; {_how(scheme)}'
+  slim = f'{_slim_how(of.stage, one)}; ' if variant == SLIM_QAT else ''
+  notes = f'{slim}trained on for {meta["steps"]} steps with fake quantisation; {_how(scheme)}'
   return _variant(of, variant, model, variables, notes)
 
 
@@ -220,14 +236,18 @@ def _float_variables(of: FinishedStage, base: str) -> tuple[Stage, dict[str, Any
 
 def _pruned_how(plain: Stage, one: Stage, variables: dict[str, Any]) -> str:
   if one.name.endswith(SLIM):
-    before, after = (_multiply_adds(stage) for stage in (plain, one))
-    return f'trained on with {100 * after / before:.0f}% of the floating-point operations'
+    return _slim_how(plain, one)
   zeros, weights = (sum(c) for c in zip(*prune.zeros(variables['params']).values(), strict=True))
   size = prune.sparse_bytes(variables['params'])['compressed']
   return (
     f'trained on with {100 * zeros / weights:.0f}% of the kernel weights zero '
     f'({files.file_size(size)} without them)'
   )
+
+
+def _slim_how(plain: Stage, one: Stage) -> str:
+  before, after = (_multiply_adds(stage) for stage in (plain, one))
+  return f'trained on with {100 * after / before:.0f}% of the floating-point operations'
 
 
 def _multiply_adds(stage: Stage) -> int:

@@ -17,7 +17,8 @@ from har.train.interrupt import Interrupted, StopSignal
 from tests import fakes
 from tests.har.train import test_loop
 
-ALL = ('float32', 'int8', 'int8_qat', 'pruned', 'pruned_int8', 'slim', 'slim_int8')
+TRAINED = ('int8_qat', 'pruned', 'slim', 'slim_int8_qat')
+ALL = ('float32', 'int8', 'int8_qat', 'pruned', 'pruned_int8', 'slim', 'slim_int8', 'slim_int8_qat')
 STUDY = ('int8_dynamic', 'w4a8')
 
 
@@ -26,6 +27,7 @@ def config():
   c.encoders.imu.update(channels=(32, 16))
   c.compress.int8.examples = 12
   c.compress.study = {'w4a8': {'weights': 4}, 'int8_dynamic': {'ranges': 'dynamic'}}
+  c.compress.variants = TRAINED[::-1]
   for name in ('int8_qat', 'pruned', 'slim'):
     c.compress[name].epochs = 0.3
   return c
@@ -87,8 +89,28 @@ def test_a_finished_variant_is_not_trained_again(compressed, capfd):
   assert run.compress(opened, command='test') == table
   err = capfd.readouterr().err
   assert [line for line in err.splitlines() if 'finished' in line] == [
-    f'imu-{name}: finished before' for name in ('int8_qat', 'pruned', 'slim')
+    f'imu-{name}: finished before' for name in TRAINED
   ]
+
+
+def test_the_slim_model_is_trained_on_quantised(compressed):
+  opened, table, _ = compressed
+  made, start = (
+    variants.make(finished.of(opened)['imu'], name) for name in ('slim_int8_qat', 'slim_int8')
+  )
+  shapes = [[x.shape for x in jax.tree.leaves(one.variables['params'])] for one in (made, start)]
+  assert shapes[0] == shapes[1]
+  assert table['bytes']['imu']['slim_int8_qat'] == table['bytes']['imu']['slim_int8']
+  values = (jax.tree.leaves(one.variables['params']) for one in (made, start))
+  assert not all(np.array_equal(a, b) for a, b in zip(*values, strict=True))
+  assert '% of the floating-point operations; trained on for' in made.notes
+
+
+def test_a_quantised_slim_model_without_the_slim_one_is_refused(trained, monkeypatch):
+  opened, _ = trained
+  monkeypatch.setattr(variants, 'available', lambda _: ('float32', 'int8'))
+  with pytest.raises(UserError, match='slim_int8_qat is made of slim; name that, too'):
+    run._check(finished.of(opened), ['slim_int8_qat'])
 
 
 def test_pruned_weights_stay_zero_in_int8(compressed):
