@@ -34,6 +34,7 @@ DATASETS: dict[str, dict[str, Any]] = {
   'ucf101': _OFFICIAL,
   'hmdb51': _OFFICIAL,
   'fight': {**_BY_GROUP, 'abnormal': ('fight',)},
+  'gmdcsa24': {**_BY_GROUP, 'folds': 4, 'abnormal': ('fall',)},
   'clips': _BY_GROUP,
 }
 """How those made of video files are divided; they are stored for crops of 224 out of 256 pixels."""
@@ -63,6 +64,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
   if args['dataset'] in DATASETS:
     config.dataset.update(DATASETS[args['dataset']])
     config.dataset.options = ConfigDict({'title': args['title'], 'short_side': sizes['resize']})
+  if args['dataset'] == 'gmdcsa24':
+    config.dataset.options['classes'] = (('fall', 'Falling*'), ('daily', '*'))
   config.inputs.rgb = {**sizes, 'mean': mean, 'std': std}
   config.encoders.rgb = {**encoder, 'temporal': args['temporal'], 'features': 128}
   config.stages.rgb = base.stage(

@@ -111,12 +111,21 @@ class Folder:
         self._members[path] = (opened, info.filename)
 
   def unpack(self, archive: str) -> None:
-    """Adds the files of a RAR archive, one of `paths`; UserError if it cannot be unpacked."""
+    """Adds the files of a RAR archive, one of `paths`.
+
+    Raises:
+      UserError: it cannot be unpacked, or another one holds one of its files.
+    """
     found, unpacked = set(self.paths), rar.Unpacked(self.root / archive)
+    added: dict[str, tuple[rar.Unpacked, str]] = {}
     for name in unpacked.names:
       path = (pathlib.PurePosixPath(archive).parent / name).as_posix()
+      if path in self._unpacked:
+        other = self._unpacked[path][0]
+        raise UserError(f'{unpacked.archive}: {name} is also in {other.archive}; remove one')
       if not litter.is_litter(name) and path not in found:  # What has been extracted counts.
-        self._unpacked[path] = (unpacked, name)
+        added[path] = (unpacked, name)
+    self._unpacked |= added
     self.paths = sorted({*found, *self._unpacked})
     self._check_count()
 

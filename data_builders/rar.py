@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import weakref
 from collections.abc import Iterator
 
@@ -122,8 +121,7 @@ def _run(command: list[str], folder: pathlib.Path, most: int) -> str:
       command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, env=environment
     )
     try:
-      while process.poll() is None:
-        time.sleep(_SECONDS)
+      while not _ends(process):
         if _bytes_below(folder) > most:
           return f'more than {most} bytes'
     finally:
@@ -134,6 +132,15 @@ def _run(command: list[str], folder: pathlib.Path, most: int) -> str:
     errors.seek(0)
     lines = errors.read(2**16).decode('utf-8', 'replace').strip().splitlines()
     return lines[-1][:200] if lines else f'exit status {process.returncode}'
+
+
+def _ends(process: subprocess.Popen) -> bool:
+  """Waits for a moment; whether a program has ended."""
+  try:
+    process.wait(_SECONDS)
+  except subprocess.TimeoutExpired:
+    return False
+  return True
 
 
 def _bytes_below(folder: pathlib.Path) -> int:

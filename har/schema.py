@@ -71,7 +71,7 @@ def check(config: Any, *, new: bool = True) -> None:
     for name in config['order']:
       train.check_effect(config['stages'][name], f'config.stages.{name}')
     if splits.protocol in PROTOCOLS and splits.protocol != 'official':
-      train.check_validation(config, bool(splits.validation_subjects))
+      train.check_validation(config, splits.validates)
 
 
 def find(config: Any, key: str) -> Option | None:

@@ -122,6 +122,6 @@ def _unpack(folder: folders.Folder, of_lists: bool) -> None:
 
 def rows(folder: folders.Folder, path: str) -> list[tuple[str, list[str]]]:
   """The words of each line of a list that has any, and where it is."""
-  text = folder.read(path, _MAX_BYTES).decode('utf-8', 'replace')
+  text = folder.read(path, _MAX_BYTES).decode('utf-8-sig', 'replace')
   lines = [(f'{folder.where(path)}, line {i}', line) for i, line in enumerate(text.splitlines(), 1)]
   return [(where, line.split()) for where, line in lines if line.strip()]

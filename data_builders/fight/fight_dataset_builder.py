@@ -25,7 +25,7 @@ class Builder(owned.Builder, skip_registration=True):  # type: ignore[call-arg]
 
   def _records(self, folder: folders.Folder) -> tuple[list[Entry], list[str]]:
     path = owned.find_one(folder, SOURCES, 'what says what clips were cut from')
-    text = folder.read(path, _MAX_BYTES).decode('utf-8', 'replace')
+    text = folder.read(path, _MAX_BYTES).decode('utf-8-sig', 'replace')
     source_of = sources(text, folder.where(path))
     entries, faults = [], []
     for entry in catalogue.by_folder(folder, self.SUFFIXES):

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from har.data import draws
 from har.errors import UserError
-from har.ranges import WHOLE, AnyOf, Many, Number, Text
+from har.ranges import WHOLE, AnyOf, Each, Many, Number, Text
 
 PARTS = ('train', 'validation', 'test', 'unused')
 
@@ -69,6 +70,9 @@ class Splits:
 PERSON = AnyOf((WHOLE, Text()))
 Person = Annotated[int | str, PERSON]
 Whole = Annotated[int, WHOLE]
+_OPEN = Number(0, 1, above=True, below=True)
+FRACTIONS = Each((_OPEN, Number(0, 1, below=True), _OPEN))
+DRAWN = ('fractions', 'by_clip')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,19 +83,21 @@ class SplitOptions:
     protocol: how examples are divided, a name in `PROTOCOLS` or of the metadata's `protocols`.
     test_subject: the one left out; only for 'leave_one_subject_out'.
     fold: 1 to `folds`, the one that is tested; of 'official', the number of the list (0: the only
-      one). Only for these two.
+      one); of 'fractions' and 'by_clip', which draw. Only for these four.
     folds: how many folds there are.
+    fractions: of 'fractions' and 'by_clip', what trains, validates and is tested.
     group: the column whose values stand for people: no fold parts them, validation takes all of one
       and a fraction is drawn from each.
     validation_subjects: training people (values of `group`) whose examples are set aside to choose
       a model by. None are by default, and `validation` then has what the protocol puts there.
-    train_fraction: of the training examples, above 0 and at most 1; see `draw_fraction`.
+    train_fraction: of the training examples, above 0 and at most 1; see `draws.draw_fraction`.
   """
 
   protocol: str = 'cross_subject'
   test_subject: Person = 0
   fold: Whole = 0
   folds: Annotated[int, Number(2, 2**31 - 1, whole=True)] = 5
+  fractions: Annotated[tuple[float, ...], FRACTIONS] = (0.7, 0.15, 0.15)
   group: str = 'subject'
   validation_subjects: Annotated[Collection[int | str], Many(PERSON, distinct=True)] = ()
   train_fraction: Annotated[float, Number(0, 1, above=True)] = 1.0
@@ -101,12 +107,21 @@ class SplitOptions:
     """Takes its keys from a config's `dataset`."""
     return cls(**{field.name: config[field.name] for field in dataclasses.fields(cls)})
 
+  @property
+  def validates(self) -> bool:
+    """Whether examples validate, as far as that can be known without the records."""
+    return bool(self.validation_subjects or (self.protocol in DRAWN and self.fractions[1]))
+
   def check_effect(self) -> None:
-    """Raises UserError for a number of folds that nothing asks for."""
+    """Raises UserError for a number of folds, or fractions, that nothing asks for."""
     if self.folds != SplitOptions.folds and self.protocol != 'folds':
       raise UserError(
         f'config.dataset.folds={self.folds}: must be {SplitOptions.folds}, or needs '
         "protocol='folds'"
+      )
+    if tuple(self.fractions) != SplitOptions.fractions and self.protocol not in DRAWN:
+      raise UserError(
+        f'config.dataset.fractions={self.fractions}: needs a protocol of {", ".join(DRAWN)}'
       )
 
   def check(self) -> None:
@@ -116,10 +131,13 @@ class SplitOptions:
         f'config.dataset.test_subject={self.test_subject!r}: only the protocol '
         'leave_one_subject_out takes one'
       )
-    if self.fold and self.protocol not in ('folds', 'official'):
+    if self.fold and self.protocol not in ('folds', 'official', *DRAWN):
       raise UserError(
-        f'config.dataset.fold={self.fold}: only the protocols folds and official take one'
+        f'config.dataset.fold={self.fold}: only the protocols folds, official, fractions and '
+        'by_clip take one'
       )
+    if abs(sum(self.fractions) - 1) > 1e-6:
+      raise UserError(f'config.dataset.fractions={self.fractions}: must add up to 1')
     if self.protocol == 'folds' and not 1 <= self.fold <= self.folds:
       raise UserError(f'config.dataset.fold={self.fold}: must be 1 to {self.folds}')
 
@@ -157,7 +175,7 @@ def make_splits(
   if options.train_fraction < 1:
     train = np.flatnonzero(parts == 'train')
     people = index.columns.get(options.group, np.zeros(len(index), np.int32))
-    drawn = draw_fraction(index.label[train], people[train], options.train_fraction, seed)
+    drawn = draws.draw_fraction(index.label[train], people[train], options.train_fraction, seed)
     parts[train[~drawn]] = 'unused'
 
   for part in ('train', 'test'):
@@ -195,35 +213,6 @@ def assign_folds(people: np.ndarray, folds: int) -> np.ndarray:
     fold_of[i] = sizes.argmin()
     sizes[fold_of[i]] += counts[i]
   return fold_of[inverse] + 1
-
-
-def draw_fraction(labels: np.ndarray, people: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-  """Draws a fraction of every class, spread evenly over people.
-
-  A class keeps `fraction` of its examples, rounded, and at least one. What a smaller fraction draws
-  is among what a larger one does.
-
-  Args:
-    labels: 0-based classes, `[N]`.
-    people: whose each example is, `[N]`.
-    fraction: from 0 to 1.
-    seed: of the draw.
-
-  Returns:
-    Whether an example is drawn, bool `[N]`.
-  """
-  rng = np.random.default_rng(seed)
-  drawn = np.zeros(len(labels), bool)
-  for label in np.unique(labels):
-    members = np.flatnonzero(labels == label)
-    place = np.zeros(len(members))
-    for person in np.unique(people[members]):
-      own = np.flatnonzero(people[members] == person)
-      # A person's examples are spaced evenly over [0, 1): any prefix has its share of everyone's.
-      place[rng.permutation(own)] = (np.arange(len(own)) + rng.random()) / len(own)
-    count = max(1, round(fraction * len(members)))
-    drawn[members[np.argsort(place, kind='stable')[:count]]] = True
-  return drawn
 
 
 def _among(column: np.ndarray, values: Collection[Any]) -> np.ndarray:
@@ -298,11 +287,40 @@ def _official(index: Index, metadata: Mapping[str, Any], options: SplitOptions) 
   return parts.astype('<U10')
 
 
+def _fractions(index: Index, metadata: Mapping[str, Any], options: SplitOptions) -> np.ndarray:
+  del metadata
+  by_clip = options.protocol == 'by_clip'
+  groups = index.column('key' if by_clip else options.group, f'protocol={options.protocol}')
+  drawn = draws.draw_parts(index.label, groups, options.fractions, options.fold)
+  return np.array(PARTS[:3])[drawn].astype('<U10')
+
+
+def cautions(index: Index, splits: Splits, options: SplitOptions) -> list[str]:
+  """Why figures flatter, a sentence each: what 'by_clip' has both in training and in the test."""
+  if options.protocol != 'by_clip':
+    return []
+  column = next((name for name in (options.group, 'group') if name in index.columns), '')
+  if not column:
+    return [
+      'Clips of one source may be both in training and in the test (protocol=by_clip), which '
+      'flatters the figures.'
+    ]
+  values = index.columns[column]
+  tested = set(values[splits.test].tolist())
+  shared = tested & set(values[splits.train].tolist())
+  return [
+    f'{len(shared)} of the {len(tested)} tested values of {column} are in training, too '
+    '(protocol=by_clip), which flatters the figures; protocol=fractions parts none.'
+  ]
+
+
 PROTOCOLS: dict[str, Callable[[Index, Mapping[str, Any], SplitOptions], np.ndarray]] = {
   'cross_subject': _cross_subject,
   'leave_one_subject_out': _leave_one_subject_out,
   'folds': _folds,
   'official': _official,
+  'fractions': _fractions,
+  'by_clip': _fractions,
 }
 """Those of every dataset, each giving the part of every record, str `[N]`; see `SplitOptions`.
 

@@ -1,10 +1,11 @@
-"""One experiment on each of its folds, or official lists, in turn: mean and deviation.
+"""One experiment on each of its folds in turn, and their summary: mean and deviation.
 
     python -m har.evaluate.folds --workdir=runs/weda --config=configs/weda_fall.py --raw_dir=FOLDER
 
 Every flag but `--workdir` goes to `launch.py` as it is; fold k is in WORKDIR/fold_k. The same
-command continues what was stopped. `--config.dataset.folds=10` has ten folds in place of five, and
-`--config.dataset.protocol=official` the three lists of UCF101 and HMDB51.
+command continues what was stopped. `--config.dataset.folds=10` has ten folds in place of five. With
+`--config.dataset.protocol=official --config.dataset.folds=3` the folds are the first three of a
+dataset's official splits, and with `fractions` or `by_clip` three draws.
 """
 
 import pathlib
@@ -17,8 +18,8 @@ from har.evaluate import summary
 
 _LAUNCH = pathlib.Path(__file__).parents[2] / 'launch.py'
 _FOLDS = '--config.dataset.folds='
-_OFFICIAL = '--config.dataset.protocol=official'
-_LISTS = 3
+_PROTOCOL = '--config.dataset.protocol='
+_NUMBERED = ('folds', 'official', 'fractions', 'by_clip')
 
 
 def commands(flags: Sequence[str]) -> dict[pathlib.Path, list[str]]:
@@ -28,26 +29,27 @@ def commands(flags: Sequence[str]) -> dict[pathlib.Path, list[str]]:
     flags: those of `launch.py`, each as `--flag=value`.
 
   Raises:
-    UserError: no workdir, a number of folds that is none, or a fold given.
+    UserError: no workdir, a number of folds that is none, a fold given, or a protocol without
+      numbers.
   """
   workdirs = [flag.partition('=')[2] for flag in flags if flag.startswith('--workdir=')]
   counts = [flag.removeprefix(_FOLDS) for flag in flags if flag.startswith(_FOLDS)]
-  official = _OFFICIAL in flags
   if len(workdirs) != 1 or not workdirs[0]:
     raise UserError('--workdir=FOLDER is missing; the folds are written below it')
   if any(flag.startswith('--config.dataset.fold=') for flag in flags):
     raise UserError('--config.dataset.fold: all folds are run; leave it out')
-  if official and counts:
-    raise UserError(f'{_FOLDS}{counts[-1]}: official lists are no folds; leave it out')
-  count = (counts or [str(_LISTS) if official else '5'])[-1]
+  count = (counts or ['5'])[-1]
   if not count.isdecimal() or int(count) < 2:
     raise UserError(f'{_FOLDS}{count}: must be a whole number above 1')
-  kept = [flag for flag in flags if not flag.startswith('--workdir=')]
+  protocols = [f.removeprefix(_PROTOCOL) for f in flags if f.startswith(_PROTOCOL)] or ['folds']
+  if protocols[-1] not in _NUMBERED:
+    raise UserError(f'{_PROTOCOL}{protocols[-1]}: must be one of {", ".join(_NUMBERED)}')
+  kept = [flag for flag in flags if not flag.startswith(('--workdir=', _PROTOCOL, _FOLDS))]
   found = {}
   for fold in range(1, int(count) + 1):
     folder = pathlib.Path(workdirs[0]).expanduser() / f'fold_{fold}'
-    made = [] if official else ['--config.dataset.protocol=folds', f'{_FOLDS}{count}']
-    chosen = [*made, f'--config.dataset.fold={fold}']
+    chosen = [f'{_PROTOCOL}{protocols[-1]}', f'--config.dataset.fold={fold}']
+    chosen += [f'{_FOLDS}{count}'] if protocols[-1] == 'folds' else []
     found[folder] = [sys.executable, str(_LAUNCH), *kept, *chosen, f'--workdir={folder}']
   return found
 

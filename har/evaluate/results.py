@@ -23,6 +23,7 @@ OPTIONAL: dict[str, Any] = {
   'missing': {},
   'removed': {},
   'alarms': {},
+  'cautions': [],
 }
 """Further keys, and what is written where they are not given."""
 _TITLES = {'top1': 'Top-1', 'top5': 'Top-5', 'auroc': 'AUROC'}
@@ -38,7 +39,8 @@ def write_results(workdir: str | os.PathLike, results: Mapping) -> Path:
       {stage: count}; `bytes` {stage: {variant: size}}; `seconds` {stage: training time}; and those
       of `OPTIONAL` that there are: `split` that was evaluated on, `modalities` {stage: [names]},
       `baselines` {'product': metrics}, `missing` {modality: [trial keys]}, `removed` {stage:
-      {modality: metrics without it}} and `alarms` {stage: counts of `sections.alarms`}.
+      {modality: metrics without it}}, `alarms` {stage: counts of `sections.alarms`} and `cautions`
+      [sentences that say why figures flatter].
       `metrics` are what the `metrics` of predictions and detections return.
 
   Raises:

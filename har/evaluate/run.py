@@ -11,7 +11,7 @@ import flax
 import jax
 import numpy as np
 
-from har.data import loader
+from har.data import loader, protocols
 from har.data.signal import Signal
 from har.evaluate import baselines, gradcam, recordings, report, results, sections
 from har.metrics.classification import Predictions
@@ -88,6 +88,7 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
     for (name, variant), predicted in extra.items():
       results.write_predictions(folder(experiment), name, variant, predicted)
     notes = [_note(one, facts[name]) for name, one in experiment.stages.items()]
+    notes = table['cautions'] + notes
     notes += _choices(experiment) + _absences(context.split, tested)
     if (group := _units(experiment).group) is not None:
       notes.append(
@@ -126,6 +127,9 @@ def _table(
       for n, p in predictions.items()
       if abnormal and isinstance(p, Predictions) and n in experiment.stages
     },
+    'cautions': protocols.cautions(
+      context.dataset.index, context.splits, protocols.SplitOptions.of(experiment.config.dataset)
+    ),
   }
 
 

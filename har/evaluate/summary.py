@@ -54,6 +54,8 @@ def summarise(folders: Sequence[Path]) -> str:
     f'{first["dataset"]}, {first["protocol"]}, {first.get("split", "test")} split: {len(tables)} '
     f'runs, {len(set().union(*keys))} examples, seeds {", ".join(map(str, seeds))}',
   ]
+  cautions = (caution for table in tables.values() for caution in table.get('cautions', ()))
+  lines += [f'caution: {caution}' for caution in dict.fromkeys(cautions)]
   for figure, others in _TABLES.items():
     if rows := _rows(tables.values(), figure, others):
       lines += ['', aligned(rows, left=2)]

@@ -97,6 +97,8 @@ def open_experiment(
   mesh = mesh_lib.make_mesh(runtime.devices, runtime.fsdp)
   stages = {name: stage.build(config, name, data, splits.train) for name in config.order}
   _check_records(data, splits, stages)
+  for caution in protocols.cautions(data.index, splits, protocols.SplitOptions.of(c)):
+    _say(f'warning: {caution}')
   claim = dataclasses.replace(
     claim,
     examples=Membership.of(data.index, splits, data.class_names, c.group),

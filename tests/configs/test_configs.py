@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import inspect
 import json
 import pathlib
 
@@ -9,11 +10,12 @@ import flax.traverse_util
 import numpy as np
 import pytest
 
-from configs import base
+from configs import base, light_video
 from data_builders.layout import Trial
 from data_builders.mmact import generate as mmact
 from data_builders.stickman import generate
 from data_builders.utd_mhad import utd_mhad_dataset_builder as utd_mhad
+from har import schema
 from har.errors import UserError
 from har.evaluate import run as evaluation
 from har.models import mobilenet, registry, s3d
@@ -214,6 +216,21 @@ def test_light_video_takes_what_published_weights_need(backbone, temporal):
   assert (config.stages.rgb.init_from, config.stages.rgb.trained) == ('PATH.pth', ('fine_tuned',))
   with pytest.raises(UserError, match="temporal='rnn' is none of mean, lstm"):
     importlib.import_module('configs.light_video').get_config('temporal=rnn')
+
+
+@pytest.mark.parametrize('name', light_video.DATASETS)
+def test_light_video_divides_each_dataset_by_what_it_has(name):
+  config = light_video.get_config(f'dataset={name},title=toy')
+  schema.check(config)
+  parameters = inspect.signature(dataset_module(name).Builder.__init__).parameters
+  assert set(config.dataset.options) <= set(parameters)
+  assert config.dataset.options.short_side == 256 > config.inputs.rgb.size == 224
+  assert config.dataset.group == 'group'
+  assert config.dataset.protocol == ('official' if name in ('ucf101', 'hmdb51') else 'folds')
+
+
+def dataset_module(name):
+  return importlib.import_module(f'data_builders.{name}.{name}_dataset_builder')
 
 
 TABLE_1 = {

@@ -80,6 +80,15 @@ def test_its_files_count_as_if_extracted_where_it_lies(archive, installed, tempo
   assert list(temporary.iterdir()) == []
 
 
+def test_a_file_in_two_archives(archive, installed):
+  installed()
+  folder = folders.Folder(archive.parent)
+  (archive.parent / 'again.rar').write_bytes(archive.read_bytes())
+  folder.unpack('-x.rar')
+  with pytest.raises(UserError, match=r'again\.rar: e/a/.* is also in .*-x\.rar; remove one'):
+    folder.unpack('again.rar')
+
+
 def test_without_a_program_it_says_what_to_install(archive, tmp_path, monkeypatch, temporary):
   monkeypatch.setenv('PATH', str(tmp_path / 'nowhere'))
   with pytest.raises(UserError, match=r'-x\.rar: install one of unrar, unar, bsdtar to'):

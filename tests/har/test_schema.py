@@ -77,7 +77,7 @@ def test_random_right_values_pass():
     ({'inputs.imu.rate': 50.0}, r"inputs\.imu\.rate=50.0: needs rates and fit='pad'"),
     ({'inputs.imu.mean': (1.0, 2.0)}, r'imu\.mean=\(1\.0, 2\.0\): 2 numbers for 6 channels'),
     ({'compress.pruned.begin': 0.9}, r'pruned\.begin=0\.9: must be at most end=0\.5'),
-    ({'dataset.fold': 1}, r'dataset\.fold=1: only the protocols folds and official take one'),
+    ({'dataset.fold': 1}, r'dataset\.fold=1: only the protocols folds, official, fractions and'),
     ({'dataset.test_subject': 2}, r'test_subject=2: only the protocol leave_one_subject_out'),
     ({'dataset.protocol': 'folds', 'dataset.fold': 6}, r'dataset\.fold=6: must be 1 to 5'),
   ],
@@ -128,6 +128,20 @@ def test_options_without_effect_are_refused_in_new_runs(changes, key, message):
     # Whether the dataset's own list has a part for it, only the data tell.
     config.dataset.update(validation_subjects=(), protocol='official')
     schema.check(config)
+
+
+def test_fractions_are_for_the_protocols_that_draw_and_validate():
+  config = demo()
+  config.dataset.fractions = (0.8, 0.0, 0.2)
+  with pytest.raises(UserError, match=r'fractions=\(0\.8, 0\.0, 0\.2\): needs a protocol of frac'):
+    schema.check(config)
+  config.dataset.protocol = 'by_clip'
+  schema.check(config)
+  config.stages.imu.early_stopping = 2
+  with pytest.raises(UserError, match='early_stopping=2'):
+    schema.check(config)
+  config.dataset.fractions = (0.7, 0.15, 0.15)
+  schema.check(config)
 
 
 def test_folds_are_for_the_protocol_that_makes_them():

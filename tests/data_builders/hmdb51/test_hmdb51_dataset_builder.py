@@ -94,6 +94,7 @@ def test_the_owners_archives(tmp_path, raw_dir, monkeypatch):
   names = {f'{label}/{name}' for label, clips in CLIPS.items() for name in clips}
   assert {f'{key}.avi' for key in data.index.key} == names
   assert [len(record['rgb']) for record in data.records(('rgb',))] == [2] * 6
+  load(tmp_path, raw_dir)  # Nothing has changed.
   assert list((tmp_path / 'tmp').glob('unpacked_*')) == []
 
 

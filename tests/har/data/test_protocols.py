@@ -9,8 +9,8 @@ from har.data.protocols import (
   Index,
   SplitOptions,
   assign_folds,
+  cautions,
   class_counts,
-  draw_fraction,
   make_splits,
 )
 from har.errors import UserError
@@ -131,13 +131,18 @@ def test_leave_one_subject_out_with_validation():
     ({'protocol': 'leave_one_subject_out', 'test_subject': 9}, 'test_subject=9'),
     ({'protocol': 'leave_one_subject_out', 'test_subject': '1'}, 'test_subject=1: not one of'),
     ({'test_subject': 1}, 'only the protocol leave_one_subject_out'),
-    ({'fold': 1}, 'fold=1: only the protocols folds and official'),
+    ({'fold': 1}, 'fold=1: only the protocols folds, official, frac'),
     ({'protocol': 'folds'}, 'fold=0: must be 1 to 5'),
     ({'protocol': 'folds', 'fold': 6}, 'fold=6: must be 1 to 5'),
     ({'protocol': 'folds', 'fold': 1, 'folds': 9}, 'folds=9: must be 2 to 8'),
     ({'protocol': 'folds', 'fold': 1, 'folds': 1}, 'folds=1: must be 2 to 8'),
     ({'protocol': 'folds', 'fold': 1, 'group': 'house'}, "protocol=folds: .* no column 'house'"),
     ({'protocol': 'official', 'fold': 2}, "no column 'split2'; they have key, label, subject"),
+    ({'protocol': 'fractions', 'group': 'house'}, "protocol=fractions: .* no column 'house'"),
+    (
+      {'protocol': 'by_clip', 'fractions': (0.5, 0.1, 0.1)},
+      r'fractions=\(0\.5, 0\.1, 0\.1\): must add up to 1',
+    ),
     ({'validation_subjects': (2,)}, r'validation_subjects: \[2\] not among the training subjects'),
     ({'validation_subjects': (1, 3, 5, 7)}, 'no trial is left in the train split'),
   ],
@@ -289,6 +294,32 @@ def test_folds_are_balanced_by_examples():
   np.testing.assert_array_equal(assign_folds(groups[shuffled], 3), fold[shuffled])
 
 
+def test_drawn_parts_keep_groups_apart_and_draws_differ():
+  index = make_index(range(1, 21))
+  first, second = (split(index, {}, protocol='fractions', fold=k) for k in (1, 2))
+  # Of 20 people with as many trials 14, 3 and 3.
+  assert [len(people(index, one)[i]) for one in (first, second) for i in range(4)] == [
+    *(14, 3, 3, 0),
+    *(14, 3, 3, 0),
+  ]
+  assert people(index, first) != people(index, second)
+  halves = split(index, {}, protocol='fractions', fractions=(0.5, 0.0, 0.5))
+  assert [len(part) for part in people(index, halves)] == [10, 0, 10, 0]
+  assert cautions(index, first, SplitOptions(protocol='fractions')) == []
+
+
+def test_parts_drawn_by_clip_are_told_to_leak():
+  index, options = make_index(), SplitOptions(protocol='by_clip', fold=3)
+  splits = split(index, {}, protocol='by_clip', fold=3)
+  assert counts(splits) == (591, 135, 135, 0)  # 22, 5 and 5 of 32
+  assert cautions(index, splits, options) == [
+    '8 of the 8 tested values of subject are in training, too (protocol=by_clip), which flatters '
+    'the figures; protocol=fractions parts none.'
+  ]
+  (said,) = cautions(without(index, 'subject'), splits, options)
+  assert said.startswith('Clips of one source may be both in training and in the test')
+
+
 def test_a_fraction_is_drawn_by_class_and_person():
   index = make_index()
   splits = split(index, train_fraction=0.25)
@@ -296,19 +327,6 @@ def test_a_fraction_is_drawn_by_class_and_person():
   drawn = set(zip(index.label[splits.train], index.columns['subject'][splits.train], strict=True))
   assert len(drawn) == 27 * 4  # One trial of each action by each of the four.
   assert set(splits.test.tolist()) == set(split(index).test.tolist())
-
-
-def test_smaller_fractions_are_part_of_larger_ones():
-  labels = np.repeat(np.arange(5), [1, 3, 40, 100, 7])
-  persons = np.random.default_rng(1).integers(0, 6, len(labels))
-  before = np.zeros(len(labels), bool)
-  for fraction in (0.001, 0.1, 0.25, 0.5, 0.9, 1.0):
-    drawn = draw_fraction(labels, persons, fraction, seed=3)
-    assert not (before & ~drawn).any()
-    expected = [max(1, round(fraction * n)) for n in (1, 3, 40, 100, 7)]
-    assert class_counts(labels[drawn], 5).tolist() == expected
-    before = drawn
-  assert before.all()
 
 
 def test_a_draw_is_its_seed_s():

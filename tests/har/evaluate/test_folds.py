@@ -20,22 +20,20 @@ def test_each_fold_has_its_command(tmp_path):
   assert {*FLAGS} - {'--workdir=runs/a'} < {*command}
   assert command[-4:] == [
     '--config.dataset.protocol=folds',
-    '--config.dataset.folds=3',
     '--config.dataset.fold=2',
+    '--config.dataset.folds=3',
     '--workdir=runs/a/fold_2',
   ]
   assert len(folds.commands(FLAGS)) == 5
 
 
-def test_official_lists_are_three_and_stay_what_they_are():
-  found = folds.commands([*FLAGS, '--config.dataset.protocol=official'])
-  assert [str(folder) for folder in found] == [f'runs/a/fold_{k}' for k in (1, 2, 3)]
-  first = found[next(iter(found))]
-  assert first[-3:] == [
-    '--config.dataset.protocol=official',
-    '--config.dataset.fold=1',
-    '--workdir=runs/a/fold_1',
+def test_the_folds_may_be_official_splits():
+  flags = ['--config.dataset.protocol=official', '--config.dataset.folds=3']
+  commands = list(folds.commands([*FLAGS, *flags]).values())
+  assert [command[-3:] for command in commands] == [
+    [flags[0], f'--config.dataset.fold={k}', f'--workdir=runs/a/fold_{k}'] for k in (1, 2, 3)
   ]
+  assert not any(flags[1] in command for command in commands)
 
 
 @pytest.mark.parametrize(
@@ -45,10 +43,7 @@ def test_official_lists_are_three_and_stay_what_they_are():
     ([*FLAGS, '--config.dataset.fold=2'], 'all folds are run'),
     ([*FLAGS, '--config.dataset.folds=1'], 'folds=1: must be a whole number above 1'),
     ([*FLAGS, '--config.dataset.folds=x'], 'folds=x: must be'),
-    (
-      [*FLAGS, '--config.dataset.folds=4', '--config.dataset.protocol=official'],
-      'official lists are no folds',
-    ),
+    ([*FLAGS, '--config.dataset.protocol=cross_view'], 'protocol=cross_view: must be one of folds'),
   ],
 )
 def test_wrong_flags(flags, message, capsys):

@@ -12,7 +12,7 @@ from har.metrics.classification import Predictions
 CLASSES = ('a', 'b')
 
 
-def write_run(folder, *, seed=0, subject=1, epochs=3.0, stages=None, split='test'):
+def write_run(folder, *, seed=0, subject=1, epochs=3.0, stages=None, split='test', cautions=()):
   """A run whose stages got these examples right; `product` is the baseline."""
   stages = {'imu': '1100', 'fusion': '1110', 'product': '1101'} if stages is None else stages
   config = {'seed': seed, 'dataset': {'test_subject': subject}, 'stages': {'imu': {'e': epochs}}}
@@ -32,6 +32,7 @@ def write_run(folder, *, seed=0, subject=1, epochs=3.0, stages=None, split='test
     **{'dataset': 'toy', 'protocol': 'leave_one_subject_out', 'seed': seed, 'split': split},
     'stages': {name: {'float32': block} for name, block in blocks.items()},
     **{'parameters': {}, 'bytes': {}, 'seconds': {}, 'baselines': product},
+    'cautions': list(cautions),
     'modalities': {n: ['imu', 'rgb'] if n == 'fusion' else [n] for n in blocks},
   }
   results.write_results(place, table)
@@ -68,6 +69,11 @@ def test_folds_are_counted_together_and_tested(tmp_path):
   assert 'validation split: 2 runs, 14 examples, seeds 0' in text
   assert ['fusion', 'imu', '12', '0', '+12', '<', '0.001'] in cells(text)  # 2 / 2 ** 12
   assert ['fusion', 'product', '6', '0', '+6', '0.031'] in cells(text)  # 2 / 2 ** 6
+
+
+def test_what_flatters_figures_is_told_once(tmp_path):
+  folders = [write_run(tmp_path / str(s), subject=s, cautions=['It leaks.']) for s in (1, 2)]
+  assert summary.summarise(folders).splitlines()[1:3] == ['caution: It leaks.', '']
 
 
 def test_one_run_of_one_modality(tmp_path):

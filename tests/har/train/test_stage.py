@@ -70,6 +70,19 @@ def test_an_autoencoder_is_trained_chosen_continued_and_reported(tmp_path, monke
   assert 'Confusion' not in page
 
 
+def test_parts_drawn_by_clip_are_marked_wherever_they_are_used(tmp_path, monkeypatch, capfd):
+  fake(monkeypatch)
+  c = autoencoder()
+  c.dataset.update(protocol='by_clip', validation_subjects=())
+  opened = train(c, tmp_path)
+  table = evaluation.run(opened, command='test')
+  (caution,) = table['cautions']
+  assert 'are in training, too (protocol=by_clip), which flatters the figures' in caution
+  assert f'warning: {caution}' in capfd.readouterr().err
+  assert results.read_results(tmp_path)['cautions'] == [caution]
+  assert caution in (tmp_path / 'report.html').read_text()
+
+
 def test_early_stopping_follows_the_objectives_figure(tmp_path, monkeypatch):
   """The error that is to fall rises at once with a rate like this, and training ends."""
   fake(monkeypatch)
