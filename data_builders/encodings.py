@@ -72,5 +72,6 @@ CHANNELS = {
   'rgb': tuple((colour, '0 to 255') for colour in ('red', 'green', 'blue')),
   'depth': (('distance from the camera', 'mm'),),
   'skeleton': tuple((joint, 'm') for joint in _JOINTS),
+  'flow': tuple((f'motion along {axis}', 'pixels') for axis in 'xy'),
 }
-"""Name and unit of each channel of UTD-MHAD's recordings, and of each joint of Kinect v1."""
+"""Name and unit of each channel of recordings (IMU: UTD-MHAD's), and of Kinect v1's joints."""

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data_builders import encodings, folder_builder, folders, video
+from data_builders import flow as flow_lib
 from data_builders.catalogue import Entry
 from har.errors import UserError
 
@@ -32,7 +33,7 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
     *('.mp4', '.m4v', '.mov', '.avi', '.mkv', '.webm', '.mpg', '.mpeg', '.wmv', '.asf', '.flv'),
     *('.ogv', '.3gp', '.ts'),
   )
-  CHANNELS: ClassVar[dict[str, Any]] = {'rgb': encodings.CHANNELS['rgb']}
+  CHANNELS: ClassVar[dict[str, Any]] = {n: encodings.CHANNELS[n] for n in ('rgb', 'flow')}
   _OWN: ClassVar[tuple[str, ...]] = (*folder_builder.FolderBuilder._OWN, 'frame_rate')
 
   def __init__(
@@ -41,6 +42,7 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
     title: str = '',
     short_side: int = 128,
     rate: float = 0.0,
+    flow: bool = False,
     labels: str = '',
     pattern: str = '',
     classes: Sequence[Sequence[str]] = (),
@@ -54,6 +56,8 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
     Args:
       short_side: of the stored frames, pixels at most.
       rate: frames a second to store, the nearest of each video; 0: all frames.
+      flow: also store how pixels move from each stored frame to the next; see
+        `data_builders.flow`.
 
     Raises:
       UserError: an argument that makes no sense, and what `FolderBuilder` raises.
@@ -62,6 +66,8 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
       raise UserError(f'short_side={short_side!r}: must be a whole number of pixels above 0')
     if not (isinstance(rate, int | float) and 0 <= rate < float('inf')):
       raise UserError(f'rate={rate!r}: must be frames a second, or 0 for all frames')
+    if not isinstance(flow, bool):
+      raise UserError(f'flow={flow!r}: must be True or False')
     self._rates: Counter[float] = Counter()
     super().__init__(
       title=title or self.TITLE,
@@ -72,19 +78,32 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
       allow_corrupt=allow_corrupt,
       raw_dir=raw_dir,
       data_dir=data_dir,
-      options={'short_side': short_side, 'rate': float(rate)},
+      # Folders prepared before there was flow do not name it.
+      options={'short_side': short_side, 'rate': float(rate), **({'flow': True} if flow else {})},
     )
 
   def _more_features(self) -> dict[str, Any]:
+    pictures = {'rgb': 'JPEG', **({'flow': flow_lib.NOTE} if self._has_flow else {})}
     return {
       'frame_rate': tfds.features.Scalar(dtype=np.float64),
-      'rgb': tfds.features.Sequence(tfds.features.Text(doc='JPEG')),
+      **{n: tfds.features.Sequence(tfds.features.Text(doc=doc)) for n, doc in pictures.items()},
     }
+
+  @property
+  def _has_flow(self) -> bool:
+    return 'flow' in self._options
 
   def _more_facts(self) -> dict[str, Any]:
     side, rate = self._options['short_side'], self._options['rate']
-    note = f'JPEG, quality {video.QUALITY}, short side at most {side} pixels'
-    return {'frames': {'rgb': note}, **({'rates': {'rgb': rate}} if rate else {})}
+    notes = {'rgb': f'JPEG, quality {video.QUALITY}, short side at most {side} pixels'}
+    if self._has_flow:
+      flow_lib.estimator()  # Before hours of work, if it is missing.
+      notes['flow'] = flow_lib.NOTE
+    return {
+      'modalities': list(notes),
+      'frames': notes,
+      **({'rates': {'rgb': rate}} if rate else {}),
+    }
 
   @functools.lru_cache(maxsize=1)  # noqa: B019 the builder lives as long as the process
   def _video(self, path: str) -> video.Video[bytes]:
@@ -103,7 +122,8 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
     frames, rate = part(whole.frames, whole.rate, entry)
     frames, rate = at_rate(frames, rate, self._options['rate'])
     self._rates[round(rate, 2)] += 1
-    return {'rgb': frames, 'frame_rate': rate}
+    moved = {'flow': flow_lib.encode(frames)} if self._has_flow else {}
+    return {'rgb': frames, 'frame_rate': rate, **moved}
 
   def _download_and_prepare(self, dl_manager, download_config):
     super()._download_and_prepare(dl_manager, download_config)

@@ -91,10 +91,14 @@ class Frames(Input):
       raise UserError(
         f'a record has no {self.field} frames: set inputs.{self.name}.optional if some lack it'
       )
-    chosen = video.choose_frames(len(frames), self.options['frames'], rng)
+    return self.decode(frames, self.positions(len(frames), rng))
+
+  def positions(self, count: int, rng: np.random.Generator | None) -> np.ndarray:
+    """Which of a clip's frames are used, int `[T]`, or `[T, K]` where K make one of the input."""
+    chosen = video.choose_frames(count, self.options['frames'], rng)
     if self.options['show'] == 'motion':
-      chosen = video.with_neighbours(chosen, len(frames), self.options['apart'])
-    return self.decode(frames, chosen)
+      chosen = video.with_neighbours(chosen, count, self.options['apart'])
+    return chosen
 
   def decode(self, frames: Any, chosen: np.ndarray) -> np.ndarray:
     """uint8 `[T, resize, resize, 3]` of the chosen frames, `[T]` or `[T, 3]`."""
@@ -120,21 +124,13 @@ class Frames(Input):
     return {self.name: x.astype(jnp.float32)}
 
   def _augmented(self, x, key, augment, batch, flip_safe) -> jax.Array:
-    size, room = self.options['size'], x.shape[2] - self.options['size']
     place_key, zoom_key, flip_key, colour_key = jax.random.split(key, 4)
-    # The zoom comes last: what reads its result more than once would compute it as often.
     if augment['flip']:
       flip = flip_decisions(flip_key, augment['flip'], batch['label'], flip_safe)
       x = jnp.where(per_example(flip, 5), x[:, :, :, ::-1], x)
     x = pictures.recolour(colour_key, x / jnp.float32(255), augment, self.keep_black)
-    offset = jnp.full((len(x), 2), room // 2)
-    if augment['crop']:
-      offset = jax.random.randint(place_key, (len(x), 2), 0, room + 1)
-    if not augment['zoom']:
-      return pictures.crop(x, offset, size)
-    low, high = 1 - augment['zoom'], 1 + augment['zoom']
-    zoom = jax.random.uniform(zoom_key, (len(x),), minval=low, maxval=high)
-    return pictures.zoom_in(x, offset, zoom, size)
+    # The zoom comes last: what reads its result more than once would compute it as often.
+    return pictures.place(place_key, zoom_key, x, augment, self.options['size'])
 
   def steps(self) -> list[dict[str, Any]]:
     options = self.options

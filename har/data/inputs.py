@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from har.data.depth import Depth
+from har.data.flow import Flow
 from har.data.frames import Frames
 from har.data.input import Arrays, Input
 from har.data.protocols import Splits
@@ -18,10 +19,16 @@ from har.errors import UserError
 from har.options import ABSENT, MISSING, Option, Schema, read, section
 from har.ranges import Anything, Choice, Text
 
-KINDS: dict[str, type[Input]] = {one.kind: one for one in (Signal, Frames, Depth, Skeleton)}
+KINDS: dict[str, type[Input]] = {one.kind: one for one in (Signal, Frames, Depth, Skeleton, Flow)}
 
 # Of fields that datasets have in common, where a config names no kind.
-_KIND_OF_FIELD = {'imu': 'signal', 'rgb': 'frames', 'depth': 'depth', 'skeleton': 'skeleton'}
+_KIND_OF_FIELD = {
+  'imu': 'signal',
+  'rgb': 'frames',
+  'depth': 'depth',
+  'skeleton': 'skeleton',
+  'flow': 'flow',
+}
 # What is folded into the augmentation's key for these names; others have their checksum.
 _NUMBERS = {'imu': 0, 'rgb': 1, 'depth': 2, 'skeleton': 3}
 

@@ -10,7 +10,7 @@ from har.data.input import per_example
 
 
 def crop(x: jax.Array, offset: jax.Array, size: int) -> jax.Array:
-  """Cuts `[B, T, size, size, 3]` out of `x` at `offset` int32 `[B, 2]` (y, x)."""
+  """Cuts `[B, T, size, size, C]` out of `x` at `offset` int32 `[B, 2]` (y, x)."""
   frames, channels = x.shape[1], x.shape[-1]
 
   def cut(clip, at):
@@ -48,6 +48,21 @@ def zoom_in(x: jax.Array, offset: jax.Array, zoom: jax.Array, size: int) -> jax.
     return columns.reshape(frames, size, size, channels).swapaxes(1, 2)
 
   return jax.vmap(sample)(x, offset, zoom)
+
+
+def place(
+  place_key: jax.Array, zoom_key: jax.Array, x: jax.Array, augment: Mapping[str, Any], size: int
+) -> jax.Array:
+  """Squares of `size` pixels out of whole clips `[B, T, H, H, C]`, as `crop` and `zoom` ask."""
+  room = x.shape[2] - size
+  offset = jnp.full((len(x), 2), room // 2)
+  if augment['crop']:
+    offset = jax.random.randint(place_key, (len(x), 2), 0, room + 1)
+  if not augment['zoom']:
+    return crop(x, offset, size)
+  low, high = 1 - augment['zoom'], 1 + augment['zoom']
+  zoom = jax.random.uniform(zoom_key, (len(x),), minval=low, maxval=high)
+  return zoom_in(x, offset, zoom, size)
 
 
 def show_motion(x: jax.Array) -> jax.Array:

@@ -1,0 +1,70 @@
+"""Optical flow between the stored frames of a video, as pictures of 8 bits."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from har.errors import UserError
+
+BOUND = 20.0
+"""Pixels, of the stored size, between two stored frames: a faster motion is cut to that."""
+STILL = 128
+"""The level that stands for no motion; the highest, 255, for `BOUND`."""
+QUALITY = 90
+NOTE = (
+  f'DIS (fast preset) from each frame to the next, in pixels cut to {BOUND:g}; x above y in one '
+  f'greyscale JPEG, quality {QUALITY}, {STILL} + {255 - STILL} / {BOUND:g} times the pixels; the '
+  'last frame has the flow of the one before'
+)
+
+
+def estimator() -> Any:
+  """OpenCV's DIS (Kroeger et al., ECCV 2016), fast preset.
+
+  Raises:
+    UserError: OpenCV is not installed.
+  """
+  try:
+    import cv2
+  except ImportError as error:
+    raise UserError('flow=True needs OpenCV: pip install -r requirements-flow.txt') from error
+  cv2.setNumThreads(1)  # Videos are what is worked on in parallel.
+  return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+
+
+def encode(frames: Sequence[bytes]) -> list[bytes]:
+  """The flow of each frame.
+
+  Args:
+    frames: two or more JPEG pictures of one size, `[H, W]`.
+
+  Returns:
+    As many greyscale JPEG pictures `[2 H, W]`; see `NOTE`.
+
+  Raises:
+    UserError: as `estimator`.
+  """
+  dis, found = estimator(), []
+  before = _grey(frames[0])
+  for frame in frames[1:]:
+    after = _grey(frame)
+    found.append(pack(dis.calc(before, after, None)))
+    before = after
+  return [*found, found[-1]]
+
+
+def pack(flow: np.ndarray) -> bytes:
+  """Float `[H, W, 2]`, pixels along x and y, as a picture; see `NOTE`."""
+  levels = np.rint(STILL + np.clip(flow, -BOUND, BOUND) * ((255 - STILL) / BOUND)).astype(np.uint8)
+  buffer = io.BytesIO()
+  Image.fromarray(np.concatenate([levels[..., 0], levels[..., 1]])).save(
+    buffer, 'JPEG', quality=QUALITY
+  )
+  return buffer.getvalue()
+
+
+def _grey(frame: bytes) -> np.ndarray:
+  return np.asarray(Image.open(io.BytesIO(frame)).convert('L'))
