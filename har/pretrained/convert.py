@@ -21,6 +21,7 @@ BATCH_NORM = (
   ('batch_stats', 'var', 'running_var'),
 )
 """Group and name of ours, and PyTorch's name."""
+_COLOURS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,4 +76,23 @@ def fill(tensors: Mapping[str, np.ndarray], layout: Layout, what: str, advice: s
     raise UserError(
       f'{what}: {"; ".join(faults[:3])}{more} ({len(faults)} of {len(layout)} tensors); {advice}'
     )
+  return flax.traverse_util.unflatten_dict(flat)
+
+
+def for_channels(params: Tree, like: Mapping[str, Any]) -> Tree:
+  """Lets a network for colour pictures take other channels.
+
+  Where a kernel `[..., 3, D]` is one `[..., C, D]` here, each of the C channels gets the mean of
+  the three (cross-modality pretraining; Wang et al., ECCV 2016, Section 3.2).
+
+  Args:
+    params: published, of an encoder.
+    like: shapes of the encoder's parameters here.
+  """
+  flat, shapes = (flax.traverse_util.flatten_dict(tree) for tree in (params, like))
+  for path, value in flat.items():
+    shape = shapes[path].shape if path in shapes else value.shape
+    other = (*value.shape[:-2], shape[-2], value.shape[-1]) if value.ndim > 2 else ()
+    if shape == other != value.shape and value.shape[-2] == _COLOURS:
+      flat[path] = np.repeat(value.mean(-2, keepdims=True), shape[-2], -2)
   return flax.traverse_util.unflatten_dict(flat)

@@ -23,6 +23,7 @@ from har.models import registry
 from har.models.mode import INFERENCE
 from har.objectives import registry as objectives
 from har.objectives.objective import Facts, Objective
+from har.pretrained import convert
 from har.pretrained import registry as published
 from har.train import checkpoints
 from har.train.options import stage_source
@@ -272,7 +273,8 @@ def _from_published(variables: Variables, stage: Stage, source: str) -> Variable
       f'{where}={source}: {found.naming} trained these weights on another normalisation; set '
       f'{settings}'
     )
-  encoder = {'params': {name: found.params}, 'batch_stats': {name: found.batch_stats}}
+  params = convert.for_channels(found.params, variables['params'][name])
+  encoder = {'params': {name: params}, 'batch_stats': {name: found.batch_stats}}
   return copy_equal_paths(variables, encoder, (name,), stage.name)
 
 
