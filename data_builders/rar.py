@@ -60,7 +60,6 @@ class Unpacked:
     self._folder = pathlib.Path(tempfile.mkdtemp(prefix='unpacked_'))
     self._end = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
     most = size * _MOST_BYTES_PER_BYTE + _MORE_BYTES
-    print(f'note: {archive} is unpacked into {self._folder}', file=sys.stderr)
     try:
       _unpack(archive, archive, self._folder, most)
       for inner in [name for name in self._files() if name.lower().endswith('.rar')]:
@@ -98,6 +97,8 @@ def _unpack(archive: pathlib.Path, named: pathlib.Path, folder: pathlib.Path, mo
     raise UserError(
       f'{named}: install one of {", ".join(TOOLS)} to have it unpacked, or unpack it yourself'
     )
+  if archive == named:
+    print(f'note: {archive} is unpacked into {folder}', file=sys.stderr)
   failures = []
   for program in programs:
     words = TOOLS[pathlib.Path(program).stem]
@@ -131,7 +132,7 @@ def _run(command: list[str], folder: pathlib.Path, most: int) -> str:
       return ''
     errors.seek(0)
     lines = errors.read(2**16).decode('utf-8', 'replace').strip().splitlines()
-    return lines[-1][:200] if lines else f'exit status {process.returncode}'
+    return lines[0][:200] if lines else f'exit status {process.returncode}'
 
 
 def _ends(process: subprocess.Popen) -> bool:

@@ -174,6 +174,12 @@ def test_wrong_lists_are_told(tmp_path, raw_dir, name, old, new, message):
     load(tmp_path, raw_dir)
 
 
+def test_without_videos(tmp_path, raw_dir):
+  shutil.rmtree(raw_dir / 'UCF-101')
+  with pytest.raises(UserError, match=r'no file v_Archery_.*, nor any other of the 18 that are'):
+    load(tmp_path, raw_dir)
+
+
 def test_missing_lists_are_told(tmp_path, raw_dir):
   (raw_dir / 'ucfTrainTestlist' / 'testlist02.txt').unlink()
   with pytest.raises(UserError, match=r'has no testlist02\.txt; it is an official list'):
