@@ -229,7 +229,7 @@ def test_what_only_the_data_tell_leaves_no_workdir(experiment, tmp_path, capfd):
 @pytest.mark.parametrize(
   ('args', 'message'),
   [
-    (['--split=validation'], 'no trial is in it; set --config.dataset.validation_subjects'),
+    (['--split=validation'], 'no trial is in it; set --config.dataset.validation_fraction'),
     (['--split=validation', '--mode=export'], '--mode=export checks files on the test split'),
   ],
 )

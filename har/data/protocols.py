@@ -90,6 +90,8 @@ class SplitOptions:
       and a fraction is drawn from each.
     validation_subjects: training people (values of `group`) whose examples are set aside to choose
       a model by. None are by default, and `validation` then has what the protocol puts there.
+    validation_fraction: of the training examples, which validate; whole values of `group`, drawn by
+      the seed so that every class has its share (see `draws.draw_parts`). 0: none are drawn.
     train_fraction: of the training examples, above 0 and at most 1; see `draws.draw_fraction`.
   """
 
@@ -100,6 +102,7 @@ class SplitOptions:
   fractions: Annotated[tuple[float, ...], FRACTIONS] = (0.7, 0.15, 0.15)
   group: str = 'subject'
   validation_subjects: Annotated[Collection[int | str], Many(PERSON, distinct=True)] = ()
+  validation_fraction: Annotated[float, Number(0, 1, below=True)] = 0.0
   train_fraction: Annotated[float, Number(0, 1, above=True)] = 1.0
 
   @classmethod
@@ -110,7 +113,8 @@ class SplitOptions:
   @property
   def validates(self) -> bool:
     """Whether examples validate, as far as that can be known without the records."""
-    return bool(self.validation_subjects or (self.protocol in DRAWN and self.fractions[1]))
+    chosen = self.validation_subjects or self.validation_fraction
+    return bool(chosen or (self.protocol in DRAWN and self.fractions[1]))
 
   def check_effect(self) -> None:
     """Raises UserError for a number of folds, or fractions, that nothing asks for."""
@@ -136,6 +140,11 @@ class SplitOptions:
         f'config.dataset.fold={self.fold}: only the protocols folds, official, fractions and '
         'by_clip take one'
       )
+    if self.validation_fraction and (self.validation_subjects or self.protocol in DRAWN):
+      raise UserError(
+        f'config.dataset.validation_fraction={self.validation_fraction}: must be 0 beside '
+        'validation_subjects and with the protocols fractions and by_clip'
+      )
     if abs(sum(self.fractions) - 1) > 1e-6:
       raise UserError(f'config.dataset.fractions={self.fractions}: must add up to 1')
     if self.protocol == 'folds' and not 1 <= self.fold <= self.folds:
@@ -157,7 +166,7 @@ def make_splits(
       of each part: `test`, and where given `validation` and `train`. Without `train`, all the rest
       trains; with it, the rest is unused.
     options: the protocol and its options.
-    seed: of the draw of `train_fraction`.
+    seed: of the draws of `train_fraction` and `validation_fraction`.
 
   Raises:
     UserError: unknown protocol, column, person or fold, or nothing to train or test on.
@@ -171,7 +180,7 @@ def make_splits(
     parts = PROTOCOLS[name](index, metadata, options)
   else:
     parts = _by_values(index, of_dataset[name], f'protocol={name}')
-  parts[_validating(index, parts, options)] = 'validation'
+  parts[_validating(index, parts, options, seed)] = 'validation'
   if options.train_fraction < 1:
     train = np.flatnonzero(parts == 'train')
     people = index.columns.get(options.group, np.zeros(len(index), np.int32))
@@ -226,10 +235,18 @@ def _named(parts: Mapping[str, np.ndarray], rest: str) -> np.ndarray:
   return np.select(list(parts.values()), list(parts), rest).astype('<U10')
 
 
-def _validating(index: Index, parts: np.ndarray, options: SplitOptions) -> np.ndarray:
+def _validating(index: Index, parts: np.ndarray, options: SplitOptions, seed: int) -> np.ndarray:
   """bool `[N]`: the training examples of those who validate."""
+  fraction, drawn = options.validation_fraction, np.zeros(len(index), bool)
+  if fraction:
+    people, train = index.column(options.group, 'validation_fraction'), parts == 'train'
+    share = 1 - fraction, fraction
+    drawn[train] = draws.draw_parts(index.label[train], people[train], share, seed) == 1
+    if not drawn.any():
+      reason = f'no {options.group} is as small a part of the training examples'
+      raise UserError(f'validation_fraction={fraction}: {reason}; raise it')
   if not options.validation_subjects:
-    return np.zeros(len(index), bool)
+    return drawn
   people = index.column(options.group, 'validation_subjects')
   training = set(people[parts == 'train'].tolist())
   unknown = sorted(set(options.validation_subjects) - training, key=str)

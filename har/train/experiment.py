@@ -90,7 +90,7 @@ def open_experiment(
   inputs_lib.check_rates(data, config.inputs)
   data, splits = windows.cut(data, splits, c.get('windows', {}), config.inputs)
   if not len(getattr(splits, split)):
-    raise UserError(f'--split={split}: no trial is in it; set --config.dataset.validation_subjects')
+    raise UserError(f'--split={split}: no trial is in it; set --config.dataset.validation_fraction')
   if not (workdir / 'config.json').exists():
     check_validation(config, len(splits.validation) > 0)
   runtime = config.runtime

@@ -145,7 +145,7 @@ def check_validation(config: Mapping[str, Any], validated: bool) -> None:
   """
   for name in () if validated else config['order']:
     stage = config['stages'][name]
-    where, needs = f'config.stages.{name}', 'needs config.dataset.validation_subjects'
+    where, needs = f'config.stages.{name}', 'needs config.dataset.validation_fraction'
     if stage['early_stopping']:
       raise UserError(f'{where}.early_stopping={stage["early_stopping"]}: must be 0, or {needs}')
     if stage['optimizer']['schedule'] == 'plateau':

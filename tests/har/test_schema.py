@@ -100,11 +100,11 @@ def test_what_does_not_go_together(changes, message):
 @pytest.mark.parametrize(
   ('changes', 'key', 'message'),
   [
-    ({'early_stopping': 3}, 'early_stopping=3', 'needs config.dataset.validation_subjects'),
+    ({'early_stopping': 3}, 'early_stopping=3', 'needs config.dataset.validation_fraction'),
     (
       {'optimizer': {'schedule': 'plateau'}},
       "optimizer.schedule='plateau'",
-      "must be 'cosine' or 'constant', or needs config.dataset.validation_subjects",
+      "must be 'cosine' or 'constant', or needs config.dataset.validation_fraction",
     ),
     ({'optimizer': {'patience': 3}}, 'optimizer.patience=3', "needs schedule='plateau'"),
     ({'optimizer': {'factor': 0.1}}, 'optimizer.factor=0.1', "needs schedule='plateau'"),

@@ -144,6 +144,16 @@ def test_leave_one_subject_out_with_validation():
       r'fractions=\(0\.5, 0\.1, 0\.1\): must add up to 1',
     ),
     ({'validation_subjects': (2,)}, r'validation_subjects: \[2\] not among the training subjects'),
+    (
+      {'validation_subjects': (1,), 'validation_fraction': 0.2},
+      r'validation_fraction=0\.2: must be 0 beside validation_subjects',
+    ),
+    (
+      {'protocol': 'fractions', 'validation_fraction': 0.2},
+      r'validation_fraction=0\.2: must be 0 .* with the protocols fractions',
+    ),
+    ({'validation_fraction': 0.01}, r'validation_fraction=0\.01: no subject is as small a part'),
+    ({'validation_fraction': 0.2, 'group': 'cam'}, "validation_fraction: .* no column 'cam'"),
     ({'validation_subjects': (1, 3, 5, 7)}, 'no trial is left in the train split'),
   ],
 )
@@ -281,6 +291,25 @@ def test_folds_keep_source_groups_together_and_validate():
     index, {}, protocol='folds', fold=2, folds=3, group='scene', validation_subjects=(1,)
   )
   assert people(index, splits, 'scene') == [{3}, {1}, {2}, set()]
+
+
+@pytest.mark.parametrize('fold', [1, 2, 3])
+def test_a_fraction_of_each_fold_s_training_groups_validates(fold):
+  index = make_index(subjects=range(1, 13), scene=lambda columns: columns['subject'])
+  options = {'protocol': 'folds', 'fold': fold, 'folds': 3, 'group': 'scene'}
+  whole = split(index, {}, **options)
+  splits = split(index, {}, **options, validation_fraction=0.25)
+  np.testing.assert_array_equal(splits.test, whole.test)
+  held = {part: set(index.scene[getattr(splits, part)].tolist()) for part in PARTS[:3]}
+  # 8 scenes of as many examples each are left to train and to validate.
+  assert [len(held[part]) for part in PARTS[:3]] == [6, 2, 4]
+  assert len(set.union(*held.values())) == 12
+  counts = class_counts(index.label[splits.validation], 27)
+  assert set(counts.tolist()) <= {7, 8}
+  again = split(index, {}, **options, validation_fraction=0.25)
+  np.testing.assert_array_equal(again.validation, splits.validation)
+  others = [split(index, {}, seed, **options, validation_fraction=0.25) for seed in range(1, 6)]
+  assert any(set(index.scene[o.validation].tolist()) != held['validation'] for o in others)
 
 
 def test_folds_are_balanced_by_examples():

@@ -129,6 +129,20 @@ def test_early_stopping_ends_a_stage_that_no_longer_improves(tmp_path):
   assert top1.index(max(top1)) == len(top1) - 4
 
 
+def test_validation_that_is_drawn_in_a_fold_ends_training(tmp_path):
+  optimizer = {'schedule': 'plateau', 'patience': 1, 'factor': 0.5}
+  c = config(epochs=200.0, validate_every=1, early_stopping=3, optimizer=optimizer)
+  c.dataset.update(protocol='folds', fold=1, folds=2, validation_fraction=0.5)
+  opened, (_, meta) = run(c, tmp_path)
+  splits, subject = opened.context.splits, opened.context.dataset.index.subject
+  parts = (splits.train, splits.validation, splits.test)
+  assert [set(subject[part].tolist()) for part in parts] == [{2}, {4}, {1, 3}]
+  top1 = [r['top1'] for r in rows(tmp_path) if r['split'] == 'validation']
+  assert meta['steps'] < 150
+  assert len(top1) == top1.index(max(top1)) + 1 + 3
+  assert meta['validation']['top1'] == max(top1)
+
+
 def test_a_finished_stage_is_not_trained_again(tmp_path, capsys):
   run(config(), tmp_path)
   before = (tmp_path / 'metrics' / 'imu.jsonl').read_bytes()
