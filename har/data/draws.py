@@ -70,3 +70,26 @@ def draw_fraction(labels: np.ndarray, people: np.ndarray, fraction: float, seed:
     count = max(1, round(fraction * len(members)))
     drawn[members[np.argsort(place, kind='stable')[:count]]] = True
   return drawn
+
+
+def balance(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+  """Draws as many examples as there are, of every class that occurs equally many.
+
+  Classes differ by one example where their number does not divide N. A class's examples are drawn
+  without replacement, and once more when they are used up: no two differ by more than one time.
+
+  Args:
+    labels: classes, int `[N]`.
+    rng: of the draw.
+
+  Returns:
+    Places in `labels`, in random order, int64 `[N]`.
+  """
+  classes = rng.permutation(np.unique(labels))
+  each, more = divmod(len(labels), max(len(classes), 1))
+  drawn = [np.zeros(0, np.int64)]
+  for i, label in enumerate(classes):
+    members, wanted = np.flatnonzero(labels == label), each + (i < more)
+    rounds = -(-wanted // len(members))
+    drawn.append(np.concatenate([rng.permutation(members) for _ in range(rounds)])[:wanted])
+  return rng.permutation(np.concatenate(drawn))

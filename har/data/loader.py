@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import functools
 import gc
 import math
 import os
@@ -14,7 +13,7 @@ import grain
 import numpy as np
 from grain.multiprocessing import SharedMemoryArray
 
-from har.data import watch
+from har.data import draws, watch
 from har.data.input import Example, Input
 from har.errors import UserError
 
@@ -77,9 +76,20 @@ class ReadExample:
     return all(one.lacks(record) for one in self.inputs.values())
 
 
-@functools.lru_cache(maxsize=4)
-def _permutation(seed: int, epoch: int, count: int) -> np.ndarray:
-  return np.random.default_rng((seed, epoch)).permutation(count)
+class Sampling(NamedTuple):
+  """What an epoch consists of; by default every position once.
+
+  Attributes:
+    views: with several, the positions are 0 to N - 1, there are as many records for each view (see
+      `har.data.ready`), and epoch e reads view e modulo `views`.
+    labels: of the positions, `[N]`: an epoch draws every class equally often, see `draws.balance`.
+  """
+
+  views: int = 1
+  labels: np.ndarray | None = None
+
+
+ONCE = Sampling()
 
 
 class _Epochs:
@@ -89,19 +99,27 @@ class _Epochs:
   its seeds s and s + 1 share all epochs but one.
   """
 
-  def __init__(self, positions: np.ndarray, seed: int, views: int = 1):
-    self.positions = positions
-    self.seed = seed
-    self.views = views
+  def __init__(self, positions: np.ndarray, seed: int, sampling: Sampling):
+    self.positions, self.seed, self.sampling = positions, seed, sampling
+    self._latest: tuple[tuple[int, np.ndarray], ...] = ()
 
   def __len__(self) -> int:
     return sys.maxsize
 
   def __getitem__(self, i: int) -> int:
-    count = len(self.positions)
-    epoch, place = divmod(i, count)
-    position = int(self.positions[_permutation(self.seed, epoch, count)[place]])
-    return epoch % self.views * count + position
+    epoch, place = divmod(i, len(self.positions))
+    position = int(self.positions[self._order(epoch)[place]])
+    return epoch % self.sampling.views * len(self.positions) + position
+
+  def _order(self, epoch: int) -> np.ndarray:
+    """Places in `positions`, `[N]`; threads may ask for neighbouring epochs in turn."""
+    for known, order in self._latest:
+      if known == epoch:
+        return order
+    rng, labels = np.random.default_rng((self.seed, epoch)), self.sampling.labels
+    order = rng.permutation(len(self.positions)) if labels is None else draws.balance(labels, rng)
+    self._latest = (*self._latest[-3:], (epoch, order))
+    return order
 
 
 def _stack(examples: Sequence[Example]) -> Batch:
@@ -196,11 +214,12 @@ def train_batches(
   start_step: int = 0,
   share: Share = WHOLE,
   workers: int = 0,
-  views: int = 1,
+  sampling: Sampling = ONCE,
 ) -> Iterator[Batch]:
   """Yields training batches without end; batch k is a function of the seed and k alone.
 
-  Each epoch visits every position once, in an order of its own. Nothing is dropped: a batch may
+  Each epoch has an order of its own and visits every position once, unless `sampling` says
+  otherwise. Nothing is dropped: a batch may
   reach from one epoch into the next.
 
   Args:
@@ -213,8 +232,7 @@ def train_batches(
     share: this process's part of every batch.
     workers: processes that read and decode (absl's flags have to be parsed, as absl.app.run does);
       0 does it in threads of this one.
-    views: with several, the positions are 0 to N - 1, there are as many records for each view (see
-      `har.data.ready`), and epoch e reads view e modulo `views`.
+    sampling: what an epoch consists of.
 
   Returns:
     An iterator of batches (see the package's documentation) of `batch_size / share.parts`.
@@ -225,7 +243,7 @@ def train_batches(
   local = _local_size(batch_size, share.parts)
   if not len(positions):
     raise UserError('no trial to train on')
-  examples = grain.MapDataset.source(_Epochs(np.asarray(positions), seed, views))
+  examples = grain.MapDataset.source(_Epochs(np.asarray(positions), seed, sampling))
   examples = examples.random_map(ReadExample(records, inputs), seed=seed)
   # In batches of the local size, global batch k is local batches k * count ... k * count + count-1.
   batches = examples.batch(local, batch_fn=_stack)

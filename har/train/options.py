@@ -79,6 +79,12 @@ STAGE = {
   ),
   'head': Option({'kind': 'linear'}, Section(), 'its kind and options'),
   'augment': Option({}, Section(), 'of the training examples, by input'),
+  'sampling': choice(
+    'all',
+    'balanced',
+    meaning='an epoch has every training example once, or as many examples, of each class equally '
+    'many: those of a rare class more than once, those of a frequent one not all',
+  ),
   'cached_views': Option(
     0,
     WHOLE,

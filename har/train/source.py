@@ -36,14 +36,14 @@ class Source:
     records: random access, see `har.data.loader`.
     positions: of the examples in `records`.
     inputs: by name.
-    views: how many follow one another in `records`.
+    sampling: what an epoch consists of.
     workers: processes that read.
   """
 
   records: Any
   positions: np.ndarray
   inputs: Mapping[str, Input]
-  views: int
+  sampling: loader.Sampling
   workers: int
 
   def train_batches(self, batch_size: int, seed: int, first: int) -> Iterator[loader.Batch]:
@@ -57,7 +57,7 @@ class Source:
       start_step=first,
       share=loader.Share(jax.process_index(), jax.process_count()),
       workers=self.workers,
-      views=self.views,
+      sampling=self.sampling,
     )
 
   def eval_batches(self, batch_size: int, seed: int | None = None) -> Iterator[loader.Batch]:
@@ -94,9 +94,10 @@ class Plain:
     del variables
     stage, context, workers = self.stage, self.context, self.context.runtime['workers']
     validation = context.splits.validation
+    sampling = _sampling(stage, context, self.positions)
     return (
-      Source(self._records, self.positions, stage.train_inputs, 1, workers),
-      Source(self._records, validation, stage.inputs, 1, workers),
+      Source(self._records, self.positions, stage.train_inputs, sampling, workers),
+      Source(self._records, validation, stage.inputs, loader.ONCE, workers),
     )
 
 
@@ -143,14 +144,17 @@ class Cached:
     views = [self._compute(variables, self.positions, view) for view in drawn]
     validation = self._context.splits.validation
     chosen = [self._compute(variables, validation, None)] if len(validation) else []
+    sampling = _sampling(self._full, self._context, self.positions)
     return (
-      self._source(ReadyRecords(records, self.positions, views), self.positions, self._views),
-      self._source(ReadyRecords(records, validation, chosen), validation, 1),
+      self._source(ReadyRecords(records, self.positions, views), self.positions, sampling),
+      self._source(ReadyRecords(records, validation, chosen), validation, loader.ONCE),
     )
 
-  def _source(self, records: ReadyRecords, positions: np.ndarray, views: int) -> Source:
+  def _source(
+    self, records: ReadyRecords, positions: np.ndarray, sampling: loader.Sampling
+  ) -> Source:
     # Threads: each process that reads would need all that is kept.
-    return Source(records, np.arange(len(positions)), self.stage.inputs, views, 0)
+    return Source(records, np.arange(len(positions)), self.stage.inputs, sampling, 0)
 
   def _kept(self) -> dict[str, dict[str, jax.ShapeDtypeStruct]]:
     """What is kept of one example by input: its front, and what is said of it."""
@@ -188,7 +192,7 @@ class Cached:
     records = context.dataset.records(stage_lib.fields(inputs))
     seed = None if view is None else zlib.crc32(f'{full.seed}/{view}'.encode())
     size = mesh_lib.round_up(context.runtime['eval_batch_size'], context.mesh)
-    source = Source(records, positions, inputs, 1, context.runtime['workers'])
+    source = Source(records, positions, inputs, loader.ONCE, context.runtime['workers'])
     bar = tqdm.tqdm(
       source.eval_batches(size, seed),
       desc=f'{full.name}: once',
@@ -245,6 +249,12 @@ def _front(stage: Stage) -> Front:
         f'{stage.name}.augment.{name}, or keep several views'
       )
   return found
+
+
+def _sampling(stage: Stage, context: Context, positions: np.ndarray) -> loader.Sampling:
+  balanced = stage.config['sampling'] == 'balanced'
+  labels = context.dataset.index.label[positions] if balanced else None
+  return loader.Sampling(max(stage.config['cached_views'], 1), labels)
 
 
 def of_stage(stage: Stage, context: Context) -> Plain | Cached:

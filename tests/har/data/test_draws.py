@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from har.data.draws import draw_fraction, draw_parts
+from har.data.draws import balance, draw_fraction, draw_parts
 from har.data.protocols import class_counts
 
 
@@ -78,3 +78,20 @@ def test_order_does_not_matter_and_draws_differ():
     draw_parts(labels[order], groups[order], FRACTIONS, 1), first[order]
   )
   assert (draw_parts(labels, groups, FRACTIONS, 2) != first).any()
+
+
+@pytest.mark.parametrize('counts', [(90, 10), (50, 3, 7), (1, 1, 1), (5,)])
+def test_balanced_draws_have_every_class_and_each_of_its_examples_equally_often(counts):
+  labels = np.repeat(np.arange(len(counts)) * 2, counts)
+  for seed in range(5):
+    drawn = balance(labels, np.random.default_rng(seed))
+    assert len(drawn) == len(labels)
+    of_class = np.bincount(labels[drawn])[::2]
+    assert of_class.max() - of_class.min() <= 1
+    times = np.bincount(drawn, minlength=len(labels))
+    for label in set(labels.tolist()):
+      own = times[labels == label]
+      assert own.max() - own.min() <= 1
+  # Neighbours are of different classes about as often as chance has it.
+  if counts == (90, 10):
+    assert 35 < (np.diff(labels[drawn]) != 0).sum() < 65

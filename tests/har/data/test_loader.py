@@ -102,6 +102,23 @@ def test_every_epoch_visits_each_example_once_in_another_order():
   assert len({tuple(epoch) for epoch in epochs}) == 4
 
 
+def test_balanced_epochs_have_every_class_and_any_step_can_be_the_first():
+  # Positions 0 to 8 are of class 0, positions 20 to 22 of class 1.
+  positions, labels = np.array([*range(9), 20, 21, 22]), np.repeat([0, 1], [9, 3])
+  sampling = loader.Sampling(labels=labels)
+  arguments = Numbered(30), positions, ONE, 4, 5
+  run = numbers(loader.train_batches(*arguments, sampling=sampling), 9)
+  stream = np.concatenate(run).reshape(3, 12)
+  for epoch in stream:
+    rare, frequent = epoch[epoch >= 20], epoch[epoch < 20]
+    assert sorted(rare.tolist()) == [20, 20, 21, 21, 22, 22]
+    assert len(set(frequent.tolist())) == len(frequent) == 6
+  assert len({tuple(epoch) for epoch in stream.tolist()}) == 3
+  assert len(set(stream.ravel().tolist())) == 12
+  resumed = loader.train_batches(*arguments, start_step=4, sampling=sampling)
+  np.testing.assert_array_equal(np.concatenate(numbers(resumed, 5)), stream.ravel()[16:])
+
+
 def test_seeds_do_not_share_their_epochs():
   epochs = []
   for seed in range(3):

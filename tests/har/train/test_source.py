@@ -10,7 +10,8 @@ import pytest
 
 from configs import base
 from har.data import dataset as dataset_lib
-from har.data import video
+from har.data import loader, video
+from har.data.protocols import Index
 from har.errors import UserError
 from har.models import registry
 from har.train import experiment, source
@@ -137,6 +138,27 @@ def test_views_differ_and_epochs_take_them_in_turn(tmp_path):
   for epoch in range(4):
     found = next(batches)['rgb_front0']
     assert {x.tobytes() for x in found} == {x.tobytes() for x in views[epoch % 2]}
+
+
+@pytest.mark.parametrize('views', [0, 2])
+def test_balanced_sampling_is_configured(views, tmp_path, monkeypatch):
+  data = fakes.FakeDataset()
+  # Of 12 training examples, the second class has 2 and the third none.
+  labels = np.where(np.isin(np.arange(24), (2, 3)), 1, 0)
+  index = Index({**data.index.columns, 'label': labels.astype(np.int32)})
+  monkeypatch.setattr(fakes.FakeDataset, 'index', index)
+  c = config(cached_views=views, sampling='balanced')
+  opened = experiment.open_experiment(c, tmp_path)
+  chosen = source.of_stage(opened.stages['one'], opened.context)
+  model = opened.stages['one'].model
+  variables = fakes.draw_variables(model, {'rgb': np.zeros((1, 4, 16, 16, 3), np.float32)})
+  training, _ = chosen.open(variables)
+  read = loader._Epochs(training.positions, 0, training.sampling)
+  epochs = [[read[12 * epoch + i] for i in range(12)] for epoch in range(2)]
+  for epoch, drawn in enumerate(epochs):
+    places = np.array(drawn) - 12 * (epoch if views else 0)
+    positions = chosen.positions[places] if views else places
+    assert np.bincount(labels[positions]).tolist() == [6, 6]
 
 
 @pytest.mark.parametrize(
