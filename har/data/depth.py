@@ -145,7 +145,7 @@ class Depth(Frames):
     'range': amount(0.7),  # metres before and behind the person's middle, see `encode_relative`
   }
   augmentation: ClassVar[Schema] = {
-    name: o for name, o in Frames.augmentation.items() if name != 'saturation'
+    name: o for name, o in Frames.augmentation.items() if name not in ('saturation', 'hue')
   }
   keep_black: ClassVar[bool] = True
   is_colour = False

@@ -46,10 +46,12 @@ class Frames(Input):
   augmentation: ClassVar[Schema] = {
     'flip': amount(most=1),
     'crop': flag(True),  # a random place for the crop from `resize` to `size`
-    'zoom': amount(below=1),
-    'brightness': amount(),
-    'contrast': amount(),
-    'saturation': amount(),
+    'zoom': amount(below=1, meaning='0.1: enlarged by 0.9 to 1.1'),
+    'rotation': amount(most=180, meaning='degrees either way, of all frames alike'),
+    'brightness': amount(meaning='added at most, of values in [0, 1]'),
+    'contrast': amount(meaning='0.2: differences from the mean are multiplied by 0.8 to 1.2'),
+    'saturation': amount(meaning='the same of differences from grey'),
+    'hue': amount(most=180, meaning='degrees either way; 120 would make red green'),
   }
   is_video: ClassVar[bool] = True
   keep_black: ClassVar[bool] = False
@@ -125,6 +127,8 @@ class Frames(Input):
 
   def _augmented(self, x, key, augment, batch, flip_safe) -> jax.Array:
     place_key, zoom_key, flip_key, colour_key = jax.random.split(key, 4)
+    if augment.get('hue') and self.options['show'] == 'motion':
+      raise UserError(f"augment.{self.name}.hue: must be 0, as show='motion' shows no colours")
     if augment['flip']:
       flip = flip_decisions(flip_key, augment['flip'], batch['label'], flip_safe)
       x = jnp.where(per_example(flip, 5), x[:, :, :, ::-1], x)

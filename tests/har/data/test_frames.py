@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from har.data import pictures
 from har.data.input import flip_decisions
+from har.errors import UserError
 from tests.har.data.batches import KEY, run, video_batch
 
 VIDEO = {'rgb': {'size': 12, 'resize': 16, 'mean': (0.4, 0.5, 0.6), 'std': (0.2, 0.25, 0.5)}}
@@ -83,6 +85,65 @@ class TestVideo:
     assert seen.sum() == side**2
     white = pictures.zoom_in(jnp.full_like(clip, 255), jnp.array([[0, 0]]), jnp.array([zoom]), 32)
     assert (float(white[0, 0, 0, 0, 0]) == 0) == (zoom < 0.9)
+
+  @pytest.mark.parametrize('quarter', [0, 1, 2, -1])
+  def test_quarter_turns_are_exact(self, quarter):
+    clip = video_batch(batch=2)['rgb'].astype(np.float32)
+    offset, angle = jnp.array([[1, 3], [2, 2]]), jnp.full(2, quarter * np.pi / 2)
+    out = pictures.turn(jnp.asarray(clip), offset, jnp.ones(2), angle, 12)
+    crops = np.stack([clip[0, :, 1:13, 3:15], clip[1, :, 2:14, 2:14]])
+    np.testing.assert_allclose(out, np.rot90(crops, quarter, axes=(2, 3)), atol=1e-2)
+
+  def test_no_turn_is_a_zoom(self):
+    clip = jnp.asarray(video_batch(batch=3)['rgb'])
+    offset, zoom = jnp.array([[0, 4], [2, 2], [3, 1]]), jnp.array([0.7, 1.0, 1.3])
+    out = pictures.turn(clip, offset, zoom, jnp.zeros(3), 12)
+    np.testing.assert_allclose(out, pictures.zoom_in(clip, offset, zoom, 12), atol=1e-2)
+
+  def test_a_turn_agrees_with_pillow(self):
+    small = Image.fromarray(np.random.default_rng(0).integers(0, 256, (5, 5, 3), np.uint8))
+    picture = small.resize((40, 40), Image.Resampling.BICUBIC)
+    clip = jnp.asarray(np.asarray(picture)[None, None], jnp.float32)
+    angle = jnp.full(1, np.deg2rad(20.0))
+    out = pictures.turn(clip, jnp.zeros((1, 2), int), jnp.ones(1), angle, 40)[0, 0]
+    expected = np.asarray(picture.rotate(20, Image.Resampling.BILINEAR), np.float32)
+    inside = slice(8, 32)  # Pillow treats the border in its own way.
+    np.testing.assert_allclose(out[inside, inside], expected[inside, inside], atol=1.5)
+    assert not np.asarray(out)[0, 0].any()
+
+  def test_rotation_is_one_draw_a_clip_within_its_range(self):
+    # A line from the centre to the right, 1 wide; its angle is that of its far end.
+    batch = video_batch(batch=32, side=32)
+    batch['rgb'][:] = 0
+    batch['rgb'][:, :, 15:17, 16:] = 240
+    inputs = {'rgb': {'size': 32, 'resize': 32, 'mean': 0.0, 'std': 1.0}}
+    out = run(batch, inputs, {'rgb': {'rotation': 30.0}})['rgb'][..., 0]
+    assert (out == out[:, :1]).all()
+    y, x = np.mgrid[:32, :32] - 15.5
+    weight = out[:, 0]
+    angles = np.rad2deg(np.arctan2(-(weight * y).sum((1, 2)), (weight * x).sum((1, 2))))
+    assert np.abs(angles).max() < 31
+    assert angles.min() < -20
+    assert angles.max() > 20
+
+  def test_hue_turns_colours_and_keeps_greys(self):
+    batch = video_batch(batch=64)
+    batch['rgb'][:] = (200, 80, 80)
+    batch['rgb'][:, :, :, :8] = 120
+    inputs = {'rgb': PLAIN['rgb']}
+    out = run(batch, inputs, {'rgb': {'crop': False, 'hue': 180.0}})['rgb'][:, 0, 6]
+    np.testing.assert_allclose(out[:, :6], 120, atol=1e-2)
+    np.testing.assert_allclose(out[:, 6:].mean(-1), 120, atol=1e-2)
+    pixel = out[:, -1]
+    distance = np.linalg.norm(pixel - 120, axis=-1)
+    np.testing.assert_allclose(distance, np.linalg.norm([80, -40, -40]), rtol=1e-4)
+    assert set(pixel.argmax(-1).tolist()) == {0, 1, 2}
+    turned = pictures._turn_hue(jnp.array([0.9, 0.1, 0.2]), jnp.deg2rad(120.0))
+    np.testing.assert_allclose(turned, [0.2, 0.9, 0.1], atol=1e-6)
+
+  def test_hue_of_motion_is_refused(self):
+    with pytest.raises(UserError, match=r'augment\.rgb\.hue: must be 0'):
+      run(video_batch(), {'rgb': PLAIN['rgb'] | {'show': 'motion'}}, {'rgb': {'hue': 10.0}})
 
   def test_brightness_and_contrast_are_one_draw_a_clip(self):
     batch = video_batch(batch=32)
