@@ -13,7 +13,6 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from configs import base
-from har.errors import UserError
 from har.models.frames import TEMPORAL
 from har.pretrained import efficientnet_lite, mobilenet_v2
 
@@ -38,6 +37,11 @@ DATASETS: dict[str, dict[str, Any]] = {
   'clips': _BY_GROUP,
 }
 """How those made of video files are divided; they are stored for crops of 224 out of 256 pixels."""
+FLOW = 2
+"""Frames between which optical flow is stored."""
+
+
+SHOWN = ('colour', 'motion', 'flow')
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
@@ -45,40 +49,65 @@ def get_config(arg: str | None = None) -> ConfigDict:
 
   Args:
     arg: `dataset=` (stickman if not given), a folder in `data_builders` with colour video, and with
-      clips `title=`, the prepared dataset's name;
+      clips `title=`, the prepared dataset's name; `show=`, what the network sees of each frame:
+      its colours (colour), its brightness and how that changes (motion), or where its pixels move
+      (flow, of two frames at 30 a second);
       `backbone=`, one of `BACKBONES` (mobilenet_v2); `temporal=`, mean, lstm, bilstm, gru or tcn
       (lstm); and `weights=`, a published name or a file, of which the last blocks are trained (all
       is trained from random values if none is given).
   """
   args = base.parse_arg(
-    arg, dataset='stickman', title='', backbone='mobilenet_v2', temporal='lstm', weights=''
+    arg,
+    dataset='stickman',
+    title='',
+    show='colour',
+    backbone='mobilenet_v2',
+    temporal='lstm',
+    weights='',
   )
-  for name, known in (('backbone', BACKBONES), ('temporal', TEMPORAL)):
-    if args[name] not in known:
-      raise UserError(f'{name}={args[name]!r} is none of {", ".join(known)}')
-  encoder, (mean, std) = BACKBONES[args['backbone']]
-  sizes = {'frames': 16, 'resize': 256, 'size': 224}
-  if args['dataset'] == 'stickman':
-    sizes = {'frames': 8, 'resize': 72, 'size': 64}
-  config = base.experiment(args['dataset'], ('rgb',))
-  if args['dataset'] in DATASETS:
-    config.dataset.update(DATASETS[args['dataset']])
-    config.dataset.options = ConfigDict({'title': args['title'], 'short_side': sizes['resize']})
-  if args['dataset'] == 'gmdcsa24':
-    config.dataset.options['classes'] = (('fall', 'Falling*'), ('daily', '*'))
-  config.inputs.rgb = {**sizes, 'mean': mean, 'std': std}
-  config.encoders.rgb = {**encoder, 'temporal': args['temporal'], 'features': 128}
-  config.stages.rgb = base.stage(
-    ['rgb'],
+  for name, known in (('backbone', BACKBONES), ('temporal', TEMPORAL), ('show', SHOWN)):
+    base.choose(name, args[name], tuple(known))
+  encoder, statistics = BACKBONES[args['backbone']]
+  name = 'flow' if args['show'] == 'flow' else 'rgb'
+  config = base.experiment(args['dataset'], (name,))
+  sizes = divide(config, args['dataset'], args['title'], flow=name == 'flow')
+  config.inputs[name] = {**sizes, **dict(zip(('mean', 'std'), statistics, strict=True))}
+  augment = {'flip': 0.5, 'zoom': 0.1}
+  if args['show'] == 'flow':
+    config.inputs[name].show = 'picture'
+  else:
+    config.inputs[name].show = args['show']
+    augment |= {'brightness': 0.15, 'contrast': 0.15}
+  config.encoders[name] = {**encoder, 'temporal': args['temporal'], 'features': 128}
+  config.stages[name] = base.stage(
+    [name],
     init_from=args['weights'] or 'random',
     trained=('fine_tuned',) if args['weights'] else ('*',),
     learning_rate=1e-3,
     epochs=20.0,
-    augment={'rgb': {'flip': 0.5, 'zoom': 0.1, 'brightness': 0.15, 'contrast': 0.15}},
+    augment={name: augment},
     head={'kind': 'linear', 'dropout': 0.3},
     objective={'kind': 'classify', 'label_smoothing': 0.1},
     optimizer={'weight_decay': 0.02, 'warmup': 0.1, 'clip_norm': 1.0},
     batch_size=16,
   )
-  config.order = ('rgb',)
+  config.order = (name,)
   return config
+
+
+def divide(config: ConfigDict, dataset: str, title: str, *, flow: bool) -> dict[str, int]:
+  """Sets how a dataset is stored and divided; returns the input's frames and pixels.
+
+  With flow it is a prepared dataset of its own, DATASET_flow unless there is a title.
+  """
+  if dataset == 'stickman':
+    return {'frames': 8, 'resize': 72, 'size': 64}
+  sizes = {'frames': 16, 'resize': 256, 'size': 224}
+  if dataset in DATASETS:
+    config.dataset.update(DATASETS[dataset])
+    title = title or dataset + '_flow' * flow
+    stored = {'title': title, 'short_side': sizes['resize'], 'flow': FLOW * flow}
+    config.dataset.options = ConfigDict(stored)
+  if dataset == 'gmdcsa24':
+    config.dataset.options['classes'] = (('fall', 'Falling*'), ('daily', '*'))
+  return sizes

@@ -15,9 +15,8 @@ STILL = 128
 """The level that stands for no motion; the highest, 255, for `BOUND`."""
 QUALITY = 90
 NOTE = (
-  f'DIS (fast preset) from each frame to the next, in pixels cut to {BOUND:g}; x above y in one '
-  f'greyscale JPEG, quality {QUALITY}, {STILL} + {255 - STILL} / {BOUND:g} times the pixels; the '
-  'last frame has the flow of the one before'
+  f'DIS (fast preset), in pixels cut to {BOUND:g}; x above y in one greyscale JPEG, quality '
+  f'{QUALITY}, {STILL} + {255 - STILL} / {BOUND:g} times the pixels'
 )
 
 
@@ -30,30 +29,29 @@ def estimator() -> Any:
   try:
     import cv2
   except ImportError as error:
-    raise UserError('flow=True needs OpenCV: pip install -r requirements-flow.txt') from error
+    raise UserError('flow needs OpenCV: pip install -r requirements-flow.txt') from error
   cv2.setNumThreads(1)  # Videos are what is worked on in parallel.
   return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
 
-def encode(frames: Sequence[bytes]) -> list[bytes]:
-  """The flow of each frame.
+def encode(frames: Sequence[bytes], apart: int = 1) -> list[bytes]:
+  """The flow from each frame to the one `apart` later.
 
   Args:
     frames: two or more JPEG pictures of one size, `[H, W]`.
+    apart: at least 1; in a shorter clip the flow is to its last frame.
 
   Returns:
-    As many greyscale JPEG pictures `[2 H, W]`; see `NOTE`.
+    As many greyscale JPEG pictures `[2 H, W]`, see `NOTE`; frames that none is so much later than
+    have the last flow there is.
 
   Raises:
     UserError: as `estimator`.
   """
-  dis, found = estimator(), []
-  before = _grey(frames[0])
-  for frame in frames[1:]:
-    after = _grey(frame)
-    found.append(pack(dis.calc(before, after, None)))
-    before = after
-  return [*found, found[-1]]
+  dis, grey = estimator(), [_grey(frame) for frame in frames]
+  apart = min(apart, len(grey) - 1)
+  found = [pack(dis.calc(a, b, None)) for a, b in zip(grey[:-apart], grey[apart:], strict=True)]
+  return found + found[-1:] * apart
 
 
 def pack(flow: np.ndarray) -> bytes:

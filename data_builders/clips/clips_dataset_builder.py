@@ -42,7 +42,7 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
     title: str = '',
     short_side: int = 128,
     rate: float = 0.0,
-    flow: bool = False,
+    flow: int = 0,
     labels: str = '',
     pattern: str = '',
     classes: Sequence[Sequence[str]] = (),
@@ -56,8 +56,8 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
     Args:
       short_side: of the stored frames, pixels at most.
       rate: frames a second to store, the nearest of each video; 0: all frames.
-      flow: also store how pixels move from each stored frame to the next; see
-        `data_builders.flow`.
+      flow: how many stored frames apart those are between which optical flow is stored beside
+        them, see `data_builders.flow`; 0: none is.
 
     Raises:
       UserError: an argument that makes no sense, and what `FolderBuilder` raises.
@@ -66,8 +66,8 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
       raise UserError(f'short_side={short_side!r}: must be a whole number of pixels above 0')
     if not (isinstance(rate, int | float) and 0 <= rate < float('inf')):
       raise UserError(f'rate={rate!r}: must be frames a second, or 0 for all frames')
-    if not isinstance(flow, bool):
-      raise UserError(f'flow={flow!r}: must be True or False')
+    if isinstance(flow, bool) or not isinstance(flow, int) or flow < 0:
+      raise UserError(f'flow={flow!r}: must be a whole number of frames, or 0 for no flow')
     self._rates: Counter[float] = Counter()
     super().__init__(
       title=title or self.TITLE,
@@ -79,7 +79,7 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
       raw_dir=raw_dir,
       data_dir=data_dir,
       # Folders prepared before there was flow do not name it.
-      options={'short_side': short_side, 'rate': float(rate), **({'flow': True} if flow else {})},
+      options={'short_side': short_side, 'rate': float(rate), **({'flow': flow} if flow else {})},
     )
 
   def _more_features(self) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
     notes = {'rgb': f'JPEG, quality {video.QUALITY}, short side at most {side} pixels'}
     if self._has_flow:
       flow_lib.estimator()  # Before hours of work, if it is missing.
-      notes['flow'] = flow_lib.NOTE
+      notes['flow'] = f'{flow_lib.NOTE}; {self._options["flow"]} frames on'
     return {
       'modalities': list(notes),
       'frames': notes,
@@ -122,7 +122,7 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
     frames, rate = part(whole.frames, whole.rate, entry)
     frames, rate = at_rate(frames, rate, self._options['rate'])
     self._rates[round(rate, 2)] += 1
-    moved = {'flow': flow_lib.encode(frames)} if self._has_flow else {}
+    moved = {'flow': flow_lib.encode(frames, self._options['flow'])} if self._has_flow else {}
     return {'rgb': frames, 'frame_rate': rate, **moved}
 
   def _download_and_prepare(self, dl_manager, download_config):

@@ -145,8 +145,8 @@ class Flow(Frames):
     options = self.options
     how = (
       'of the clip, scaled to the size that it is stored in, the optical flow from each frame to '
-      "the next by OpenCV's DISOpticalFlow, preset fast, on greyscale: pixels along x and y, cut "
-      'to `bound` either way; the last frame has the flow of the one before'
+      "a later one by OpenCV's DISOpticalFlow, preset fast, on greyscale: pixels along x and y, "
+      'cut to `bound` either way; the dataset option `flow` says how many frames later'
     )
     found = [step('flow', how, bound=coding.BOUND)]
     how = 'round(still + pixels * (255 - still) / bound), as bytes'

@@ -182,12 +182,12 @@ def test_without_its_folder(tmp_path):
 
 def test_flow_is_stored_beside_the_frames(tmp_path, raw_dir):
   plain = load(tmp_path, raw_dir)
-  data = load(tmp_path, raw_dir, title='moving', flow=True)
+  data = load(tmp_path, raw_dir, title='moving', flow=2)
   assert data.metadata['modalities'] == ['rgb', 'flow']
   record = data.records(('rgb', 'flow'))[0]
   assert len(record['flow']) == len(record['rgb']) == 30
   assert Image.open(io.BytesIO(record['flow'][0])).size == (32, 48)
-  assert 'DIS' in data.metadata['frames']['flow']
+  assert data.metadata['frames']['flow'].endswith('; 2 frames on')
   assert data.channels['flow'][1] == ('motion along y', 'pixels')
   assert 'flow' not in plain.records(('rgb',))[0]
   assert plain.metadata['modalities'] == ['rgb']

@@ -58,6 +58,17 @@ def test_a_known_motion_is_found_and_survives_its_encoding(moving):
   assert np.abs(inner[..., 0] - 3).mean() < 0.4
 
 
+def test_flow_may_be_over_several_frames():
+  frames = [jpeg(scene(3 * i)) for i in range(4)]
+  found = coding.encode(frames, 2)
+  assert len(found) == 4
+  assert found[1] == found[2] == found[3]
+  clip = field(flow_clip(found, np.arange(4)[:, None], SIDE))
+  assert abs(np.median(clip[0, 8:-8, 12:-12, 0]) - 6) < 0.4
+  whole = coding.encode(frames, 9)
+  assert whole == [whole[0]] * 4
+
+
 def test_faster_motion_is_cut_to_the_bound():
   fast = np.zeros((8, 16, 2), np.float32)
   fast[..., 0], fast[..., 1] = 50, -50
