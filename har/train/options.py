@@ -55,6 +55,11 @@ RUNTIME = {
   'cache_gib': Option(
     4.0, POSITIVE, "the most that a stage's cached_views may take of memory, GiB"
   ),
+  'cache_dir': Option(
+    '',
+    AnyOf((Choice(('',)), Text())),
+    'where what cached_views computes is kept for other runs; empty: only in memory',
+  ),
   'save_steps': Option(100, COUNT, 'between checkpoints'),
   'log_steps': Option(50, COUNT, 'at most so many between looks at the loss'),
 }

@@ -2,11 +2,13 @@
 
 import dataclasses
 import functools
+import pathlib
 import sys
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import flax.traverse_util
 import jax
 import numpy as np
 import tqdm
@@ -18,8 +20,9 @@ from har.data.ready import FIELD, Ready, ReadyRecords
 from har.errors import UserError
 from har.models import front as front_lib
 from har.models.front import Front, Rest
+from har.models.mode import matches
+from har.train import kept, predict
 from har.train import mesh as mesh_lib
-from har.train import predict
 from har.train import stage as stage_lib
 from har.train.context import Context
 from har.train.stage import Stage
@@ -104,8 +107,9 @@ class Plain:
 class Cached:
   """The source of a stage that computes its frozen front once, see `har.models.front`.
 
-  Every process keeps all examples, in the order of the split, in its memory. Nothing is written:
-  what is kept belongs to these variables and these inputs.
+  Every process keeps all examples, in the order of the split, in its memory. With
+  `runtime.cache_dir` those of the whole dataset are computed, and written for other runs: the folds
+  of one experiment share them.
 
   Attributes:
     stage: what is left of it.
@@ -135,15 +139,21 @@ class Cached:
       train_preprocess=preprocess,
     )
     self._check_memory()
+    if self._folder and jax.process_count() > 1:
+      raise UserError('config.runtime.cache_dir: must be empty with several processes')
+
+  @property
+  def _folder(self) -> str:
+    return self._context.runtime['cache_dir']
 
   def open(self, variables: Any) -> tuple[Source, Source]:
     """The training examples, and those of validation; `variables` are the stage's."""
     others = {n: x for n, x in self._full.inputs.items() if n not in self._ready}
     records = self._context.dataset.records(stage_lib.fields(others))
     drawn = range(self._views) if self._views > 1 else (None,)
-    views = [self._compute(variables, self.positions, view) for view in drawn]
+    views = [self._once(variables, self.positions, view) for view in drawn]
     validation = self._context.splits.validation
-    chosen = [self._compute(variables, validation, None)] if len(validation) else []
+    chosen = [self._once(variables, validation, None)] if len(validation) else []
     sampling = _sampling(self._full, self._context, self.positions)
     return (
       self._source(ReadyRecords(records, self.positions, views), self.positions, sampling),
@@ -158,12 +168,12 @@ class Cached:
 
   def _kept(self) -> dict[str, dict[str, jax.ShapeDtypeStruct]]:
     """What is kept of one example by input: its front, and what is said of it."""
-    example, kept = self._full.example, self._front.shapes()
-    for name, shapes in kept.items():
+    example, found = self._full.example, self._front.shapes()
+    for name, shapes in found.items():
       for told in (f'{name}_mask', f'{name}_present'):
         if told in example:
           shapes[told] = jax.ShapeDtypeStruct(example[told].shape[1:], example[told].dtype)
-    return kept
+    return found
 
   def _preprocess(self, inputs: Mapping[str, Input], augment: Mapping[str, Any]) -> Any:
     flip_safe = self._context.dataset.flip_safe
@@ -172,7 +182,10 @@ class Cached:
     )
 
   def _check_memory(self) -> None:
-    examples = len(self.positions) * self._views + len(self._context.splits.validation)
+    train, validation = len(self.positions), len(self._context.splits.validation)
+    if self._folder:
+      train = validation = len(self._context.dataset.index)
+    examples = train * self._views + validation
     each = sum(front_lib.size(one.shapes) for one in self._ready.values())
     need, most = examples * each / _GIB, self._context.runtime['cache_gib']
     where = f'config.stages.{self._full.name}.cached_views={self._views}'
@@ -185,12 +198,50 @@ class Cached:
       line = f'{self._full.name}: {", ".join(self._ready)} up to what trains is computed once, for '
       print(f'{line}{examples} views of {each / 2**10:.1f} KiB', file=sys.stderr, flush=True)
 
-  def _compute(self, variables: Any, positions: np.ndarray, view: int | None) -> dict[str, Any]:
+  def _once(self, variables: Any, positions: np.ndarray, view: int | None) -> dict[str, Any]:
     """What is kept of these examples; augmented if it is one of several views."""
+    full, dataset = self._full, self._context.dataset
+    seed = None if view is None else zlib.crc32(f'{full.seed}/{view}'.encode())
+    if not self._folder:
+      return self._compute(variables, positions, seed)
+    inputs = {name: full.inputs[name] for name in self._ready}
+    fields = stage_lib.fields(inputs)
+    records = dataset.records(fields)
+    settings = {
+      'inputs': {n: (one.kind, one.field, dict(one.options)) for n, one in inputs.items()},
+      'augment': {n: dict(x) for n, x in full.config['augment'].items() if seed is not None},
+      'encoders': {n: repr(full.model.encoders[n]) for n in self._ready},
+      'kept': sorted(self._front.kept.values()),
+      'trained': full.trained,
+      'flip_safe': np.asarray(dataset.flip_safe).tolist(),
+      'seed': seed,
+      'batch': self._context.runtime['eval_batch_size'],
+    }
+    name = kept.digest(records, fields, self._frozen(variables), settings)
+    path = pathlib.Path(self._folder).expanduser() / f'{name}.npz'
+    every = loader.recorded(records, np.arange(len(dataset.index)), inputs)
+    arrays = kept.load(path)
+    if arrays is None:
+      arrays = self._compute(variables, every, seed)
+      kept.save(path, arrays, settings)
+    place = np.searchsorted(every, positions)
+    return {name: x[place] for name, x in arrays.items()}
+
+  def _frozen(self, variables: Any) -> Any:
+    """The variables of the encoders that have a front, but for those that train."""
+    flat = flax.traverse_util.flatten_dict(variables)
+    return flax.traverse_util.unflatten_dict(
+      {
+        path: x
+        for path, x in flat.items()
+        if path[1] in self._ready and not matches(path[1:], self._full.trained)
+      }
+    )
+
+  def _compute(self, variables: Any, positions: np.ndarray, seed: int | None) -> dict[str, Any]:
     full, context = self._full, self._context
     inputs = {name: full.inputs[name] for name in self._ready}
     records = context.dataset.records(stage_lib.fields(inputs))
-    seed = None if view is None else zlib.crc32(f'{full.seed}/{view}'.encode())
     size = mesh_lib.round_up(context.runtime['eval_batch_size'], context.mesh)
     source = Source(records, positions, inputs, loader.ONCE, context.runtime['workers'])
     bar = tqdm.tqdm(

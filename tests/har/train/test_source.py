@@ -14,7 +14,7 @@ from har.data import loader, video
 from har.data.protocols import Index
 from har.errors import UserError
 from har.models import registry
-from har.train import experiment, source
+from har.train import experiment, kept, source
 from har.train.interrupt import Interrupted, StopSignal
 from tests import fakes
 
@@ -188,3 +188,60 @@ def test_devices_share_the_work(tmp_path):
   expected = run(c, tmp_path / 'one')
   c.runtime.devices = 4
   chex.assert_trees_all_close(run(c, tmp_path / 'four'), expected, rtol=0, atol=1e-5)
+
+
+def kept_files(folder):
+  return sorted(path.name for path in folder.glob('*.npz'))
+
+
+def test_what_is_kept_on_disk_serves_other_runs_and_only_the_same(tmp_path, monkeypatch):
+  computed = []
+  real = source.predict.predict
+  monkeypatch.setattr(source.predict, 'predict', lambda *a: computed.append(1) or real(*a))
+  c = config(cached_views=2, augment={'rgb': {'flip': 0.5}})
+  c.runtime.cache_dir = str(tmp_path / 'kept')
+  first = run(c, tmp_path / 'first')
+  assert len(kept_files(tmp_path / 'kept')) == len(computed) == 2
+  again = run(c, tmp_path / 'again')
+  assert len(computed) == 2
+  chex.assert_trees_all_equal(first, again)
+  c.dataset.validation_subjects = (3,)  # Another split of the same records.
+  run(c, tmp_path / 'split')
+  assert len(computed) == 3  # Validation sees no views.
+  c.stages.one.augment.rgb.flip = 0.25
+  run(c, tmp_path / 'augment')
+  c.inputs.rgb.size = 15
+  run(c, tmp_path / 'input')
+  assert len(computed) == 3 + 2 + 3
+  assert len(kept_files(tmp_path / 'kept')) == len(computed)
+
+
+def test_a_damaged_file_is_named(tmp_path):
+  c = config()
+  c.runtime.cache_dir = str(tmp_path / 'kept')
+  run(c, tmp_path / 'first')
+  (name,) = kept_files(tmp_path / 'kept')
+  (tmp_path / 'kept' / name).write_bytes(b'PK damaged')
+  with pytest.raises(UserError, match=rf'{name} cannot be read .* delete it'):
+    run(c, tmp_path / 'second')
+
+
+def test_the_digest_is_of_content_and_of_order():
+  records = fakes.FakeDataset().records(('rgb',))
+
+  def digest(records=records, variables=None, **settings):
+    variables = {'params': {'a': np.ones(3)}} if variables is None else variables
+    return kept.digest(records, ('rgb',), variables, settings)
+
+  assert digest(size=3) == digest(size=3)
+  changed = [dict(records[i]) for i in range(len(records))]
+  assert digest(changed, size=3) == digest(size=3)
+  changed[5]['rgb'] = changed[5]['rgb'][::-1]
+  others = [
+    digest(changed, size=3),
+    digest(changed[::-1], size=3),
+    digest(size=4),
+    digest(variables={'params': {'a': np.full(3, 1.5)}}, size=3),
+    digest(variables={'params': {'b': np.ones(3)}}, size=3),
+  ]
+  assert len({*others, digest(size=3)}) == 6
