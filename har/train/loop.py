@@ -145,7 +145,7 @@ class _Run:
         due = self._due(i)
         stopping = stop.requested(i)
         if due or stopping or len(window) >= self.context.runtime['log_steps']:
-          self._report(log, i, window, wait)
+          self._report(log, i, window, wait, progress.rate_scale)
           window = []
         progress = dataclasses.replace(
           progress,
@@ -203,7 +203,12 @@ class _Run:
     return due
 
   def _report(
-    self, log: StageLog, i: int, window: list[dict[str, jax.Array]], wait: DataWait
+    self,
+    log: StageLog,
+    i: int,
+    window: list[dict[str, jax.Array]],
+    wait: DataWait,
+    rate_scale: float,
   ) -> None:
     """Fetches the figures of the last steps, checks the losses and logs the means."""
     host = jax.device_get(window)
@@ -216,7 +221,7 @@ class _Run:
         )
     means = {k: float(np.mean([m[k] for m in host])) for k in host[0]}
     rate = optimizers.make_schedule(self.stage.config['optimizer'], self.total_steps)
-    means |= {'learning_rate': float(rate(i - 1)), 'data_wait': round(wait.share(), 4)}
+    means |= {'learning_rate': float(rate(i - 1)) * rate_scale, 'data_wait': round(wait.share(), 4)}
     log.write('train', i, i / self.steps_per_epoch, **means)
 
   def _validate(

@@ -5,6 +5,7 @@ import pytest
 
 from har.errors import UserError
 from har.objectives import mixup
+from tests import fakes
 
 
 def test_blends_are_those_of_neighbours():
@@ -47,3 +48,20 @@ def test_examples_that_lack_other_modalities_are_left_alone():
 def test_alpha_is_above_zero(alpha):
   with pytest.raises(UserError, match=f'mixup={alpha} of a stage must be above 0'):
     mixup.draw_shares(jax.random.key(0), {'imu': jnp.zeros((4, 1))}, alpha)
+
+
+def test_clips_and_their_labels_are_blended_by_the_same_shares():
+  clips = np.random.default_rng(0).standard_normal((4, 2, 3, 3, 3)).astype(np.float32)
+  labels, key = jnp.array([0, 1, 2, 1]), jax.random.key(3)
+  objective = fakes.classify(3, mixup=0.8)
+  inputs, targets = objective.prepare({'rgb': jnp.asarray(clips)}, {'label': labels}, key, None)
+  share = np.asarray(mixup.draw_shares(key, {'rgb': clips}, 0.8))
+  assert share.max() < 1
+  wide = share[:, None, None, None, None]
+  np.testing.assert_allclose(
+    inputs['rgb'], wide * clips + (1 - wide) * np.roll(clips, 1, 0), atol=1e-6
+  )
+  one_hot = np.eye(3)[np.asarray(labels)]
+  expected = share[:, None] * one_hot + (1 - share[:, None]) * np.roll(one_hot, 1, 0)
+  np.testing.assert_allclose(targets['classes'], expected, atol=1e-6)
+  assert set(inputs) == {'rgb'}

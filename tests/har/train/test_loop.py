@@ -129,7 +129,7 @@ def test_early_stopping_ends_a_stage_that_no_longer_improves(tmp_path):
   assert top1.index(max(top1)) == len(top1) - 4
 
 
-def test_validation_that_is_drawn_in_a_fold_ends_training(tmp_path):
+def test_validation_that_is_drawn_in_a_fold_slows_and_ends_training(tmp_path):
   optimizer = {'schedule': 'plateau', 'patience': 1, 'factor': 0.5}
   c = config(epochs=200.0, validate_every=1, early_stopping=3, optimizer=optimizer)
   c.dataset.update(protocol='folds', fold=1, folds=2, validation_fraction=0.5)
@@ -137,9 +137,17 @@ def test_validation_that_is_drawn_in_a_fold_ends_training(tmp_path):
   splits, subject = opened.context.splits, opened.context.dataset.index.subject
   parts = (splits.train, splits.validation, splits.test)
   assert [set(subject[part].tolist()) for part in parts] == [{2}, {4}, {1, 3}]
-  top1 = [r['top1'] for r in rows(tmp_path) if r['split'] == 'validation']
+  found = rows(tmp_path)
+  top1 = [r['top1'] for r in found if r['split'] == 'validation']
   assert meta['steps'] < 150
   assert len(top1) == top1.index(max(top1)) + 1 + 3
+  rates, rate, best = [], 1e-2, -1.0
+  for value in top1:
+    rates.append(rate)
+    rate, best = rate * (1 if value > best else 0.5), max(best, value)
+  steps = [r['step'] for r in found if r['split'] == 'validation']
+  logged = {r['step']: r['learning_rate'] for r in found if r['split'] == 'train'}
+  np.testing.assert_allclose([logged[step] for step in steps], rates)
   assert meta['validation']['top1'] == max(top1)
 
 
