@@ -30,8 +30,9 @@ def estimator() -> Any:
     import cv2
   except ImportError as error:
     raise UserError('flow needs OpenCV: pip install -r requirements-flow.txt') from error
-  cv2.setNumThreads(1)  # Videos are what is worked on in parallel.
-  return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+  opencv: Any = cv2  # Its types lack much of it.
+  opencv.setNumThreads(1)  # Videos are what is worked on in parallel.
+  return opencv.DISOpticalFlow_create(opencv.DISOPTICAL_FLOW_PRESET_FAST)
 
 
 def encode(frames: Sequence[bytes], apart: int = 1) -> list[bytes]:

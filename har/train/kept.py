@@ -87,7 +87,8 @@ def save(path: pathlib.Path, arrays: Mapping[str, np.ndarray], settings: Mapping
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
       with open(draft, 'wb') as file:
-        np.savez(file, **arrays)
+        given: dict[str, Any] = dict(arrays)
+        np.savez(file, **given)
         file.flush()
         os.fsync(file.fileno())
       os.replace(draft, path)
