@@ -53,8 +53,9 @@ def get_config(arg: str | None = None) -> ConfigDict:
       its colours (colour), its brightness and how that changes (motion), or where its pixels move
       (flow, of two frames at 30 a second);
       `backbone=`, one of `BACKBONES` (mobilenet_v2); `temporal=`, mean, lstm, bilstm, gru or tcn
-      (lstm); and `weights=`, a published name or a file, of which the last blocks are trained (all
-      is trained from random values if none is given).
+      (lstm); `weights=`, a published name or a file; and `trained=`, with weights the model of time
+      on what the frozen network gives of four views of each clip (time), or the network's last two
+      groups of blocks besides, on pictures drawn anew (last). Without weights all is trained.
   """
   args = base.parse_arg(
     arg,
@@ -64,9 +65,11 @@ def get_config(arg: str | None = None) -> ConfigDict:
     backbone='mobilenet_v2',
     temporal='lstm',
     weights='',
+    trained='time',
   )
-  for name, known in (('backbone', BACKBONES), ('temporal', TEMPORAL), ('show', SHOWN)):
-    base.choose(name, args[name], tuple(known))
+  known = {'backbone': BACKBONES, 'temporal': TEMPORAL, 'show': SHOWN, 'trained': ('time', 'last')}
+  for name, values in known.items():
+    base.choose(name, args[name], tuple(values))
   encoder, statistics = BACKBONES[args['backbone']]
   name = 'flow' if args['show'] == 'flow' else 'rgb'
   config = base.experiment(args['dataset'], (name,))
@@ -79,10 +82,13 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.inputs[name].show = args['show']
     augment |= {'brightness': 0.15, 'contrast': 0.15}
   config.encoders[name] = {**encoder, 'temporal': args['temporal'], 'features': 128}
+  frozen = bool(args['weights']) and args['trained'] == 'time'
+  trained = (f'{name}/time', 'head') if frozen else ('fine_tuned',)
   config.stages[name] = base.stage(
     [name],
     init_from=args['weights'] or 'random',
-    trained=('fine_tuned',) if args['weights'] else ('*',),
+    trained=trained if args['weights'] else ('*',),
+    cached_views=4 * frozen,
     learning_rate=1e-3,
     epochs=20.0,
     augment={name: augment},
