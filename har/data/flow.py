@@ -48,7 +48,8 @@ def flow_clip(flows: Sequence[bytes], chosen: np.ndarray, size: int) -> np.ndarr
     for axis in range(2):
       y = top + axis * height
       box = (left, y, left + side, y + side)
-      pair[..., axis] = both.resize((size, size), Image.Resampling.BILINEAR, box=box)
+      part = both.resize((size, size), Image.Resampling.BILINEAR, box=box)
+      pair[..., axis] = np.asarray(part)
     decoded[i] = pair
   return np.stack([np.concatenate([decoded[i] for i in row], -1) for row in chosen.tolist()])
 
