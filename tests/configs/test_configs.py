@@ -215,6 +215,7 @@ def test_light_video_takes_what_published_weights_need(backbone, temporal):
   statistics = efficientnet_lite if 'lite' in backbone else mobilenet_v2
   assert (config.inputs.rgb.mean, config.inputs.rgb.std) == (statistics.MEAN, statistics.STD)
   assert (encoder.temporal, config.inputs.rgb.size) == (temporal, 224)
+  assert ('time' in encoder.fine_tuned) == (temporal != 'mean')
   assert (config.stages.rgb.init_from, config.stages.rgb.trained) == ('PATH.pth', ('fine_tuned',))
   with pytest.raises(UserError, match="temporal='rnn' is none of mean, lstm"):
     importlib.import_module('configs.light_video').get_config('temporal=rnn')
