@@ -1,5 +1,6 @@
 """Optical flow between the stored frames of a video, as pictures of 8 bits."""
 
+import importlib
 import io
 from collections.abc import Sequence
 from typing import Any
@@ -27,7 +28,7 @@ def estimator() -> Any:
     UserError: OpenCV is not installed.
   """
   try:
-    import cv2
+    cv2: Any = importlib.import_module('cv2')  # Whose types leave its functions out.
   except ImportError as error:
     raise UserError('flow needs OpenCV: pip install -r requirements-flow.txt') from error
   opencv: Any = cv2  # Its types lack much of it.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 MODALITIES = ('imu', 'rgb', 'depth', 'skeleton')
+"""What recordings have files of; optical flow is made of colour video."""
 SPLITS = ('train', 'test')
 
 
@@ -61,6 +62,12 @@ class TrialLayout:
   rgb_size: tuple[int, int] = (480, 640)
   depth_size: tuple[int, int] = (240, 320)
   duration_ratio: tuple[float, float] = (0.55, 1.25)
+
+  @property
+  def modalities(self) -> tuple[str, ...]:
+    """What records can hold."""
+    recorded = tuple(m for m in MODALITIES if m in self.rates)
+    return (*recorded, 'flow') if 'rgb' in recorded else recorded
 
   def expected(self) -> list[Trial]:
     """Every trial of the complete dataset, by action, subject and repetition."""

@@ -17,7 +17,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data_builders import checks, encodings, fingerprint, preparation, raw_files, recordings
-from data_builders.layout import MODALITIES, SPLITS, Trial, TrialLayout
+from data_builders import flow as flow_lib
+from data_builders.layout import SPLITS, Trial, TrialLayout
 from har.errors import UserError
 
 _TRIALS_PER_SHARD = 512  # about 300 MB of colour video
@@ -39,12 +40,11 @@ def make_config(
   Raises:
     UserError: no modality, or one that the dataset has not.
   """
-  recorded = [m for m in MODALITIES if m in layout.rates]
-  unknown = sorted(set(modalities) - set(recorded))
+  unknown = sorted(set(modalities) - set(layout.modalities))
   if unknown or not modalities:
     given = repr(unknown[0]) if unknown else 'none'
-    raise UserError(f'modalities: {given} given; {layout.name} has {", ".join(recorded)}')
-  chosen = tuple(m for m in recorded if m in modalities)
+    raise UserError(f'modalities: {given} given; {layout.name} has {", ".join(layout.modalities)}')
+  chosen = tuple(m for m in layout.modalities if m in modalities)
   name = '-'.join(chosen) + ('' if require_complete else '-partial')
   return TrialConfig(
     name=name,
@@ -63,6 +63,7 @@ class TrialBuilder(preparation.Builder, skip_registration=True):  # type: ignore
     depth: T encoded frames (mm, 0 = background), see `encodings.pack_depth`, of the part of the
       picture that `depth_box` gives: int32 [4], its y, x, height and width.
     skeleton: float32 [T, 20, 3], Kinect v1 joints (metres).
+    flow: T encoded pictures of how far the pixels of `rgb` move, see `data_builders.flow`.
   Splits are 'train' and 'test' by subject, ordered by action, subject and trial.
   `info.metadata` has `modalities`, `rates`, `train_subjects`, `flip_sensitive`, `abnormal`,
   `frames` (notes on the encodings) and `missing`, the keys that each modality lacks.
@@ -94,7 +95,7 @@ class TrialBuilder(preparation.Builder, skip_registration=True):  # type: ignore
     """Describes a dataset; `download_and_prepare` builds it.
 
     Args:
-      modalities: any of `MODALITIES` that the dataset has.
+      modalities: any of `MODALITIES` that the dataset has, and `flow` if it has `rgb`.
       require_complete: every expected trial has to be there in every modality. Otherwise the
         trials that all the modalities have are taken.
       raw_dir: folder with the owner's files, as archives or extracted.
@@ -109,8 +110,14 @@ class TrialBuilder(preparation.Builder, skip_registration=True):  # type: ignore
     self._original_state['raw_dir'] = raw_dir
 
   @property
-  def modalities(self) -> tuple[str, ...]:
+  def stored(self) -> tuple[str, ...]:
+    """What records hold."""
     return self.builder_config.modalities
+
+  @property
+  def modalities(self) -> tuple[str, ...]:
+    """What is read from files for that."""
+    return tuple(dict.fromkeys('rgb' if m == 'flow' else m for m in self.stored))
 
   def _info(self) -> tfds.core.DatasetInfo:
     checks.check_classes(self.name, self.LAYOUT.actions)  # Before TFDS, which names none.
@@ -121,26 +128,30 @@ class TrialBuilder(preparation.Builder, skip_registration=True):  # type: ignore
       'subject': tfds.features.Scalar(dtype=np.int32),
       'trial': tfds.features.Scalar(dtype=np.int32),
     }
-    if 'imu' in self.modalities:
+    if 'imu' in self.stored:
       units = 'accelerometer x y z (g), gyroscope x y z (degrees per second)'
       features['imu'] = tfds.features.Tensor(shape=(None, 6), dtype=np.float32, doc=units)
-    if 'rgb' in self.modalities:
+    if 'rgb' in self.stored:
       features['rgb'] = tfds.features.Sequence(tfds.features.Text(doc='JPEG'))
-    if 'depth' in self.modalities:
+    if 'depth' in self.stored:
       features['depth'] = tfds.features.Sequence(tfds.features.Text(doc='packed uint16 (mm)'))
       box = 'y, x, height, width (pixels)'
       features['depth_box'] = tfds.features.Tensor(shape=(4,), dtype=np.int32, doc=box)
-    if 'skeleton' in self.modalities:
+    if 'skeleton' in self.stored:
       shape = (None, recordings.JOINTS, 3)
       units = 'x, y, z (metres)'
       features['skeleton'] = tfds.features.Tensor(shape=shape, dtype=np.float32, doc=units)
+    if 'flow' in self.stored:
+      features['flow'] = tfds.features.Sequence(tfds.features.Text(doc=flow_lib.NOTE))
+    notes = {**encodings.NOTES, 'flow': f'{flow_lib.NOTE}; 1 frame on'}
+    rates = self.LAYOUT.rates
     metadata = tfds.core.MetadataDict(
-      modalities=list(self.modalities),
-      rates={m: self.LAYOUT.rates[m] for m in self.modalities},
+      modalities=list(self.stored),
+      rates={m: rates['rgb' if m == 'flow' else m] for m in self.stored},
       train_subjects=list(self.LAYOUT.train_subjects),
       flip_sensitive=list(self.LAYOUT.flip_sensitive),
       abnormal=list(self.LAYOUT.abnormal),
-      frames={m: note for m, note in encodings.NOTES.items() if m in self.modalities},
+      frames={m: note for m, note in notes.items() if m in self.stored},
       missing={},
     )
     return self.dataset_info_from_configs(
@@ -162,6 +173,8 @@ class TrialBuilder(preparation.Builder, skip_registration=True):  # type: ignore
         written. Nothing is left behind.
     """
     if not self.is_prepared():
+      if 'flow' in self.stored:
+        flow_lib.estimator()  # Before hours of work, if it is missing.
       if self.raw_dir is not None:
         self._open(self.raw_dir).close()  # Its names are checked before anything is written.
     elif fingerprint.read(self.data_dir) is None:
@@ -270,9 +283,11 @@ class TrialBuilder(preparation.Builder, skip_registration=True):  # type: ignore
       'subject': trial.subject,
       'trial': trial.trial,
     }
-    for modality, array in arrays.items():
+    if 'flow' in self.stored:
+      arrays['flow'] = flow_lib.encode(arrays['rgb'])
+    for modality in self.stored:
       if modality == 'depth':
-        example['depth'], example['depth_box'] = encodings.encode_depth(array)
+        example['depth'], example['depth_box'] = encodings.encode_depth(arrays['depth'])
       else:
-        example[modality] = array
+        example[modality] = arrays[modality]
     return example

@@ -48,8 +48,8 @@ def flow_clip(flows: Sequence[bytes], chosen: np.ndarray, size: int) -> np.ndarr
     for axis in range(2):
       y = top + axis * height
       box = (left, y, left + side, y + side)
-      half = both.resize((size, size), Image.Resampling.BILINEAR, box=box)
-      pair[..., axis] = np.asarray(half)
+      part = both.resize((size, size), Image.Resampling.BILINEAR, box=box)
+      pair[..., axis] = np.asarray(part)
     decoded[i] = pair
   return np.stack([np.concatenate([decoded[i] for i in row], -1) for row in chosen.tolist()])
 
@@ -68,6 +68,7 @@ class Flow(Frames):
     # Successive flows from each chosen frame on that become channels: 10 in the two-stream network
     # (Simonyan and Zisserman, NeurIPS 2014).
     'stack': size(1),
+    'apart': size(1),  # frames from one of a stack to the next
     'resize': size(120),
     'size': size(112),
     # 'field' for x and y of each flow, 'picture' for x, y and length as three channels, which
@@ -110,7 +111,8 @@ class Flow(Frames):
 
   def positions(self, count: int, rng: np.random.Generator | None) -> np.ndarray:
     chosen = video.choose_frames(count, self.options['frames'], rng)
-    return np.minimum(chosen[:, None] + np.arange(self.options['stack']), count - 1)
+    later = self.options['apart'] * np.arange(self.options['stack'])
+    return np.minimum(chosen[:, None] + later, count - 1)
 
   def decode(self, frames: Any, chosen: np.ndarray) -> np.ndarray:
     """uint8 `[T, resize, resize, 2 L]` of the chosen flows, `[T, L]`."""
@@ -134,7 +136,9 @@ class Flow(Frames):
       if augment['flip']:
         flip = flip_decisions(flip_key, augment['flip'], batch['label'], flip_safe)
         x = jnp.where(per_example(flip, 5), mirrored(x), x)
-      x = pictures.place(place_key, zoom_key, x / jnp.float32(255), augment, size)
+      # About no motion, which is what a zoom finds outside.
+      x = x / jnp.float32(255) - STILL
+      x = pictures.place(place_key, zoom_key, x, augment, size) + STILL
     if options['show'] == 'picture':
       away = (x - STILL) ** 2
       length = jnp.sqrt(away[..., :1] + away[..., 1:])
@@ -147,15 +151,16 @@ class Flow(Frames):
     how = (
       'of the clip, scaled to the size that it is stored in, the optical flow from each frame to '
       "a later one by OpenCV's DISOpticalFlow, preset fast, on greyscale: pixels along x and y, "
-      'cut to `bound` either way; the dataset option `flow` says how many frames later'
+      'cut to `bound` either way; how many frames later, `stored` says'
     )
     found = [step('flow', how, bound=coding.BOUND)]
     how = 'round(still + pixels * (255 - still) / bound), as bytes'
     found.append(step('levels', how, still=coding.STILL, bound=coding.BOUND))
     how = 'of N flows, numbered from 0, floor((i + 0.5) * N / count) for i from 0 to count - 1'
     found.append(step('choose_frames', how, count=options['frames']))
-    how = 'each with the `stack` - 1 that follow, or the last one again; x and y of each in turn'
-    found.append(step('stack', how, stack=options['stack']))
+    how = 'each with the `stack` - 1 that follow it, `apart` from one to the next, those after the '
+    how += 'last are the last; x and y of each in turn'
+    found.append(step('stack', how, stack=options['stack'], apart=options['apart']))
     found += self.picture_steps()
     how = 'the square of `size` pixels in the middle, then divided by 255'
     found.append(step('crop_centre', how, size=options['size']))

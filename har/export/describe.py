@@ -117,6 +117,7 @@ def _recording(one: Input, dataset: Dataset) -> dict[str, Any]:
     'kind': one.kind,
     'field': one.field,
     'rate_hz': dataset.metadata.get('rates', {}).get(one.field),
+    'stored': dataset.metadata.get('frames', {}).get(one.field),
     'channels': [{'name': n, 'unit': unit} for n, unit in dataset.channels.get(one.field, ())],
     'steps': [*before, *one.steps()],
   }

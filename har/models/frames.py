@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -199,9 +199,6 @@ class FrameEncoder(nn.Module):
     dtype: of the computation; parameters and batch statistics are float32.
   """
 
-  fine_tuned: ClassVar[tuple[str, ...]] = ('cnn/stage5_*', 'cnn/stage6_*', 'cnn/head', 'time')
-  """What a second stage trains: the two last groups of blocks and what comes after."""
-
   temporal: Literal['mean', 'lstm', 'bilstm', 'gru', 'tcn'] = 'mean'
   features: Size = 128
   layers: Size = 1
@@ -210,6 +207,12 @@ class FrameEncoder(nn.Module):
   dropout: Rate = 0.1
   momentum: Rate = 0.9
   dtype: Any = jnp.float32
+
+  @property
+  def fine_tuned(self) -> tuple[str, ...]:
+    """What a second stage trains: the two last groups of blocks and what comes after."""
+    last = ('cnn/stage5_*', 'cnn/stage6_*', 'cnn/head')
+    return last if self.temporal == 'mean' else (*last, 'time')
 
   def layout(self) -> Plan:
     """The image network."""

@@ -10,12 +10,13 @@ import flax.traverse_util
 import numpy as np
 import pytest
 
-from configs import base, light_video
+from configs import base, light_video, two_stream
 from data_builders.layout import Trial
 from data_builders.mmact import generate as mmact
 from data_builders.stickman import generate
 from data_builders.utd_mhad import utd_mhad_dataset_builder as utd_mhad
 from har import schema
+from har.data import inputs
 from har.errors import UserError
 from har.evaluate import run as evaluation
 from har.models import mobilenet, registry, s3d
@@ -40,6 +41,7 @@ EXPERIMENTS = [
   ('table', 'title=toy,rate=20,channels=3,seconds=1,units=g'),
   ('weda_fall', None),
   ('clips', 'title=toy,show=motion'),
+  ('two_stream', None),
 ]
 
 
@@ -117,7 +119,7 @@ def shrink(config):
     config.dataset.options.short_side = 36
   if config.dataset.name == 'mmact':
     config.dataset.options.workers = 0
-  for name in ('rgb', 'depth'):
+  for name in ('rgb', 'depth', 'flow'):
     if name in config.inputs:
       config.inputs[name].update(frames=8, resize=36, size=32)
       config.encoders[name].width = 0.125
@@ -218,6 +220,7 @@ def test_light_video_takes_what_published_weights_need(backbone, temporal):
   assert config.stages.rgb.cached_views == 4
   last = importlib.import_module('configs.light_video').get_config(f'{arg},trained=last')
   assert (last.stages.rgb.trained, last.stages.rgb.cached_views) == (('fine_tuned',), 0)
+  assert ('time' in encoder.fine_tuned) == (temporal != 'mean')
   with pytest.raises(UserError, match="temporal='rnn' is none of mean, lstm"):
     importlib.import_module('configs.light_video').get_config('temporal=rnn')
 
@@ -231,6 +234,24 @@ def test_light_video_divides_each_dataset_by_what_it_has(name):
   assert config.dataset.options.short_side == 256 > config.inputs.rgb.size == 224
   assert config.dataset.group == 'group'
   assert config.dataset.protocol == ('official' if name in ('ucf101', 'hmdb51') else 'folds')
+
+
+def test_two_streams_start_from_one_file_and_store_flow_beside_frames():
+  arg = 'dataset=fight,weights=mobilenet_v2-imagenet,fusion=concat,stack=5'
+  config = two_stream.get_config(arg)
+  schema.check(config)
+  assert config.dataset.options.to_dict() == {'title': 'fight_flow', 'short_side': 256, 'flow': 2}
+  assert config.inputs.flow.apart == 2
+  assert inputs.build('flow', config.inputs.flow).padding()['flow'].shape == (8, 256, 256, 10)
+  assert [config.stages[n].init_from for n in ('rgb', 'flow')] == 2 * ['mobilenet_v2-imagenet']
+  assert config.stages.rgb.trained == ('fine_tuned',) == config.stages.fusion.trained
+  assert config.stages.flow.trained == ('*',)
+  assert config.stages.fusion.head.kind == 'mlp'
+  late = two_stream.get_config('fusion=late').stages.fusion
+  assert (late.head.kind, late.trained) == ('decision', ('head',))
+  for wrong, message in (('fusion=early', 'none of late, concat'), ('stack=0', 'above 0')):
+    with pytest.raises(UserError, match=message):
+      two_stream.get_config(wrong)
 
 
 def dataset_module(name):

@@ -3,6 +3,7 @@ import errno
 import io
 import pathlib
 import pickle
+import sys
 import zipfile
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from data_builders import encodings, trials
+from data_builders import encodings, flow, trials
 from data_builders.layout import MODALITIES, Trial
 from har.data.depth import decode_depth
 from har.errors import UserError
@@ -102,6 +103,25 @@ def test_metadata_describe_the_dataset(raw_dir, data_dir):
     'frames': {'depth': encodings.NOTES['depth']},
     'missing': {},
   }
+
+
+def test_flow_is_made_of_the_frames(raw_dir, data_dir):
+  builder = build(raw_dir, data_dir, ('flow', 'imu'))
+  assert builder.info.metadata['modalities'] == ['imu', 'flow']
+  assert builder.info.metadata['rates']['flow'] == LAYOUT.rates['rgb']
+  assert builder.info.metadata['frames']['flow'] == f'{flow.NOTE}; 1 frame on'
+  assert {path.parent.name for path in builder.raw_files()} == {'Inertial', 'RGB'}
+  frames = read(build(raw_dir, data_dir, ('rgb',)))[0]['rgb']
+  record = read(builder)[0]
+  assert 'rgb' not in record
+  assert list(record['flow']) == flow.encode(list(frames))
+
+
+def test_without_opencv_nothing_is_begun(raw_dir, data_dir, monkeypatch):
+  monkeypatch.setitem(sys.modules, 'cv2', None)
+  with pytest.raises(UserError, match=r'pip install -r requirements-flow.txt'):
+    build(raw_dir, data_dir, ('rgb', 'flow'))
+  assert not data_dir.exists()
 
 
 def test_only_the_chosen_modalities_need_be_there(tmp_path, data_dir):

@@ -80,6 +80,8 @@ def test_faster_motion_is_cut_to_the_bound():
 def test_stacks_follow_the_chosen_frame_and_stop_at_the_last():
   one = flow(stack=4)
   np.testing.assert_array_equal(one.positions(6, None), [[1, 2, 3, 4], [3, 4, 5, 5], [5, 5, 5, 5]])
+  wide = flow(stack=3, apart=2).positions(6, None)
+  np.testing.assert_array_equal(wide, [[1, 3, 5], [3, 5, 5], [5, 5, 5]])
   assert one.padding()['flow'].shape == (3, 32, 32, 8)
   assert (one.padding()['flow'] == coding.STILL).all()
 
@@ -115,6 +117,18 @@ def test_augmentation_mirrors_as_a_mirror_does(moving):
   levels = np.rint(255 * np.asarray(plain)).astype(np.uint8)
   np.testing.assert_allclose(augmented, mirrored(jnp.asarray(levels)) / 255, atol=1e-6)
   assert abs(np.median(field(255 * augmented[..., 0])) + 3) < 0.2
+
+
+def test_outside_of_a_shrunk_picture_nothing_moves():
+  one = flow(resize=24, mean=0.0, std=1.0)
+  fast = np.full((2, 1, 24, 24, 2), 250, np.uint8)
+  settings = one.augment_options({'flip': 0.0, 'zoom': 0.5})
+  batch = {'flow': fast, 'label': np.zeros(2, np.int32)}
+  for seed in range(20):  # Until one is shrunk.
+    x = 255 * np.asarray(one.preprocess(batch, jax.random.key(seed), settings, None)['flow'])
+    if (x < 249).any():
+      break
+  assert x.min() == pytest.approx(coding.STILL, abs=1e-3)
 
 
 def test_a_picture_has_the_length_as_its_third_channel(moving):

@@ -4,10 +4,12 @@
 """
 
 import io
+import itertools
 import json
 import math
 import types
 
+import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +17,7 @@ import pytest
 from PIL import Image
 
 from configs import base
+from data_builders import flow as coding
 from har.data import inputs as inputs_lib
 from har.data import loader, protocols, windows
 from har.data.depth import decode_depth
@@ -103,6 +106,8 @@ def square(x, given):
   clips = [[one(p) for p in group] for group in x['pictures']]
   if len(clips[0]) == 1:
     x['x'] = np.stack([group[0] for group in clips])
+  elif clips[0][0].ndim == 2:
+    x['x'] = np.stack([np.stack(group, -1) for group in clips])
   else:
     grey = [[p.astype(float).mean(-1) for p in group] for group in clips]
     x['x'] = np.round(np.stack([np.stack(group, -1) for group in grey]))
@@ -144,6 +149,30 @@ def place(x, given):
   top, left = (given['size'] - size[1]) // 2, (given['size'] - size[0]) // 2
   out[:, top : top + size[1], left : left + size[0]] = np.moveaxis(small, 1, -1)
   x['x'] = out
+
+
+def flow(x, given):
+  grey = [np.asarray(Image.fromarray(frame).convert('L')) for frame in x['frames']]
+  dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+  found = [dis.calc(a, b, None) for a, b in itertools.pairwise(grey)]
+  x['moved'] = np.clip([*found, found[-1]], -given['bound'], given['bound'])
+
+
+def levels(x, given):
+  scale = (255 - given['still']) / given['bound']
+  x['frames'] = list(np.round(given['still'] + scale * x['moved']).astype(np.uint8))
+
+
+def stack(x, given):
+  later = given['apart'] * np.arange(given['stack'])
+  chosen = np.minimum(np.array(x['chosen'])[:, None] + later, len(x['all']) - 1)
+  x['pictures'] = [[x['all'][i][..., axis] for i in row for axis in (0, 1)] for row in chosen]
+
+
+def length(x, given):
+  still = given['still'] / 255
+  far = np.linalg.norm(x['x'] - still, axis=-1, keepdims=True)
+  x['x'] = np.concatenate([x['x'], np.minimum(still + far, 1)], -1)
 
 
 OPERATIONS = {
@@ -234,6 +263,27 @@ def test_the_steps_lead_from_a_recording_to_what_the_model_sees(name, options):
     assert set(found) == set(expected)
     for key, x in found.items():
       np.testing.assert_allclose(x, expected[key][i], atol=2e-4, err_msg=f'{key} of {i}')
+
+
+@pytest.mark.parametrize('options', [{'stack': 3, 'apart': 2}, {'show': 'picture'}])
+def test_flow_is_found_as_described(options):
+  noise = np.random.default_rng(0).integers(0, 255, (16, 60), dtype=np.uint8)
+  wide = Image.fromarray(noise).convert('RGB').resize((240, 64), Image.Resampling.BICUBIC)
+  frames = [wide.crop((40 - 2 * i, 0, 120 - 2 * i, 64)) for i in range(7)]
+  frames = [fakes.encode(np.asarray(frame), 'JPEG') for frame in frames]
+  built = inputs_lib.build('flow', {'frames': 4, 'resize': 32, 'size': 24, **options})
+  batch = {'flow': built.read({'flow': coding.encode(frames)}, None)['flow'][None]}
+  expected = np.asarray(inputs_lib.preprocess(batch, inputs={'flow': built})['flow'])
+  spec = {'flow': jax.ShapeDtypeStruct(expected.shape, jnp.float32)}
+  description = described(built, spec)
+  assert [channel['unit'] for channel in description['inputs']['flow']['channels']] == 2 * [
+    'pixels'
+  ]
+  recording = {'flow': [_decoded(frame, 'rgb') for frame in frames]}
+  found = from_recording(description, recording)['flow']
+  # But for JPEG, in which flow is stored.
+  assert np.abs(found - expected[0]).mean() < 0.01
+  assert np.abs(found).mean() > 0.1
 
 
 # Recordings last 1.3 s, so that windows of 1.9 s are filled up.
