@@ -13,7 +13,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from configs import base
-from har.models.frames import TEMPORAL
+from har.models import frames
 from har.pretrained import efficientnet_lite, mobilenet_v2
 
 BACKBONES: dict[str, tuple[dict[str, Any], tuple[Any, Any]]] = {
@@ -43,6 +43,12 @@ FLOW = 2
 
 SHOWN = ('colour', 'motion', 'flow')
 
+TEMPORAL: dict[str, dict[str, Any]] = {
+  **{name: {'temporal': name} for name in frames.TEMPORAL},
+  'tsm': {'temporal': 'mean', 'shift': 'both'},
+  'causal_tsm': {'temporal': 'mean', 'shift': 'causal'},
+}
+
 
 def get_config(arg: str | None = None) -> ConfigDict:
   """The experiment.
@@ -52,8 +58,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
       clips `title=`, the prepared dataset's name; `show=`, what the network sees of each frame:
       its colours (colour), its brightness and how that changes (motion), or where its pixels move
       (flow, of two frames at 30 a second);
-      `backbone=`, one of `BACKBONES` (mobilenet_v2); `temporal=`, mean, lstm, bilstm, gru or tcn
-      (lstm); and `weights=`, a published name or a file, of which the last blocks are trained (all
+      `backbone=`, one of `BACKBONES` (mobilenet_v2); `temporal=`, one of `TEMPORAL` (lstm); and
+      `weights=`, a published name or a file, of which the last blocks are trained (all
       is trained from random values if none is given).
   """
   args = base.parse_arg(
@@ -78,7 +84,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
   else:
     config.inputs[name].show = args['show']
     augment |= {'brightness': 0.15, 'contrast': 0.15}
-  config.encoders[name] = {**encoder, 'temporal': args['temporal'], 'features': 128}
+  config.encoders[name] = {**encoder, **TEMPORAL[args['temporal']], 'features': 128}
   config.stages[name] = base.stage(
     [name],
     init_from=args['weights'] or 'random',

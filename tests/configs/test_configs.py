@@ -214,6 +214,8 @@ def test_light_video_takes_what_published_weights_need(backbone, temporal):
   assert (config.inputs.rgb.mean, config.inputs.rgb.std) == (statistics.MEAN, statistics.STD)
   assert (encoder.temporal, config.inputs.rgb.size) == (temporal, 224)
   assert (config.stages.rgb.init_from, config.stages.rgb.trained) == ('PATH.pth', ('fine_tuned',))
+  shifting = importlib.import_module('configs.light_video').get_config('temporal=causal_tsm')
+  assert (shifting.encoders.rgb.temporal, shifting.encoders.rgb.shift) == ('mean', 'causal')
   with pytest.raises(UserError, match="temporal='rnn' is none of mean, lstm"):
     importlib.import_module('configs.light_video').get_config('temporal=rnn')
 
