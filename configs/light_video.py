@@ -13,7 +13,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from configs import base
-from har.models.frames import TEMPORAL
+from har.models import frames
 from har.pretrained import efficientnet_lite, mobilenet_v2
 
 BACKBONES: dict[str, tuple[dict[str, Any], tuple[Any, Any]]] = {
@@ -43,6 +43,12 @@ FLOW = 2
 
 SHOWN = ('colour', 'motion', 'flow')
 
+TEMPORAL: dict[str, dict[str, Any]] = {
+  **{name: {'temporal': name} for name in frames.TEMPORAL},
+  'tsm': {'temporal': 'mean', 'shift': 'both'},
+  'causal_tsm': {'temporal': 'mean', 'shift': 'causal'},
+}
+
 
 def get_config(arg: str | None = None) -> ConfigDict:
   """The experiment.
@@ -52,10 +58,11 @@ def get_config(arg: str | None = None) -> ConfigDict:
       clips `title=`, the prepared dataset's name; `show=`, what the network sees of each frame:
       its colours (colour), its brightness and how that changes (motion), or where its pixels move
       (flow, of two frames at 30 a second);
-      `backbone=`, one of `BACKBONES` (mobilenet_v2); `temporal=`, mean, lstm, bilstm, gru or tcn
-      (lstm); `weights=`, a published name or a file; and `trained=`, with weights the model of time
-      on what the frozen network gives of four views of each clip (time), or the network's last two
-      groups of blocks besides, on pictures drawn anew (last). Without weights all is trained.
+      `backbone=`, one of `BACKBONES` (mobilenet_v2); `temporal=`, one of `TEMPORAL` (lstm);
+      `weights=`, a published name or a file; and `trained=`, with weights what comes after the
+      network, on what it gives frozen of four views of each clip (time), or its last two groups of
+      blocks besides, on pictures drawn anew (last: with a temporal shift always). Without weights
+      all is trained.
   """
   args = base.parse_arg(
     arg,
@@ -81,9 +88,11 @@ def get_config(arg: str | None = None) -> ConfigDict:
   else:
     config.inputs[name].show = args['show']
     augment |= {'brightness': 0.15, 'contrast': 0.15}
-  config.encoders[name] = {**encoder, 'temporal': args['temporal'], 'features': 128}
-  frozen = bool(args['weights']) and args['trained'] == 'time'
-  trained = (f'{name}/time', 'head') if frozen else ('fine_tuned',)
+  config.encoders[name] = {**encoder, **TEMPORAL[args['temporal']], 'features': 128}
+  shifts = 'shift' in TEMPORAL[args['temporal']]
+  frozen = bool(args['weights']) and args['trained'] == 'time' and not shifts
+  timed = () if args['temporal'] == 'mean' else (f'{name}/time',)
+  trained = (*timed, 'head') if frozen else ('fine_tuned',)
   config.stages[name] = base.stage(
     [name],
     init_from=args['weights'] or 'random',

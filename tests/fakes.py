@@ -59,7 +59,20 @@ def draw_variables(model: nn.Module, *args):
 
   flat = flax.traverse_util.flatten_dict(tree)
   drawn = {path: draw(path, x).astype(x.dtype) for path, x in flat.items()}
+  if any(path[-1] == 'offset' for path in flat):
+    drawn |= _offsets(model, *args)
   return flax.traverse_util.unflatten_dict(drawn)
+
+
+def _offsets(model: nn.Module, *args):
+  """What shifts move, as the model sets it; the rest of its initialisation is not compiled."""
+
+  @jax.jit
+  def find():
+    flat = flax.traverse_util.flatten_dict(model.init(jax.random.key(0), *args))
+    return {'/'.join(path): x for path, x in flat.items() if path[-1] == 'offset'}
+
+  return {tuple(path.split('/')): np.asarray(x) for path, x in find().items()}
 
 
 def encode(image: np.ndarray, form: str) -> bytes:

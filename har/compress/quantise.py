@@ -24,8 +24,8 @@ class FoldedModel:
   """A model whose batch norms are folded into its layers, quantised or not.
 
   It is called as a Linen module is. Its variables are `params`, by the paths of the original model,
-  and, if it is quantised with static ranges, `batch_stats`: {'ranges': `[points, 2]`}, the lowest
-  and highest value at each of `graph(...).points`.
+  and `batch_stats`: what is still read of the original ones, and, if it is quantised with static
+  ranges, `ranges` `[points, 2]`, the lowest and highest value at each of `graph(...).points`.
   """
 
   def __init__(self, model: Any, like: Variables, scheme: Scheme | None):
@@ -57,7 +57,8 @@ class FoldedModel:
     graph = self.graph(inputs)
     folded = graph.fold(flax.traverse_util.flatten_dict(variables))
     stats = {'ranges': jnp.zeros((len(graph.points), 2))} if self.has_ranges else {}
-    return flax.traverse_util.unflatten_dict(folded) | {'batch_stats': stats}
+    kept = flax.traverse_util.unflatten_dict(folded)
+    return kept | {'batch_stats': kept.get('batch_stats', {}) | stats}
 
   def init(self, key: jax.Array, inputs: Mapping[str, Any], mode: Mode = INFERENCE) -> Variables:
     """Random variables."""
@@ -89,7 +90,7 @@ class FoldedModel:
     ranges = None
     if self.has_ranges:
       ranges = ranges_for(graph, self.graph(inputs), variables['batch_stats']['ranges'])
-    flat = flax.traverse_util.flatten_dict({'params': variables['params']})
+    flat = flax.traverse_util.flatten_dict(dict(variables))
     fixed = mark and self.scheme is not None
     outputs = graph.run(flat, inputs, self._hook(ranges, mark), fixed=fixed)
     return (outputs, {}) if mutable else outputs
@@ -146,7 +147,7 @@ def calibrate(
   graph = model.graph(batches[0])
   if not graph.points:
     return variables
-  flat = flax.traverse_util.flatten_dict({'params': variables['params']})
+  flat = flax.traverse_util.flatten_dict(dict(variables))
 
   def observe(inputs, measure, combine) -> list[jax.Array]:
     hook = Observer(measure, combine)
@@ -177,7 +178,8 @@ def calibrate(
     ranges = np.stack(
       [_covering(c, r, model.scheme.percentile) for c, r in zip(counts, ranges, strict=True)]
     )
-  return {**variables, 'batch_stats': {'ranges': jnp.asarray(_shared(graph.points, ranges))}}
+  found = {'ranges': jnp.asarray(_shared(graph.points, ranges))}
+  return {**variables, 'batch_stats': variables['batch_stats'] | found}
 
 
 def _widest(ranges: jax.Array) -> jax.Array:

@@ -1,6 +1,6 @@
 """Causal models as one step of a stream, with their state as inputs and outputs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -52,21 +52,24 @@ class StepModel:
       {group: tree[name] for group, tree in variables.items() if name in tree}
       for name in (self.name, 'head')
     )
-    like = jax.eval_shape(lambda: self._carry(encoder, 1))
+    x = inputs[self.name]
+    like = jax.eval_shape(lambda: self._carry(encoder, 1, x.shape[1:]))
     state = [inputs[f'{STATE}{i}'] for i in range(len(jax.tree.leaves(like)))]
     carry = jax.tree.unflatten(jax.tree.structure(like), state)
     with narrowed(self.model.widths, self.name):
-      carry, features = self._encoder.apply(encoder, carry, inputs[self.name], method='step')
+      carry, features = self._encoder.apply(encoder, carry, x, method='step')
     outputs: Any = self.model.head.apply(head, {self.name: features}, INFERENCE)
     return outputs.named() | _named(carry)
 
-  def initial(self, variables: Variables, batch: int = 1) -> dict[str, jax.Array]:
-    """The state at the start of a stream: zeros."""
+  def initial(
+    self, variables: Variables, shape: Sequence[int], batch: int = 1
+  ) -> dict[str, jax.Array]:
+    """The state at the start of a stream, of samples of this shape: zeros."""
     encoder = {group: tree[self.name] for group, tree in variables.items() if self.name in tree}
-    return _named(self._carry(encoder, batch))
+    return _named(self._carry(encoder, batch, shape))
 
-  def _carry(self, variables: Variables, batch: int) -> Any:
-    return self._encoder.apply(variables, batch, method='initial_carry')
+  def _carry(self, variables: Variables, batch: int, shape: Sequence[int]) -> Any:
+    return self._encoder.apply(variables, batch, shape, method='initial_carry')
 
 
 def _named(carry: Any) -> dict[str, jax.Array]:
@@ -91,9 +94,10 @@ def step_form(
   """
   model = StepModel(whole.model)
   x = inputs[model.name]
-  first = {model.name: jnp.zeros((1, *x.shape[2:]), x.dtype)} | model.initial(variables)
+  first = {model.name: jnp.zeros((1, *x.shape[2:]), x.dtype)}
+  first |= model.initial(variables, x.shape[2:])
   step = whole.around(model)
-  stats: Variables = {}
+  stats = dict(variables['batch_stats'])
   if whole.has_ranges:
     found = ranges_for(step.graph(first), whole.graph(inputs), variables['batch_stats']['ranges'])
     stats['ranges'] = jnp.stack(list(found.values()))

@@ -1,7 +1,7 @@
 """Image networks of inverted residuals, applied to each frame of a video, and a model of time."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -13,6 +13,7 @@ from har.models import sequence
 from har.models.conv2d import Pads, conv2d
 from har.models.layers import batch_norm
 from har.models.mode import INFERENCE, Mode
+from har.models.shift import SHIFTS, Shift, moving
 from har.models.types import Features
 from har.ranges import Rate, Size
 
@@ -36,6 +37,16 @@ class Block:
   outputs: int
   kernel: int
   stride: int
+
+  @property
+  def residual(self) -> bool:
+    """Whether it adds what comes in."""
+    return self.stride == 1 and self.inputs == self.outputs
+
+  @property
+  def shifts(self) -> bool:
+    """Whether its first convolution can read other frames, as in the authors' MobileNetV2."""
+    return self.residual and self.hidden != self.inputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,16 +163,22 @@ class InvertedResidual(nn.Module):
   epsilon: float
   momentum: float
   dtype: Any
+  shift: str = 'none'
 
   @nn.compact
-  def __call__(self, x: jax.Array, mode: Mode) -> jax.Array:
-    b, y = self.block, x
+  def __call__(
+    self, x: jax.Array, mode: Mode, length: int, before: jax.Array | None
+  ) -> tuple[jax.Array | None, jax.Array]:
+    """What a `Shift` leaves for the next frame, and the output."""
+    b, y, after = self.block, x, None
+    if self.shift != 'none' and b.shifts:
+      after, y = Shift(self.shift == 'causal', name='shift')(y, length, before)
     rest = {k: getattr(self, k) for k in ('same', 'epsilon', 'momentum', 'dtype')}
     if b.hidden != b.inputs:
       y = Unit(b.hidden, **rest, name='expand')(y, mode)
     y = Unit(b.hidden, b.kernel, b.stride, depthwise=True, **rest, name='depthwise')(y, mode)
     y = Unit(b.outputs, linear=True, **rest, name='project')(y, mode)
-    return x + y if b.stride == 1 and b.inputs == b.outputs else y
+    return after, x + y if b.residual else y
 
 
 class FrameCNN(nn.Module):
@@ -170,18 +187,36 @@ class FrameCNN(nn.Module):
   plan: Plan
   momentum: float = 0.9
   dtype: Any = jnp.float32
+  shift: str = 'none'
 
   @nn.compact
-  def __call__(self, x: jax.Array, mode: Mode = INFERENCE) -> jax.Array:
-    """`[N, H, W, 3]` -> `[N, D]`, the mean over the pixels."""
+  def __call__(
+    self,
+    x: jax.Array,
+    mode: Mode = INFERENCE,
+    length: int = 1,
+    carry: Sequence[jax.Array] | None = None,
+  ) -> Any:
+    """`[N, H, W, 3]` -> `[N, D]`, the mean over the pixels.
+
+    Args:
+      x: pictures, or the frames of clips.
+      mode: what runs in training mode.
+      length: frames of a clip, for shifts.
+      carry: of a stream, what each shift keeps of the frame before; a tuple of that of this one and
+        `[N, D]` is returned then.
+    """
     same, epsilon = self.plan.same, self.plan.epsilon
     rest = {'same': same, 'epsilon': epsilon, 'momentum': self.momentum, 'dtype': self.dtype}
     x = Unit(self.plan.stem, 3, 2, **rest, name='stem')(x, mode)
+    past, after = list(carry or ()), []
     for i, blocks in enumerate(self.plan.stages):
       for j, block in enumerate(blocks):
-        x = InvertedResidual(block, **rest, name=f'stage{i}_{j}')(x, mode)
-    x = Unit(self.plan.head, **rest, name='head')(x, mode)
-    return x.mean((1, 2))
+        layer = InvertedResidual(block, **rest, shift=self.shift, name=f'stage{i}_{j}')
+        kept, x = layer(x, mode, length, past.pop(0) if past and block.shifts else None)
+        after += [] if kept is None else [kept]
+    x = Unit(self.plan.head, **rest, name='head')(x, mode).mean((1, 2))
+    return x if carry is None else (after, x)
 
 
 class FrameEncoder(nn.Module):
@@ -190,6 +225,8 @@ class FrameEncoder(nn.Module):
   Attributes:
     temporal: 'mean' (which trains nothing), 'lstm', 'bilstm' (both directions), 'gru' or 'tcn'; all
       but 'bilstm' are causal.
+    shift: temporal shift inside the image network (see `har.models.shift`): 'none', 'both' ways, or
+      'causal', from the past only. With the temporal 'mean' it is the paper's TSM.
     features: of the state of each direction, or channels of each block of the 'tcn'.
     layers: how many, above each other, or blocks of the 'tcn'.
     kernel: width of the 'tcn', in frames.
@@ -200,6 +237,7 @@ class FrameEncoder(nn.Module):
   """
 
   temporal: Literal['mean', 'lstm', 'bilstm', 'gru', 'tcn'] = 'mean'
+  shift: Literal['none', 'both', 'causal'] = 'none'
   features: Size = 128
   layers: Size = 1
   kernel: Size = 3
@@ -221,10 +259,12 @@ class FrameEncoder(nn.Module):
   @property
   def bidirectional(self) -> bool:
     """Whether it reads the future."""
-    return self.temporal == 'bilstm'
+    return self.temporal == 'bilstm' or self.shift == 'both'
 
   def setup(self):
-    self.cnn = FrameCNN(self.layout(), self.momentum, self.dtype)
+    if self.shift not in SHIFTS:
+      raise UserError(f'shift must be one of {", ".join(SHIFTS)}, not {self.shift!r}')
+    self.cnn = FrameCNN(self.layout(), self.momentum, self.dtype, self.shift)
     self.time = self._time()
 
   def _time(self) -> nn.Module:
@@ -238,7 +278,7 @@ class FrameEncoder(nn.Module):
     if self.temporal not in TEMPORAL:
       raise UserError(f'temporal must be one of {", ".join(TEMPORAL)}, not {self.temporal!r}')
     kind = sequence.GRU if self.temporal == 'gru' else sequence.LSTM
-    rest['bidirectional'] = self.bidirectional
+    rest['bidirectional'] = self.temporal == 'bilstm'
     return kind(features=self.features, layers=self.layers, **rest)
 
   def __call__(
@@ -262,16 +302,35 @@ class FrameEncoder(nn.Module):
       raise UserError(f'{name} needs clips [B, T, H, W, C], but got an array of shape {x.shape}')
     if mask is not None:
       raise UserError(f'{name} takes no mask: choose frames of the recorded clip instead')
-    frames = self.cnn(x.reshape(-1, *x.shape[2:]), mode)
+    frames = self.cnn(x.reshape(-1, *x.shape[2:]), mode, x.shape[1])
     return self.time(frames.reshape(*x.shape[:2], -1), None, mode)
 
-  def initial_carry(self, batch: int) -> Any:
-    """Zeros, for `step`."""
-    return self.time.initial_carry(batch, self._head().shape[-1])
+  def initial_carry(self, batch: int, shape: Sequence[int] = ()) -> Any:
+    """Zeros, for `step`.
 
-  def _head(self) -> jax.Array:
-    return self.variables['params']['cnn']['head']['conv']['kernel']
+    Args:
+      batch: streams.
+      shape: of a frame, `(H, W, 3)`; only shifts ask for it.
+    """
+    variables, frames = self.variables, []
+    head = variables['params']['cnn']['head']['conv']['kernel'].shape[-1]
+    for name, block, size in self._blocks(shape):
+      if self.shift != 'none' and block.shifts:
+        channels = variables['batch_stats']['cnn'][name]['shift']['offset'].shape[0]
+        kept = min(channels, moving(block.inputs))
+        frames.append(jnp.zeros((batch, *size, kept), self.dtype))
+    return {'frames': frames, 'time': self.time.initial_carry(batch, (head,))}
+
+  def _blocks(self, shape: Sequence[int]) -> Iterator[tuple[str, Block, tuple[int, ...]]]:
+    """Name of each block, its layout, and height and width of what comes in."""
+    size = tuple(-(-n // 2) for n in shape[:2])
+    for i, blocks in enumerate(self.layout().stages):
+      for j, block in enumerate(blocks):
+        yield f'stage{i}_{j}', block, size
+        size = tuple(-(-n // block.stride) for n in size)
 
   def step(self, carry: Any, x: jax.Array) -> tuple[Any, Features]:
     """Takes one frame more, `[B, H, W, 3]`; see `har.models.sequence`."""
-    return self.time.step(carry, self.cnn(x))
+    frames, features = self.cnn(x, carry=carry['frames'])
+    time, features = self.time.step(carry['time'], features)
+    return {'frames': frames, 'time': time}, features

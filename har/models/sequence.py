@@ -1,5 +1,6 @@
 """Encoders of sequences by temporal layers: of signals, or of the features of frames."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import flax.linen as nn
@@ -54,9 +55,9 @@ class _Temporal(nn.Module):
       return jnp.concatenate([masked_pool(y[..., :size], mask, 'last'), y[:, 0, size:]], -1)
     return masked_pool(y, mask, self.pooling)
 
-  def initial_carry(self, batch: int, channels: int = 0) -> Carry:
-    """Zeros, for `step`; `channels` of a sample matter to layers that give as many as they take."""
-    channels = getattr(self.layer, 'channels', channels)
+  def initial_carry(self, batch: int, shape: Sequence[int] = ()) -> Carry:
+    """Zeros, for `step`; the `shape` of a sample matters to layers that give what they take."""
+    channels = getattr(self.layer, 'channels', shape[-1] if shape else 0)
     carry: Carry = {'layer': self.layer.initial_carry(batch)}
     if self.pooling != 'last':
       carry['count'] = jnp.zeros((batch, 1), self.dtype)

@@ -1,6 +1,7 @@
-"""Times S3D against PyTorch.
+"""Times S3D, or MobileNetV2 on frames with an LSTM, against PyTorch.
 
   python -m har.train.benchmark --rounds=5
+  python -m har.train.benchmark --model=mobilenet_v2 --size=224 --rounds=5
 
 Each round times every step of ours and, where PyTorch is installed, the same step in PyTorch, one
 after the other in one process, so that both meet the same machine. A ratio below 1 says that ours
@@ -27,14 +28,16 @@ from har.train import pages
 from har.train.optimizers import with_rate_scale
 from har.train.step import make_eval_step, make_train_step, restart
 
-TRAINED = ('Mixed_4c', 'Mixed_5c', 'head')
+# The stage-2 step trains these.
+TRAINED = {'s3d': ('Mixed_4c', 'Mixed_5c', 'head'), 'mobilenet_v2': ('time', 'head')}
 CLASSES = 27
 
+_MODEL = flags.DEFINE_enum('model', 's3d', list(TRAINED), 'What is timed.')
 _ROUNDS = flags.DEFINE_integer('rounds', 5, 'Times that each step is timed.', lower_bound=1)
 _CLIPS = flags.DEFINE_integer('clips', 4, 'Clips in a batch.', lower_bound=1)
 _FRAMES = flags.DEFINE_integer('frames', 16, 'Frames in a clip.', lower_bound=1)
 _SIZE = flags.DEFINE_integer('size', 112, 'Height and width of a clip, in pixels.', lower_bound=1)
-_WIDTH = flags.DEFINE_float('width', 1.0, 'Width multiplier of S3D; PyTorch has width 1 only.')
+_WIDTH = flags.DEFINE_float('width', 1.0, 'Width multiplier; PyTorch has width 1 only.')
 _CONV = flags.DEFINE_enum('conv', 'folded', ['folded', 'plain'], "S3D's form of convolutions.")
 _DTYPE = flags.DEFINE_string('dtype', 'float32', 'Of our computation: float32 or bfloat16.')
 _THREADS = flags.DEFINE_integer('threads', os.cpu_count(), "PyTorch's threads.", lower_bound=1)
@@ -68,7 +71,8 @@ def make_steps(
     return {'rgb': batch['rgb']}
 
   variables = jax.jit(model.init)(jax.random.key(0), preprocess(batch))
-  patterns = {'train step': ('*',), 'stage-2 step': ('rgb/Mixed_4c', 'rgb/Mixed_5c', 'head')}
+  parts = (n if n == 'head' else f'rgb/{n}' for n in TRAINED[encoder['kind']])
+  patterns = {'train step': ('*',), 'stage-2 step': tuple(parts)}
 
   def training(trained):
     step = make_train_step(model, preprocess, objective, optimizer, trained=trained, ema=0, seed=0)
@@ -139,9 +143,12 @@ def measure_model(rounds: int) -> list[str]:
   shape = (_CLIPS.value, _FRAMES.value, _SIZE.value, _SIZE.value, 3)
   clips = rng.standard_normal(shape, np.float32)
   labels = np.arange(_CLIPS.value) % CLASSES
-  encoder = {'kind': 's3d', 'width': _WIDTH.value, 'conv': _CONV.value}
+  name, own = _MODEL.value, {'temporal': 'lstm', 'dropout': 0.0}
+  if name == 's3d':
+    own = {'conv': _CONV.value}
+  encoder = {'kind': name, 'width': _WIDTH.value, **own}
   sides = {'ours': make_steps(clips, labels.astype(np.int32), encoder, _DTYPE.value)}
-  heading = f'S3D on {_CLIPS.value} clips of {_FRAMES.value}x{_SIZE.value}x{_SIZE.value}'
+  heading = f'{name} on {_CLIPS.value} clips of {_FRAMES.value}x{_SIZE.value}x{_SIZE.value}'
   if importlib.util.find_spec('torch') is None:
     heading += '; PyTorch is not installed, so nothing to compare with'
   elif _WIDTH.value != 1.0:
@@ -150,7 +157,9 @@ def measure_model(rounds: int) -> list[str]:
     from har.train import benchmark_torch
 
     threads = _THREADS.value or 1
-    sides['torch'] = benchmark_torch.make_steps(clips, labels, CLASSES, TRAINED, threads)
+    sides['torch'] = benchmark_torch.make_steps(
+      clips, labels, CLASSES, TRAINED[name], threads, name
+    )
   return [heading, *model_table(interleave(sides, rounds), _CLIPS.value)]
 
 

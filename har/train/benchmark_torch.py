@@ -1,4 +1,4 @@
-"""The same S3D steps in PyTorch, channels last, as the measure of `har.train.benchmark`."""
+"""The same steps in PyTorch, channels last, as the measure of `har.train.benchmark`."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from har.models.mobilenet import MobileNetV2
 from har.models.s3d import MIXED
 
 
@@ -66,8 +67,65 @@ def _s3d(classes: int) -> nn.Sequential:
   return net
 
 
+class _Inverted(nn.Module):
+  def __init__(self, block):
+    super().__init__()
+    self.residual = block.residual
+    pads = block.kernel // 2
+    units = [
+      *(_unit2d(block.inputs, block.hidden) if block.hidden != block.inputs else ()),
+      *_unit2d(block.hidden, block.hidden, block.kernel, block.stride, pads, block.hidden),
+      *_unit2d(block.hidden, block.outputs)[:2],
+    ]
+    self.units = nn.Sequential(*units)
+
+  def forward(self, x):
+    return x + self.units(x) if self.residual else self.units(x)
+
+
+def _unit2d(inputs, outputs, kernel=1, stride=1, padding=0, groups=1):
+  return [
+    nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False),
+    nn.BatchNorm2d(outputs),
+    nn.ReLU6(inplace=True),
+  ]
+
+
+class _FrameLSTM(nn.Module):
+  """MobileNetV2 on each frame, one LSTM over their features, and the mean over time."""
+
+  def __init__(self, classes: int, features: int = 128):
+    super().__init__()
+    plan = MobileNetV2().layout()
+    blocks = [block for blocks in plan.stages for block in blocks]
+    self.cnn = nn.Sequential(
+      *_unit2d(3, plan.stem, 3, 2, 1),
+      *map(_Inverted, blocks),
+      *_unit2d(blocks[-1].outputs, plan.head),
+    )
+    self.time = nn.LSTM(plan.head, features, batch_first=True)
+    self.head = nn.Linear(features, classes)
+
+  def forward(self, x):
+    batch, channels, length, *size = x.shape
+    frames = x.transpose(1, 2).reshape(batch * length, channels, *size)
+    features = self.cnn(frames).mean((2, 3)).reshape(batch, length, -1)
+    return self.head(self.time(features)[0].mean(1))
+
+
+NETS: dict[str, tuple[Callable[[int], nn.Module], torch.memory_format]] = {
+  's3d': (_s3d, torch.channels_last_3d),
+  'mobilenet_v2': (_FrameLSTM, torch.channels_last),
+}
+
+
 def make_steps(
-  clips: np.ndarray, labels: np.ndarray, classes: int, trained: Sequence[str], threads: int
+  clips: np.ndarray,
+  labels: np.ndarray,
+  classes: int,
+  trained: Sequence[str],
+  threads: int,
+  net: str = 's3d',
 ) -> dict[str, Callable[[], None]]:
   """The three steps that are measured.
 
@@ -78,6 +136,7 @@ def make_steps(
     trained: names of the layers that the stage-2 step trains; the rest is frozen, in inference
       mode and without gradients.
     threads: that PyTorch may use.
+    net: one of `NETS`.
 
   Returns:
     Functions without arguments by name: 'forward', 'train step', 'stage-2 step'.
@@ -86,9 +145,11 @@ def make_steps(
   x = torch.from_numpy(clips).permute(0, 4, 1, 2, 3)  # channels last in memory
   y = torch.from_numpy(labels)
 
+  new, memory = NETS[net]
+
   def new_net():
     torch.manual_seed(0)
-    return _s3d(classes).to(memory_format=torch.channels_last_3d)
+    return new(classes).to(memory_format=memory)
 
   def new_step(net):
     parameters = [p for p in net.parameters() if p.requires_grad]

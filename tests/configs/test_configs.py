@@ -216,11 +216,13 @@ def test_light_video_takes_what_published_weights_need(backbone, temporal):
   assert (config.inputs.rgb.mean, config.inputs.rgb.std) == (statistics.MEAN, statistics.STD)
   assert (encoder.temporal, config.inputs.rgb.size) == (temporal, 224)
   assert config.stages.rgb.init_from == 'PATH.pth'
-  assert config.stages.rgb.trained == ('rgb/time', 'head')
+  assert config.stages.rgb.trained == (('head',) if temporal == 'mean' else ('rgb/time', 'head'))
   assert config.stages.rgb.cached_views == 4
   last = importlib.import_module('configs.light_video').get_config(f'{arg},trained=last')
   assert (last.stages.rgb.trained, last.stages.rgb.cached_views) == (('fine_tuned',), 0)
   assert ('time' in encoder.fine_tuned) == (temporal != 'mean')
+  shifting = importlib.import_module('configs.light_video').get_config('temporal=causal_tsm')
+  assert (shifting.encoders.rgb.temporal, shifting.encoders.rgb.shift) == ('mean', 'causal')
   with pytest.raises(UserError, match="temporal='rnn' is none of mean, lstm"):
     importlib.import_module('configs.light_video').get_config('temporal=rnn')
 

@@ -115,7 +115,7 @@ def test_a_slim_model_still_runs_step_by_step(name):
   kept = {n: np.arange(unit.count - 2) for n, unit in found.units.items()}
   small, slim = model.clone(widths=found.widths(kept)), found.cut(variables, kept)
   step = StepModel(small)
-  state, apply = step.initial(slim), jax.jit(lambda x: step.apply(slim, x))
+  state, apply = step.initial(slim, inputs[name].shape[2:]), jax.jit(lambda x: step.apply(slim, x))
   for t in range(24):
     state = apply({**state, name: inputs[name][:, t]})
     logits = state.pop('logits')

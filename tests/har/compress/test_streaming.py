@@ -16,6 +16,7 @@ ENCODERS = {
   'gru': {'kind': 'gru', 'features': 8, 'layers': 1},
   'tcn': {'kind': 'tcn', 'features': (8, 8), 'kernel': 3, 'pooling': 'last'},
   'frames': {'kind': 'frames', 'temporal': 'gru', 'features': 8},
+  'shifted': {'kind': 'frames', 'temporal': 'mean', 'shift': 'causal'},
 }
 VIDEO = {'imu': np.random.default_rng(0).standard_normal((1, 9, 8, 8, 3)).astype(np.float32)}
 
@@ -33,7 +34,7 @@ def frames(monkeypatch):
 @pytest.mark.parametrize('kind', ENCODERS)
 def test_steps_give_the_logits_of_the_whole_clip(kind, scheme):
   model = recogniser(ENCODERS[kind])
-  x = VIDEO if kind == 'frames' else X
+  x = VIDEO if ENCODERS[kind]['kind'] == 'frames' else X
   variables = dict(jax.jit(model.init)(jax.random.key(0), x))
   whole = FoldedModel(model, variables, scheme)
   folded = whole.fold(variables, x)
@@ -58,6 +59,7 @@ def test_steps_give_the_logits_of_the_whole_clip(kind, scheme):
   [
     (['imu'], {'kind': 'lstm', 'bidirectional': True}, 'LSTM of imu is not causal', 'linear'),
     (['imu'], {'kind': 'frames', 'temporal': 'bilstm'}, 'of imu is not causal', 'linear'),
+    (['imu'], {'kind': 'frames', 'shift': 'both'}, 'of imu is not causal', 'linear'),
     (['imu'], {'kind': 'cnn_gru'}, 'CnnGRU of imu is not causal', 'linear'),
     (['imu', 'skeleton'], {'kind': 'lstm'}, 'imu and skeleton takes more than one input', 'mlp'),
     (['imu'], {'kind': 'gru'}, 'Attention reads all steps at once', 'attention'),

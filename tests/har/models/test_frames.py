@@ -56,10 +56,12 @@ def test_a_frame_is_seen_alone_and_its_place_in_the_batch_does_not_matter():
   np.testing.assert_allclose(features.pooled, features.sequence.mean(1), atol=1e-6)
 
 
-@pytest.mark.parametrize('temporal', ['mean', 'bilstm', 'tcn'])
-def test_models_of_time_train_and_stream(temporal):
+@pytest.mark.parametrize(
+  ('temporal', 'shift'), [('mean', 'none'), ('mean', 'causal'), ('bilstm', 'none'), ('tcn', 'none')]
+)
+def test_models_of_time_train_and_stream(temporal, shift):
   x, size = clip(2, 3, 9, 9, 3), 16 if temporal == 'mean' else 4
-  encoder = Tiny(temporal=temporal, features=4, layers=2)
+  encoder = Tiny(temporal=temporal, shift=shift, features=4, layers=2)
   variables = fakes.draw_variables(encoder, x)
   whole = jax.jit(encoder.apply)(variables, x)
   assert whole.pooled.shape == (2, 8 if temporal == 'bilstm' else size)
@@ -77,7 +79,7 @@ def test_models_of_time_train_and_stream(temporal):
     assert np.any(leaf), path
   if encoder.bidirectional:
     return
-  carry = encoder.apply(variables, 2, method='initial_carry')
+  carry = encoder.apply(variables, 2, x.shape[2:], method='initial_carry')
   step = jax.jit(lambda carry, x: encoder.apply(variables, carry, x, method='step'))
   for t in range(3):
     carry, features = step(carry, x[:, t])
@@ -101,8 +103,8 @@ def test_frozen_parts_keep_their_statistics():
 def recogniser(monkeypatch):
   monkeypatch.setitem(registry.ENCODERS, 'tiny', Tiny)
 
-  def build(temporal):
-    encoder = {'kind': 'tiny', 'temporal': temporal, 'features': 8}
+  def build(temporal, shift='none'):
+    encoder = {'kind': 'tiny', 'temporal': temporal, 'shift': shift, 'features': 8}
     model = registry.build(['rgb'], {'rgb': encoder}, {'kind': 'linear'}, 3)
     x = {'rgb': clip(2, 3, 12, 12, 3)}
     return model, fakes.draw_variables(model, x), x
@@ -110,9 +112,9 @@ def recogniser(monkeypatch):
   return build
 
 
-@pytest.mark.parametrize('temporal', ['mean', 'tcn'])
-def test_slim_models_compute_and_stream(recogniser, temporal):
-  model, variables, x = recogniser(temporal)
+@pytest.mark.parametrize(('temporal', 'shift'), [('mean', 'causal'), ('tcn', 'none')])
+def test_slim_models_compute_and_stream(recogniser, temporal, shift):
+  model, variables, x = recogniser(temporal, shift)
   found = units.find(model, variables, x)
   assert not found.opaque('rgb')
   counts = {name: unit.count for name, unit in found.units.items() if '/cnn/' in name}
@@ -130,7 +132,7 @@ def test_slim_models_compute_and_stream(recogniser, temporal):
   whole = jax.jit(small.apply)(slim, x).logits
   assert not refusal(small)
   step = StepModel(small)
-  state, apply = step.initial(slim, 2), jax.jit(lambda x: step.apply(slim, x))
+  state, apply = step.initial(slim, x['rgb'].shape[2:], 2), jax.jit(lambda x: step.apply(slim, x))
   for t in range(3):
     state = apply({**state, 'rgb': x['rgb'][:, t]})
     logits = state.pop('logits')
@@ -180,6 +182,7 @@ def test_user_errors():
   x = clip(1, 2, 8, 8, 3)
   for model, inputs, match in (
     (Tiny(temporal='rnn'), (x,), "one of mean, lstm, bilstm, gru, tcn, not 'rnn'"),
+    (Tiny(shift='on'), (x,), "shift must be one of none, both, causal, not 'on'"),
     (Tiny(), (x[0],), 'TinyFrames needs clips'),
     (Tiny(), (x, np.ones((1, 2), bool)), 'TinyFrames takes no mask'),
   ):

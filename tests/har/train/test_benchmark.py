@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 import torch
 
 from har.train import benchmark, benchmark_torch
@@ -47,20 +48,29 @@ def test_our_steps_run():
   steps['stage-2 step']()
 
 
-def test_pytorchs_stage_two_trains_only_the_named_layers(monkeypatch):
+# MobileNetV2's own 3,504,872 have a classifier of 1000; PyTorch's LSTM has two biases.
+LSTM = 4 * 128 * (1280 + 128 + 2)
+PARAMETERS = {
+  's3d': 8_320_048 - 400 * 1025 + 27 * 1025,
+  'mobilenet_v2': 3_504_872 - 1000 * 1281 + LSTM + 27 * 129,
+}
+
+
+@pytest.mark.parametrize('name', benchmark.TRAINED)
+def test_pytorchs_stage_two_trains_only_the_named_layers(monkeypatch, name):
   nets = []
-  new = benchmark_torch._s3d
-  monkeypatch.setattr(
-    benchmark_torch, '_s3d', lambda classes: nets.append(new(classes)) or nets[-1]
-  )
+  new, memory = benchmark_torch.NETS[name]
+  made = (lambda classes: nets.append(new(classes)) or nets[-1]), memory
+  monkeypatch.setitem(benchmark_torch.NETS, name, made)
   clips = np.random.default_rng(0).standard_normal((2, 16, 32, 32, 3)).astype(np.float32)
   before_threads = torch.get_num_threads()
-  steps = benchmark_torch.make_steps(clips, np.arange(2), 27, benchmark.TRAINED, 1)
+  trained = benchmark.TRAINED[name]
+  steps = benchmark_torch.make_steps(clips, np.arange(2), 27, trained, 1, name)
   _, full, partial = nets
-  assert sum(p.numel() for p in full.parameters()) == 8_320_048 - 400 * 1025 + 27 * 1025
+  assert sum(p.numel() for p in full.parameters()) == PARAMETERS[name]
   before = {name: value.clone() for name, value in partial.state_dict().items()}
   steps['stage-2 step']()
   after = partial.state_dict()
   changed = {name.split('.')[0] for name in before if not torch.equal(before[name], after[name])}
-  assert changed == set(benchmark.TRAINED)
+  assert changed == set(trained)
   torch.set_num_threads(before_threads)
