@@ -43,6 +43,8 @@ def _run(names: list[str]) -> str:
   given = {'raw_dir': _RAW_DIR.value, 'data_dir': _DATA_DIR.value}
   passed = [f'--{name}={value}' for name, value in given.items() if value]
   passed.append(f'--config.seed={_SEED.value}')
+  # The folds of a row differ in what is trained, not in what frozen parts give.
+  passed.append(f'--config.runtime.cache_dir={workdir / "features"}')
   text, started = '', time.monotonic()
   for row in chosen:
     folders = grid.run(row, workdir, passed)

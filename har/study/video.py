@@ -11,14 +11,21 @@ def rows(dataset: str) -> list[Row]:
   """
   light = f'configs/light_video.py:dataset={dataset}'
   baseline = f'configs/video_baselines.py:dataset={dataset}'
-  weights = 'weights=mobilenet_v2-backbone'
+  mobile, lite = 'weights=mobilenet_v2-backbone', 'weights=efficientnet_lite-imagenet'
   return [
-    Row('mobilenet_v2_lstm', f'{light},temporal=lstm,{weights}', variants=('slim',)),
-    Row('mobilenet_v2_bilstm', f'{light},temporal=bilstm,{weights}'),
-    Row('mobilenet_v2_tcn', f'{light},temporal=tcn,{weights}'),
-    Row('cnn_bilstm', f'{baseline},model=cnn_bilstm,{weights}'),
+    Row('mobilenet_v2_lstm', f'{light},{mobile}'),
+    Row('mobilenet_v2_bilstm', f'{light},temporal=bilstm,{mobile}'),
+    Row('mobilenet_v2_tcn', f'{light},temporal=tcn,{mobile}'),
+    Row('efficientnet_lite0_tcn', f'{light},backbone=efficientnet_lite0,temporal=tcn,{lite}'),
+    Row(
+      'mobilenet_v2_flow_lstm',
+      f'{light},show=flow,{mobile}',
+      variants=('slim', 'slim_int8_qat'),
+    ),
+    Row('mobilenet_v2_tsm', f'{light},temporal=tsm,{mobile}'),
+    Row('cnn_bilstm', f'{baseline},model=cnn_bilstm,{mobile}'),
     Row('c3d', f'{baseline},model=c3d'),
     Row('s3d', f'{baseline},model=s3d'),
     Row('i3d', f'{baseline},model=i3d,weights=i3d-kinetics400'),
-    Row('two_stream', f'configs/two_stream.py:dataset={dataset},{weights}'),
+    Row('two_stream', f'configs/two_stream.py:dataset={dataset},{mobile}'),
   ]
