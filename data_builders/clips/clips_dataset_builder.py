@@ -102,7 +102,7 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
     return {
       'modalities': list(notes),
       'frames': notes,
-      **({'rates': {'rgb': rate}} if rate else {}),
+      **({'rates': dict.fromkeys(notes, rate)} if rate else {}),
     }
 
   @functools.lru_cache(maxsize=1)  # noqa: B019 the builder lives as long as the process
@@ -121,6 +121,8 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
     whole = self._video(path)
     frames, rate = part(whole.frames, whole.rate, entry)
     frames, rate = at_rate(frames, rate, self._options['rate'])
+    if self._has_flow and len(frames) < _MIN_FRAMES:
+      raise UserError(f'{entry.where}: at {rate:g} frames a second it is one, which has no flow')
     self._rates[round(rate, 2)] += 1
     moved = {'flow': flow_lib.encode(frames, self._options['flow'])} if self._has_flow else {}
     return {'rgb': frames, 'frame_rate': rate, **moved}
@@ -128,7 +130,8 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
   def _download_and_prepare(self, dl_manager, download_config):
     super()._download_and_prepare(dl_manager, download_config)
     if len(self._rates) == 1:
-      self.info.metadata['rates'] = {'rgb': next(iter(self._rates))}
+      rate = next(iter(self._rates))
+      self.info.metadata['rates'] = dict.fromkeys(self.info.metadata['modalities'], rate)
     else:
       found = ', '.join(f'{rate:g} ({n})' for rate, n in sorted(self._rates.items()))
       print(

@@ -184,6 +184,7 @@ def test_flow_is_stored_beside_the_frames(tmp_path, raw_dir):
   plain = load(tmp_path, raw_dir)
   data = load(tmp_path, raw_dir, title='moving', flow=2)
   assert data.metadata['modalities'] == ['rgb', 'flow']
+  assert data.metadata['rates'] == {'rgb': 15.0, 'flow': 15.0}
   record = data.records(('rgb', 'flow'))[0]
   assert len(record['flow']) == len(record['rgb']) == 30
   assert Image.open(io.BytesIO(record['flow'][0])).size == (32, 48)
@@ -191,3 +192,11 @@ def test_flow_is_stored_beside_the_frames(tmp_path, raw_dir):
   assert data.channels['flow'][1] == ('motion along y', 'pixels')
   assert 'flow' not in plain.records(('rgb',))[0]
   assert plain.metadata['modalities'] == ['rgb']
+
+
+def test_one_frame_has_no_flow(tmp_path, raw_dir):
+  assert len(load(tmp_path, raw_dir, rate=0.5).records(('rgb',))[0]['rgb']) == 1
+  with pytest.raises(
+    UserError, match=r'1\.avi: at 0\.5 frames a second it is one, which has no flow'
+  ):
+    load(tmp_path, raw_dir, title='moving', rate=0.5, flow=1)

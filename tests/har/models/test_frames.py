@@ -12,9 +12,9 @@ from har.compress.streaming import StepModel, refusal
 from har.errors import UserError
 from har.models import registry
 from har.models.efficientnet import EfficientNetLite
-from har.models.frames import FrameCNN, divisible, padding
+from har.models.frames import TEMPORAL, FrameCNN, divisible, padding
 from har.models.mobilenet import MobileNetV2
-from har.models.mode import Mode
+from har.models.mode import Mode, matches
 from tests import fakes
 from tests.fakes import TinyFrames as Tiny
 
@@ -85,6 +85,19 @@ def test_models_of_time_train_and_stream(temporal, shift):
     carry, features = step(carry, x[:, t])
     np.testing.assert_allclose(features.sequence[:, 0], whole.sequence[:, t], atol=1e-5)
   np.testing.assert_allclose(features.pooled, whole.pooled, atol=1e-5)
+
+
+@pytest.mark.parametrize('temporal', TEMPORAL)
+def test_a_second_stage_trains_what_there_is(temporal):
+  encoder = MobileNetV2(width=0.125, temporal=temporal, features=8)
+  clip = np.zeros((1, 2, 32, 32, 3), np.float32)
+  shapes = jax.eval_shape(lambda: encoder.init(jax.random.key(0), clip))['params']
+  paths = list(flax.traverse_util.flatten_dict(shapes))
+  for pattern in encoder.fine_tuned:
+    assert any(matches(path, [pattern]) for path in paths), pattern
+  trained = {path[:2] for path in paths if matches(path, encoder.fine_tuned)}
+  assert {part for top, part in trained if top == 'cnn'} >= {'stage5_0', 'stage6_0', 'head'}
+  assert any(path[0] == 'time' for path in trained) == (temporal != 'mean')
 
 
 def test_frozen_parts_keep_their_statistics():

@@ -1,16 +1,20 @@
 """Stages are built of parts: inputs, encoders, heads and objectives by their configs."""
 
+import jax
 import numpy as np
 import pytest
+import torch
 
 from configs import base
 from har.data import dataset as dataset_lib
 from har.errors import UserError
 from har.evaluate import results
 from har.evaluate import run as evaluation
-from har.train import experiment
+from har.train import experiment, stage
+from har.train import mesh as mesh_lib
 from har.train.interrupt import Interrupted
 from tests import fakes
+from tests.har.pretrained import torch_frames
 from tests.har.train import test_loop
 
 
@@ -144,3 +148,30 @@ def test_two_inputs_of_one_field_are_fused(tmp_path, monkeypatch):
   assert list(table['baselines']) == ['product']
   assert list(table['removed']['both']) == ['coarse', 'imu']
   assert 'The trained fusion recognises' in (tmp_path / 'report.html').read_text()
+
+
+def test_flow_starts_from_weights_for_colours(tmp_path, monkeypatch):
+  fake(monkeypatch)
+  net = torch_frames.randomised(torch_frames.MobileNetV2(False, 0.25))
+  torch.save(net.state_dict(), tmp_path / 'colours.pth')
+  c = base.experiment('fake', ('flow',))
+  c.runtime.devices = 1
+  c.inputs.flow = {
+    'field': 'rgb',
+    'kind': 'flow',
+    'frames': 1,
+    'stack': 5,
+    'resize': 32,
+    'size': 32,
+  }
+  c.encoders.flow = {'kind': 'mobilenet_v2', 'width': 0.25}
+  source = str(tmp_path / 'colours.pth')
+  c.stages.flow = base.stage(['flow'], init_from=source, learning_rate=1e-3, epochs=1.0)
+  c.order = ('flow',)
+  opened = experiment.open_experiment(c, tmp_path / 'run')
+  where = mesh_lib.replicated(opened.context.mesh)
+  found = stage.initial_variables(opened.stages['flow'], opened.stages, tmp_path, where)
+  stems = [x for x in jax.tree.leaves(found['params']) if x.ndim == 4 and x.shape[2] == 10]
+  theirs = net.state_dict()['features.0.0.weight'].numpy().transpose(2, 3, 1, 0)
+  mean = theirs.mean(2, keepdims=True)
+  np.testing.assert_allclose(stems, [np.repeat(mean, 10, 2)], rtol=1e-6)
