@@ -74,9 +74,14 @@ def get_config(arg: str | None = None) -> ConfigDict:
     weights='',
     trained='time',
   )
-  known = {'backbone': BACKBONES, 'temporal': TEMPORAL, 'show': SHOWN, 'trained': ('time', 'last')}
+  known = {
+    'backbone': tuple(BACKBONES),
+    'temporal': tuple(TEMPORAL),
+    'show': SHOWN,
+    'trained': ('time', 'last'),
+  }
   for name, values in known.items():
-    base.choose(name, args[name], tuple(values))
+    base.choose(name, args[name], values)
   encoder, statistics = BACKBONES[args['backbone']]
   name = 'flow' if args['show'] == 'flow' else 'rgb'
   config = base.experiment(args['dataset'], (name,))

@@ -27,6 +27,7 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
   `info.metadata` has `rates` where all records have one rate, and `frames` (notes on the encoding).
   """
 
+  RECORD_VERSION = 1
   TITLE: ClassVar[str] = ''  # In place of a `title` that is not given.
   FIELD = 'rgb'
   SUFFIXES = (
