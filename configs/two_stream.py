@@ -42,7 +42,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
   if not (stack.isascii() and stack.isdecimal() and int(stack)):
     raise UserError(f'--config: stack={stack!r} must be a whole number above 0')
   shared = ','.join(f'{key}={value}' for key, value in args.items())
-  config = light_video.get_config(f'{shared},temporal=mean')
+  config = light_video.get_config(f'{shared},temporal=mean,trained=last')
   config.modalities = STREAMS
   light_video.divide(config, args['dataset'], args['title'], flow=True)
   # Half the instants: at each of them `stack` flows are decoded.
