@@ -1,5 +1,7 @@
 """I3D and C3D: sizes, equal forms, any clip, and I3D against PyTorch's operations."""
 
+import itertools
+
 import flax.traverse_util
 import jax
 import numpy as np
@@ -36,7 +38,7 @@ def test_the_published_sizes():
   assert count(I3D()) == 12_697_264 - 400 * 1025 - 7280
   # Of Tran et al.'s convolutions, with scale and bias in place of a bias.
   channels = (3, 64, 128, 256, 256, 512, 512, 512, 512)
-  kernels = sum(27 * c * d for c, d in zip(channels, channels[1:], strict=False))
+  kernels = sum(27 * c * d for c, d in itertools.pairwise(channels))
   assert count(C3D()) == kernels + 2 * sum(channels[1:])
 
 
