@@ -1,7 +1,8 @@
 """Reads NumPy arrays from a pickle without running what it names.
 
-A pickle may name any function to be called. Here only the three names that plain arrays need are
-known, each stands for an inert counterpart below, and any other name is refused.
+A pickle may name any function to be called. Here only the three names that plain arrays need (in
+pickle's protocols 3 and 4) are known, each stands for an inert counterpart below, and any other
+name is refused.
 """
 
 import math
