@@ -223,17 +223,13 @@ def _unit_axes(x: Any, shape: tuple[int, ...]) -> Any:
 
 def _conv(eqn, x, kernel) -> list[Any]:
   p = eqn.params
-  numbers = p['dimension_numbers']
-  rank = len(numbers.lhs_spec)
+  numbers, rank = p['dimension_numbers'], len(eqn.invars[0].aval.shape)
   last = (0, rank - 1, *range(1, rank - 1))
   plain = p['batch_group_count'] == 1 and set(p['lhs_dilation']) == {1}
-  if numbers.lhs_spec != last or numbers.out_spec != last or not plain:
-    return _plain(eqn, x, kernel)
-  if numbers.rhs_spec != (rank - 1, rank - 2, *range(rank - 2)):
+  if numbers != (last, (rank - 1, rank - 2, *range(rank - 2)), last) or not plain:
     return _plain(eqn, x, kernel)
   shape, window = x.shape, tuple(kernel.shape)
   strides, pads, dilation = p['window_strides'], p['padding'], p['rhs_dilation']
-  out = eqn.outvars[0].aval.shape
   axes: tuple[int | None, ...] = (0, None)
   if rank == 4:
     axes, shape4 = (0, 1), shape
@@ -264,7 +260,7 @@ def _conv(eqn, x, kernel) -> list[Any]:
     feature_group_count=p['feature_group_count'],
     precision=p['precision'],
   )
-  return [Reshaped(y, out)]
+  return [Reshaped(y, eqn.outvars[0].aval.shape)]
 
 
 def _dot(eqn, x, matrix) -> list[Any]:

@@ -68,8 +68,8 @@ class _Array:
       raise pickle.UnpicklingError('not a shape')
     if math.prod(shape) * kind.dtype.itemsize != len(data):
       raise pickle.UnpicklingError('an array of another size than its data')
-    order = 'F' if columns_first else 'C'
-    self.value = np.frombuffer(data, kind.dtype).reshape(shape, order=order)
+    flat = np.frombuffer(data, kind.dtype)
+    self.value = flat.reshape(shape[::-1]).T if columns_first else flat.reshape(shape)
 
 
 def _reconstruct(*_: Any) -> _Array:
