@@ -246,18 +246,24 @@ def kernel_path(operation: Operation) -> Path | None:
     (_, contracted), (_, batch) = operation.eqn.params['dimension_numbers']
     if batch or len(kernel.shape) - len(contracted) != 1 or len(kernel.shape) - 1 in contracted:
       return None
-  # Views that leave the output channels last.
-  channels = kernel.shape[-1]
-  while kernel.leaf is None:
-    source = kernel.source
-    if source is None or source.name not in _MOVING | {'copy', 'convert_element_type'}:
-      return None
-    if source.name == 'transpose' and source.eqn.params['permutation'][-1] != len(kernel.shape) - 1:
-      return None
-    kernel = source.inputs[0]
-    if kernel.shape[-1:] != (channels,):
-      return None
-  return kernel.leaf
+  return _viewed(kernel, kernel.shape[-1])
+
+
+def _viewed(view: Value, channels: int) -> Path | None:
+  """The parameter that a value is a view of, output channels last; None if it is none."""
+  if view.shape[-1:] != (channels,):
+    return None
+  source = view.source
+  if view.leaf is not None or source is None:
+    return view.leaf
+  if source.name == 'concatenate':  # of the steps of a kernel
+    leaves = {_viewed(part, channels) for part in source.inputs}
+    return leaves.pop() if len(leaves) == 1 else None
+  if source.name not in _MOVING | {'copy', 'convert_element_type'}:
+    return None
+  if source.name == 'transpose' and source.eqn.params['permutation'][-1] != len(view.shape) - 1:
+    return None
+  return _viewed(source.inputs[0], channels)
 
 
 def is_clip(operation: Operation, other: Value) -> bool:

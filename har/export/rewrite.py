@@ -5,7 +5,7 @@ only if nothing stands between, and have int8 kernels for 2-D convolutions, matr
 pools. So
 
 * a reshape waits until an operation needs it: biases and ReLUs are applied before it,
-* 1-D convolutions, and 3-D ones with a 1 x k x k or a k x 1 x 1 kernel, become 2-D,
+* 1- and 3-D convolutions become 2-D, if need be over the frames that they see as channels of one,
 * products with a matrix become 2-D,
 * 1- and 3-D max pools become 2-D ones.
 
@@ -36,6 +36,8 @@ from har.export.values import (
   force,
   max_pool,
   reshape_to,
+  seen_frames,
+  together,
 )
 
 # Names of outputs are not names of inputs: ONNX has one space of names.
@@ -221,17 +223,13 @@ def _unit_axes(x: Any, shape: tuple[int, ...]) -> Any:
 
 def _conv(eqn, x, kernel) -> list[Any]:
   p = eqn.params
-  numbers = p['dimension_numbers']
-  rank = len(numbers.lhs_spec)
+  numbers, rank = p['dimension_numbers'], len(eqn.invars[0].aval.shape)
   last = (0, rank - 1, *range(1, rank - 1))
   plain = p['batch_group_count'] == 1 and set(p['lhs_dilation']) == {1}
-  if numbers.lhs_spec != last or numbers.out_spec != last or not plain:
-    return _plain(eqn, x, kernel)
-  if numbers.rhs_spec != (rank - 1, rank - 2, *range(rank - 2)):
+  if numbers != (last, (rank - 1, rank - 2, *range(rank - 2)), last) or not plain:
     return _plain(eqn, x, kernel)
   shape, window = x.shape, tuple(kernel.shape)
   strides, pads, dilation = p['window_strides'], p['padding'], p['rhs_dilation']
-  out = eqn.outvars[0].aval.shape
   axes: tuple[int | None, ...] = (0, None)
   if rank == 4:
     axes, shape4 = (0, 1), shape
@@ -241,6 +239,10 @@ def _conv(eqn, x, kernel) -> list[Any]:
     axes, shape4 = (1, 2), (shape[0] * shape[1], *shape[2:])
   elif window[1:3] == strides[1:] == (1, 1) and pads[1:] == ((0, 0), (0, 0)):
     shape4 = (*shape[:2], shape[2] * shape[3], shape[4])
+  elif p['feature_group_count'] == dilation[0] == 1:
+    x, kernel = seen_frames(x, window[0], strides[0], pads[0]), together(kernel)
+    window = (1, *window[1:3], *kernel.shape[-2:])
+    axes, shape4 = (1, 2), (x.shape[0] * x.shape[1], *x.shape[2:])
   else:
     return _plain(eqn, x, kernel)
   taken = [
@@ -258,7 +260,7 @@ def _conv(eqn, x, kernel) -> list[Any]:
     feature_group_count=p['feature_group_count'],
     precision=p['precision'],
   )
-  return [Reshaped(y, out)]
+  return [Reshaped(y, eqn.outvars[0].aval.shape)]
 
 
 def _dot(eqn, x, matrix) -> list[Any]:

@@ -105,6 +105,30 @@ def reshape_to(x: Any, shape: tuple[int, ...]) -> jax.Array:
   return force(Reshaped(x.base if isinstance(x, Reshaped) else force(x), shape))
 
 
+def seen_frames(x: Any, size: int, stride: int, pad: tuple[int, int]) -> jax.Array:
+  """What a kernel sees of the frames of `[B, T, H, W, C]`, as channels of one."""
+  grid, x = getattr(x, 'grid', None), force(x)
+
+  def rounded(y):
+    return y if grid is None else fake_quant(y, grid)
+
+  if any(pad):
+    x = rounded(jnp.pad(x, [(0, 0), pad, (0, 0), (0, 0), (0, 0)]))
+  last = (x.shape[1] - size) // stride * stride + 1
+  parts = [rounded(lax.slice_in_dim(x, i, i + last, stride, 1)) for i in range(size)]
+  return rounded(jnp.concatenate(parts, -1))
+
+
+def together(kernel: Any) -> Any:
+  """A kernel `[kt, kh, kw, C, D]` as `[kh, kw, kt C, D]`."""
+  if not isinstance(kernel, Weight):
+    return jnp.concatenate(list(kernel), -2)
+  attributes = dict(kernel.attributes)
+  if 'quantization_dimension' in attributes:  # the last axis
+    attributes['quantization_dimension'] = np.int32(3)
+  return Weight(np.concatenate(list(kernel.value), -2), attributes)
+
+
 def max_pool(
   x: Any, pools: Mapping[int, tuple[int, int, int, int]], grid: Grid | None = None
 ) -> Reshaped:

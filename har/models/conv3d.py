@@ -2,11 +2,13 @@
 
 XLA's own 3-D convolutions are slow on CPU, above all in the backward pass. The 'folded' form moves
 frames into the batch for 1 x k x k kernels, pixels together for k x 1 x 1 kernels, and everything
-into one matrix product for 1 x 1 x 1 kernels; pools become maxima of shifted arrays. Kernels keep
-the canonical shape `[kt, kh, kw, in, out]` in both forms, so that checkpoints do not depend on it.
+into one matrix product for 1 x 1 x 1 kernels; for others the frames that a kernel sees become
+channels of one. Pools become maxima of shifted arrays. Kernels keep the canonical shape
+`[kt, kh, kw, in, out]` in both forms, so that checkpoints do not depend on it.
 """
 
 import functools
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import jax
@@ -18,32 +20,65 @@ Form = Literal['folded', 'plain']
 
 Pair = tuple[int, int]
 Triple = tuple[int, int, int]
+Pads = Triple | tuple[Pair, Pair, Pair]
 
 
-def conv3d(x: jax.Array, kernel: jax.Array, strides: Triple, pads: Triple, form: str) -> jax.Array:
-  """A convolution with symmetric zero padding.
+def same_pads(shape: Sequence[int], window: Triple, strides: Triple) -> tuple[Pair, Pair, Pair]:
+  """TensorFlow's SAME padding of clips `[B, T, H, W, C]` of this shape, which depends on the size.
+
+  The output has `ceil(n / stride)` elements along each axis, and the odd zero comes last.
+  """
+  pads = []
+  for n, size, stride in zip(shape[1:4], window, strides, strict=True):
+    total = max(0, (-(-n // stride) - 1) * stride + size - n)
+    pads.append((total // 2, total - total // 2))
+  return tuple(pads)  # type: ignore[return-value]
+
+
+def _pairs(pads: Pads) -> tuple[Pair, Pair, Pair]:
+  return tuple((p, p) if isinstance(p, int) else p for p in pads)  # type: ignore[return-value]
+
+
+def conv3d(x: jax.Array, kernel: jax.Array, strides: Triple, pads: Pads, form: str) -> jax.Array:
+  """A convolution with zero padding.
 
   Args:
     x: `[B, T, H, W, C]`.
     kernel: `[kt, kh, kw, C, D]`.
     strides: of time, height, width.
-    pads: zeros on either side of time, height, width.
+    pads: zeros on either side of time, height, width; or pairs of those before and after.
     form: 'folded' or 'plain'.
 
   Returns:
     `[B, T', H', W', D]`.
   """
   kt, kh, kw = kernel.shape[:3]
-  if form == 'folded':
-    if (kt, kh, kw) == strides == (1, 1, 1) and not any(pads):
-      return jnp.einsum('bthwc,cd->bthwd', x, kernel[0, 0, 0])
-    if kt == strides[0] == 1 and not pads[0]:
-      return _spatial(x, kernel[0], strides[1:], pads[1:])
-    if kh == kw == 1 and strides[1:] == (1, 1) and not any(pads[1:]) and kt >= strides[0]:
-      return _temporal(x, kernel[:, 0, 0], strides[0], pads[0])
-  return lax.conv_general_dilated(
-    x, kernel, strides, [(p, p) for p in pads], dimension_numbers=('NDHWC', 'DHWIO', 'NDHWC')
-  )
+  pads, none = _pairs(pads), (0, 0)
+  if form == 'plain':
+    return lax.conv_general_dilated(
+      x, kernel, strides, pads, dimension_numbers=('NDHWC', 'DHWIO', 'NDHWC')
+    )
+  if (kt, kh, kw) == strides == (1, 1, 1) and set(pads) == {none}:
+    return jnp.einsum('bthwc,cd->bthwd', x, kernel[0, 0, 0])
+  if kt == strides[0] == 1 and pads[0] == none:
+    return _spatial(x, kernel[0], strides[1:], pads[1:])
+  if kh == kw == 1 and strides[1:] == (1, 1) and set(pads[1:]) == {none} and kt >= strides[0]:
+    return _temporal(x, kernel[:, 0, 0], strides[0], pads[0])
+  frames = jnp.concatenate(list(_shifted(x, 1, kt, strides[0], pads[0], 0)), -1)
+  # Not a reshape: `har.compress` sees which channels of the kernel read which of `x`.
+  return _spatial(frames, jnp.concatenate(list(kernel), -2), strides[1:], pads[1:])
+
+
+def _shifted(
+  x: jax.Array, axis: int, size: int, stride: int, pad: Pair, padding: float
+) -> Iterator[jax.Array]:
+  """What each element of a window sees along an axis."""
+  if any(pad):
+    widths = [(0, 0)] * x.ndim
+    widths[axis] = pad
+    x = jnp.pad(x, widths, constant_values=padding)
+  last = (x.shape[axis] - size) // stride * stride + 1
+  return (lax.slice_in_dim(x, i, i + last, stride, axis) for i in range(size))
 
 
 def _conv2d(
@@ -55,9 +90,9 @@ def _conv2d(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _spatial(x: jax.Array, kernel: jax.Array, strides: Pair, pads: Pair) -> jax.Array:
+def _spatial(x: jax.Array, kernel: jax.Array, strides: Pair, pads: tuple[Pair, Pair]) -> jax.Array:
   """Frames as batch; the gradient of the kernel as matrix products."""
-  y = _conv2d(_frames(x), kernel, strides, tuple((p, p) for p in pads))
+  y = _conv2d(_frames(x), kernel, strides, pads)
   return y.reshape(*x.shape[:2], *y.shape[1:])  # len(x) may be symbolic
 
 
@@ -66,9 +101,9 @@ def _spatial_fwd(x, kernel, strides, pads):
 
 
 def _spatial_bwd(strides, pads, residuals, gradient):
-  (x, kernel), padding = residuals, tuple((p, p) for p in pads)
+  x, kernel = residuals
   frames, gradient = lax.optimization_barrier((_frames(x), _frames(gradient)))
-  _, by_x = jax.vjp(lambda x: _conv2d(x, kernel, strides, padding), frames)
+  _, by_x = jax.vjp(lambda x: _conv2d(x, kernel, strides, pads), frames)
   by_kernel = _spatial_kernel_gradient(frames, gradient, kernel, strides, pads)
   return by_x(gradient)[0].reshape(x.shape), by_kernel
 
@@ -80,7 +115,7 @@ def _spatial_kernel_gradient(x, gradient, kernel, strides, pads):
   """Channels-first shifted copies of `x` times `gradient`: XLA's own form is up to twice slower."""
   height, width, channels, features = kernel.shape
   out_height, out_width = gradient.shape[1:3]
-  x = jnp.pad(x.transpose(3, 0, 1, 2), ((0, 0), (0, 0), *((p, p) for p in pads)))
+  x = jnp.pad(x.transpose(3, 0, 1, 2), ((0, 0), (0, 0), *pads))
   x = lax.optimization_barrier(x)  # Otherwise each shift transposes anew.
 
   def shifted(i, j):
@@ -104,25 +139,25 @@ def _frames(x: jax.Array) -> jax.Array:
   return rearrange(x, 'b t h w c -> (b t) h w c')
 
 
-def _pixels_as_width(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
+def _pixels_as_width(x: jax.Array, kernel: jax.Array, stride: int, pad: Pair) -> jax.Array:
   flat = rearrange(x, 'b t h w c -> b t (h w) c')
-  y = _conv2d(flat, kernel[:, None], (stride, 1), ((pad, pad), (0, 0)))
+  y = _conv2d(flat, kernel[:, None], (stride, 1), (pad, (0, 0)))
   return rearrange(y, 'b t (h w) c -> b t h w c', w=x.shape[3])
 
 
-def _pixels_as_batch(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
+def _pixels_as_batch(x: jax.Array, kernel: jax.Array, stride: int, pad: Pair) -> jax.Array:
   y = lax.conv_general_dilated(
     rearrange(x, 'b t h w c -> (b h w) t c'),
     kernel,
     (stride,),
-    [(pad, pad)],
+    [pad],
     dimension_numbers=('NWC', 'WIO', 'NWC'),
   )
   return rearrange(y, '(b h w) t c -> b t h w c', h=x.shape[2], w=x.shape[3])
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _temporal(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
+def _temporal(x: jax.Array, kernel: jax.Array, stride: int, pad: Pair) -> jax.Array:
   """Pixels as width; but the gradient of the kernel with pixels as batch, 3-6 times faster."""
   return _pixels_as_width(x, kernel, stride, pad)
 
@@ -151,7 +186,7 @@ def _temporal_input_gradient(gradient, kernel, stride, pad, shape):
   phases = []
   for residue in range(stride):
     # Frame stride * m + residue gets kernel[first + stride * j] times gradient[m + offset - j].
-    offset, first = divmod(residue + pad, stride)
+    offset, first = divmod(residue + pad[0], stride)
     taps = kernel[first::stride][::-1, None]
     low = len(taps) - 1 - offset
     high = rows + offset - steps
@@ -160,39 +195,25 @@ def _temporal_input_gradient(gradient, kernel, stride, pad, shape):
   return x[:, :time]
 
 
-def max_pool3d(x: jax.Array, window: Triple, strides: Triple, pads: Triple, form: str) -> jax.Array:
+def max_pool3d(x: jax.Array, window: Triple, strides: Triple, pads: Pads, form: str) -> jax.Array:
   """A max pool whose padding never wins.
 
   Args:
     x: `[B, T, H, W, C]`.
     window: of time, height, width.
     strides: of time, height, width.
-    pads: on either side of time, height, width.
+    pads: on either side of time, height, width; or pairs of those before and after.
     form: 'folded' or 'plain'.
 
   Returns:
     `[B, T', H', W', C]`.
   """
+  pads = _pairs(pads)
   if form == 'plain':
     return lax.reduce_window(
-      x,
-      -jnp.inf,
-      lax.max,
-      (1, *window, 1),
-      (1, *strides, 1),
-      ((0, 0), *((p, p) for p in pads), (0, 0)),
+      x, -jnp.inf, lax.max, (1, *window, 1), (1, *strides, 1), ((0, 0), *pads, (0, 0))
     )
   for axis, (size, stride, pad) in enumerate(zip(window, strides, pads, strict=True), 1):
     if size > 1:
-      x = _max_along(x, axis, size, stride, pad)
+      x = functools.reduce(jnp.maximum, _shifted(x, axis, size, stride, pad, -jnp.inf))
   return x
-
-
-def _max_along(x: jax.Array, axis: int, size: int, stride: int, pad: int) -> jax.Array:
-  if pad:
-    widths = [(0, 0)] * x.ndim
-    widths[axis] = (pad, pad)
-    x = jnp.pad(x, widths, constant_values=-jnp.inf)
-  last = (x.shape[axis] - size) // stride * stride + 1
-  shifted = (lax.slice_in_dim(x, i, i + last, stride, axis) for i in range(size))
-  return functools.reduce(jnp.maximum, shifted)

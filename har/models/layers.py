@@ -18,6 +18,7 @@ def batch_norm(
   epsilon: float = 1e-5,
   dtype: Any = None,
   mask: jax.Array | None = None,
+  scale: bool = True,
 ) -> jax.Array:
   """Batch normalisation over all axes but the last; to be called inside a compact method.
 
@@ -29,11 +30,12 @@ def batch_norm(
     epsilon: added to the variance.
     dtype: of the result; statistics and parameters stay float32.
     mask: bool, broadcastable to `x`; false elements do not count in the batch statistics.
+    scale: whether it multiplies by a parameter.
 
   Returns:
     `[B, ..., C]`.
   """
-  layer = nn.BatchNorm(momentum=momentum, epsilon=epsilon, dtype=dtype, name=name)
+  layer = nn.BatchNorm(momentum=momentum, epsilon=epsilon, dtype=dtype, use_scale=scale, name=name)
   return layer(x, use_running_average=not mode.active(layer.path), mask=mask)
 
 

@@ -8,15 +8,28 @@ import jax.numpy as jnp
 
 from har import options
 from har.errors import UserError
-from har.models import decoders, efficientnet, fusion, imu, mobilenet, s3d, sequence, skeleton
+from har.models import (
+  c3d,
+  decoders,
+  efficientnet,
+  fusion,
+  i3d,
+  imu,
+  mobilenet,
+  s3d,
+  sequence,
+  skeleton,
+)
 from har.models.recogniser import Recogniser
 
 ENCODERS: dict[str, type[nn.Module]] = {
+  'c3d': c3d.C3D,
   'cnn1d': imu.Conv1dNet,
   'cnn1d_bn': imu.Conv1dNetBN,
   'cnn_gru': sequence.CnnGRU,
   'efficientnet_lite': efficientnet.EfficientNetLite,
   'gru': sequence.GRU,
+  'i3d': i3d.I3D,
   'lstm': sequence.LSTM,
   'mobilenet_v2': mobilenet.MobileNetV2,
   's3d': s3d.S3D,

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from har.errors import UserError
-from har.models.conv3d import Form, Triple, conv3d, max_pool3d
+from har.models.conv3d import Form, Pads, Triple, conv3d, max_pool3d
 from har.models.layers import batch_norm, dropout
 from har.models.mode import INFERENCE, Mode
 from har.models.types import Features
@@ -40,7 +40,7 @@ class Conv3d(nn.Module):
   features: int
   kernel: Triple
   strides: Triple = (1, 1, 1)
-  pads: Triple = (0, 0, 0)
+  pads: Pads = (0, 0, 0)
   form: str = 'folded'
   dtype: Any = jnp.float32
 
@@ -165,7 +165,7 @@ class S3D(nn.Module):
     Raises:
       UserError: `x` is not a batch of clips.
     """
-    self._check(x, mask)
+    check_clips('S3D', x, mask)
     rest = {'form': self.conv, 'momentum': self.momentum, 'dtype': self.dtype}
     units = unit_channels(self.width)
 
@@ -198,11 +198,13 @@ class S3D(nn.Module):
     sequence = x.mean((2, 3))
     return Features(sequence, sequence.mean(1))
 
-  def _check(self, x: jax.Array, mask: jax.Array | None) -> None:
-    if x.ndim != 5 or 0 in x.shape:
-      raise UserError(f'S3D needs clips [B, T, H, W, C], but got an array of shape {x.shape}')
-    if mask is not None:
-      raise UserError('S3D takes no mask: choose frames of the recorded clip instead of padding')
+
+def check_clips(name: str, x: jax.Array, mask: jax.Array | None) -> None:
+  """Raises UserError if `x` is not a batch of clips for the encoder of that name."""
+  if x.ndim != 5 or 0 in x.shape:
+    raise UserError(f'{name} needs clips [B, T, H, W, C], but got an array of shape {x.shape}')
+  if mask is not None:
+    raise UserError(f'{name} takes no mask: choose frames of the recorded clip instead of padding')
 
 
 def scaled(channels: int, width: float) -> int:

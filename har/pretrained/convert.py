@@ -45,7 +45,14 @@ class Pretrained:
   std: tuple[float, ...]
 
 
-def fill(tensors: Mapping[str, np.ndarray], layout: Layout, what: str, advice: str) -> Tree:
+def fill(
+  tensors: Mapping[str, np.ndarray],
+  layout: Layout,
+  what: str,
+  advice: str,
+  *,
+  channels_last: bool = False,
+) -> Tree:
   """Puts tensors where they belong.
 
   Args:
@@ -53,6 +60,7 @@ def fill(tensors: Mapping[str, np.ndarray], layout: Layout, what: str, advice: s
     layout: what is needed; others are left out.
     what: the file and what it should be, for errors: 'a.pth is no complete S3D'.
     advice: what to do, for errors.
+    channels_last: kernels are `[..., in, out]`, as ours are.
 
   Returns:
     Variables by 'params', 'batch_stats' and 'classifier', kernels with channels last.
@@ -69,7 +77,8 @@ def fill(tensors: Mapping[str, np.ndarray], layout: Layout, what: str, advice: s
     elif value.shape != shape:
       faults.append(f'{name} of shape {value.shape} instead of {shape}')
     else:
-      axes = (*range(2, value.ndim), 1, 0) if value.ndim > 1 else (0,)
+      turned = value.ndim > 1 and not channels_last
+      axes = (*range(2, value.ndim), 1, 0) if turned else range(value.ndim)
       flat[path] = np.ascontiguousarray(value.transpose(axes), np.float32)
   if faults:
     more = f' and {len(faults) - 3} more' if len(faults) > 3 else ''

@@ -8,20 +8,22 @@ import flax.linen as nn
 
 from har.errors import UserError
 from har.models.efficientnet import EfficientNetLite
+from har.models.i3d import I3D
 from har.models.mobilenet import MobileNetV2
 from har.models.s3d import S3D
-from har.pretrained import efficientnet_lite, mobilenet_v2, s3d
+from har.pretrained import efficientnet_lite, i3d, mobilenet_v2, s3d
 from har.pretrained.convert import Pretrained
 
 LOADERS: dict[type[nn.Module], Callable[[str, Any], Pretrained]] = {
   EfficientNetLite: efficientnet_lite.load_encoder,
+  I3D: i3d.load,
   MobileNetV2: mobilenet_v2.load,
   S3D: s3d.load_encoder,
 }
 """`load(source, encoder)`, with a published name or a file's path, gives values for the encoder."""
 
 
-NAMES = (efficientnet_lite.NAME, mobilenet_v2.NAME, mobilenet_v2.BACKBONE, s3d.NAME)
+NAMES = (efficientnet_lite.NAME, i3d.NAME, mobilenet_v2.NAME, mobilenet_v2.BACKBONE, s3d.NAME)
 
 
 def check(source: str, where: str) -> None:
@@ -36,10 +38,10 @@ def check(source: str, where: str) -> None:
   """
   if source in NAMES:
     return
-  if not source.endswith(('.pth', '.pt')):
+  if not source.endswith(('.pth', '.pt', '.ckpt')):
     raise UserError(
       f'{where}={source!r}: unknown published weights; there are {", ".join(NAMES)}, or the path '
-      'of a .pth or .pt file'
+      'of a .pth, .pt or .ckpt file'
     )
   if not pathlib.Path(source).expanduser().is_file():
     raise UserError(f'{where}={source!r}: the file does not exist')

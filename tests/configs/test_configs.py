@@ -42,6 +42,10 @@ EXPERIMENTS = [
   ('weda_fall', None),
   ('clips', 'title=toy,show=motion'),
   ('two_stream', None),
+  ('video_baselines', 'model=c3d'),
+  ('video_baselines', 'model=i3d'),
+  ('video_baselines', 'model=cnn_bilstm'),
+  ('video_baselines', 'model=s3d'),
 ]
 
 
@@ -123,7 +127,7 @@ def shrink(config):
     if name in config.inputs:
       config.inputs[name].update(frames=8, resize=36, size=32)
       config.encoders[name].width = 0.125
-      if config.encoders[name].kind == 's3d':
+      if config.encoders[name].kind in ('c3d', 'i3d', 's3d'):
         config.encoders[name].conv = 'plain'  # compiles quickest
   for stage in config.stages.values():
     stage.batch_size = 6
@@ -284,3 +288,20 @@ def test_the_papers_recipes_have_its_table_1(name, arg):
   assert tuple(config.encoders.imu.get('kernels', (24, 16, 8))) == (24, 16, 8)
   assert s3d.S3D.fine_tuned == ('Mixed_4c', 'Mixed_5c')
   assert config.stages.fusion.trained == ('fine_tuned',)
+
+
+def test_video_baselines_freeze_what_published_weights_fill():
+  get_config = importlib.import_module('configs.video_baselines').get_config
+  for model, weights, trained, views, width in (
+    ('i3d', 'i3d-kinetics400', ('fine_tuned',), 5, None),
+    ('cnn_bilstm', 'mobilenet_v2-backbone', ('rgb/time', 'head'), 5, None),
+    ('s3d', 's3d-kinetics400', ('*',), 0, 1.0),
+    ('c3d', '', ('*',), 0, 0.25),
+  ):
+    config = get_config(f'model={model},dataset=fight,weights={weights}')
+    stage = config.stages.rgb
+    assert (stage.init_from, stage.trained) == (weights or 'random', trained)
+    assert (stage.cached_views, config.encoders.rgb.get('width')) == (views, width)
+    assert config.dataset.group == 'group'
+  with pytest.raises(UserError, match="model='x3d' is none of c3d, i3d, cnn_bilstm, s3d"):
+    get_config('model=x3d')

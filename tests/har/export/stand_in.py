@@ -23,6 +23,11 @@ MODELS = {
     {'skeleton': BODY},
   ),
   's3d': ({'rgb': S3D | {'conv': 'plain'}}, {'kind': 'linear'}, {'rgb': CLIP}),
+  'c3d': (
+    {'rgb': {'kind': 'c3d', 'width': 0.125, 'conv': 'plain'}},
+    {'kind': 'linear'},
+    {'rgb': (1, 4, 16, 16, 3)},
+  ),
   'folded': ({'rgb': S3D}, {'kind': 'linear'}, {'rgb': CLIP}),
   'fusion': (
     {

@@ -9,7 +9,7 @@ from har.errors import UserError
 from har.export import litert
 from tests.har.export.stand_in import example, fake_quant, float_file, network, quantised
 
-NAMES = ['imu', 'masked', 'skeleton', 's3d', 'fusion']
+NAMES = ['imu', 'masked', 'skeleton', 's3d', 'c3d', 'fusion']
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -32,7 +32,7 @@ def test_float_files_do_without_what_is_absent():
 
 
 # The stand-in rounds the skeleton's sums too, which LiteRT adds up in another order.
-@pytest.mark.parametrize('name', ['imu', 'masked', 's3d'])
+@pytest.mark.parametrize('name', ['imu', 'masked', 's3d', 'c3d'])
 def test_int8_files_agree_and_are_int8(name):
   call, inputs = network(name)
   given = example(inputs)

@@ -13,7 +13,7 @@ from har.export import onnx, onnx_graph
 from tests.har.export.stand_in import example, float_file, network, quantised
 
 INT64 = onnx_library.TensorProto.INT64
-NAMES = ['imu', 'masked', 'skeleton', 's3d', 'fusion']
+NAMES = ['imu', 'masked', 'skeleton', 's3d', 'c3d', 'fusion']
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -35,7 +35,7 @@ def test_float_files_do_without_what_is_absent():
   assert np.abs(found[True] - found[False]).max() > 0.1
 
 
-@pytest.mark.parametrize('name', ['imu', 's3d'])
+@pytest.mark.parametrize('name', ['imu', 's3d', 'c3d'])
 def test_int8_files_agree_and_are_int8(name, tmp_path):
   call, inputs = network(name)
   given = example(inputs)
@@ -46,7 +46,7 @@ def test_int8_files_agree_and_are_int8(name, tmp_path):
   np.testing.assert_allclose(runner(given)['logits'], expected, atol=0.03 * np.ptp(expected))
   graph = onnx_library.load(str(tmp_path / 'optimised.onnx')).graph
   kinds = collections.Counter(node.op_type for node in graph.node)
-  assert kinds['QLinearConv'] == {'imu': 2, 's3d': 77}[name]
+  assert kinds['QLinearConv'] == {'imu': 2, 's3d': 77, 'c3d': 8}[name]
   assert kinds['Conv'] == kinds['FusedConv'] == kinds['Gemm'] == kinds['MatMul'] == 0
 
 

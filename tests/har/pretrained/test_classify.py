@@ -1,4 +1,4 @@
-"""Pictures are given the classes that features and classifier say."""
+"""Pictures and videos are given the classes that features and classifier say."""
 
 import dataclasses
 import types
@@ -9,11 +9,12 @@ import pytest
 
 from har.errors import UserError
 from har.models import registry
-from har.models.s3d import S3D
+from har.models.c3d import C3D
 from har.pretrained import classify
 from har.pretrained import registry as published
 from har.pretrained.convert import Pretrained
 from tests import fakes
+from tests.data_builders import raw_trees
 from tests.fakes import TinyFrames as Tiny
 
 
@@ -37,6 +38,7 @@ def found(tmp_path, monkeypatch):
 
 def settings(**changes):
   given = {'kind': 'tiny', 'options': '{}', 'weights': 'b.pth', 'labels': '', 'size': 12}
+  given['frames'] = 4
   return types.SimpleNamespace(**(given | changes))
 
 
@@ -55,9 +57,36 @@ def test_classes_and_their_probabilities(tmp_path, found):
     assert line == f'{file}: {seen}'
 
 
+def test_a_video_is_one_clip(tmp_path, found, monkeypatch):
+  encoder = C3D(width=0.125)
+  variables = fakes.draw_variables(encoder, np.zeros((1, 4, 12, 12, 3), np.float32))
+  rng = np.random.default_rng(2)
+  classifier = {'kernel': rng.standard_normal((64, 7)), 'bias': rng.standard_normal(7)}
+  whole = dataclasses.replace(
+    found,
+    params=variables['params'],
+    batch_stats=variables['batch_stats'],
+    classifier=classifier,
+  )
+  monkeypatch.setattr(published, 'load', lambda *_: ('rgb', whole))
+  # Grey frames, of which the middle of each pair is seen.
+  frames = [np.full((24, 32, 3), 20 * t, np.uint8) for t in range(8)]
+  (tmp_path / 'a.avi').write_bytes(raw_trees.avi(frames))
+  given = settings(kind='c3d', options="{'width': 0.125}")
+  (line,) = classify.describe([str(tmp_path / 'a.avi')], given)
+  grey = np.array([1, 3, 5, 7]) * 20
+  clip = np.broadcast_to(np.uint8(grey)[:, None, None, None], (4, 12, 12, 3))
+  ((classes,), (shares,)) = classify.top(clip, encoder, 'b.pth')
+  assert line == f'{tmp_path}/a.avi: ' + ', '.join(
+    f'{i} {100 * p:.0f}%' for i, p in zip(classes, shares, strict=True)
+  )
+  x = np.float32((clip / 255 - found.mean) / found.std)[None]
+  features = encoder.apply(variables, x).pooled[0]
+  expected = jax.nn.softmax(features @ classifier['kernel'] + classifier['bias'])
+  np.testing.assert_allclose(shares, np.sort(expected)[::-1][:5], rtol=1e-4)
+
+
 def test_what_cannot_classify(tmp_path, found, monkeypatch):
-  with pytest.raises(UserError, match='S3D is no network for single pictures'):
-    classify.top([], S3D(), 'a.pth', 12)
   backbone = dataclasses.replace(found, classifier=None)
   monkeypatch.setattr(published, 'load', lambda *_: ('rgb', backbone))
   with pytest.raises(UserError, match=r'b\.pth is a backbone alone, without a classifier'):
