@@ -14,7 +14,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import base, light_video
+from configs import base, light_video, two_stream
 from har.pretrained import i3d, mobilenet_v2, s3d
 
 MODELS: dict[str, tuple[dict[str, Any], dict[str, int], tuple[Any, Any]]] = {
@@ -48,13 +48,16 @@ def get_config(arg: str | None = None) -> ConfigDict:
   """The experiment.
 
   Args:
-    arg: `model=`, one of `MODELS` (c3d if not given); `dataset=` (stickman), a folder in
-      `data_builders` with colour video, and with clips `title=`, the prepared dataset's name; and
-      `weights=`, a published name or a file: of i3d the last blocks are then trained, of cnn_bilstm
-      what comes after the image network, of s3d, at its full width, everything.
+    arg: `model=`, one of `MODELS` (c3d if not given) or two_stream, which is `two_stream.py`;
+      `dataset=` (stickman), a folder in `data_builders` with colour video, and with clips `title=`,
+      the prepared dataset's name; and `weights=`, a published name or a file: of i3d the last
+      blocks are then trained, of cnn_bilstm what comes after the image network, of s3d, at its full
+      width, everything.
   """
   args = base.parse_arg(arg, model='c3d', dataset='stickman', title='', weights='')
-  model = base.choose('model', args['model'], tuple(MODELS))
+  model = base.choose('model', args.pop('model'), (*MODELS, 'two_stream'))
+  if model == 'two_stream':
+    return two_stream.get_config(','.join(f'{key}={value}' for key, value in args.items()))
   encoder, sizes, (mean, std) = MODELS[model]
   config = base.experiment(args['dataset'], ('rgb',))
   light_video.divide(config, args['dataset'], args['title'], flow=False)

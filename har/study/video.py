@@ -27,5 +27,5 @@ def rows(dataset: str) -> list[Row]:
     Row('c3d', f'{baseline},model=c3d'),
     Row('s3d', f'{baseline},model=s3d'),
     Row('i3d', f'{baseline},model=i3d,weights=i3d-kinetics400'),
-    Row('two_stream', f'configs/two_stream.py:dataset={dataset},{mobile}'),
+    Row('two_stream', f'{baseline},model=two_stream,{mobile}'),
   ]

@@ -260,6 +260,12 @@ def test_two_streams_start_from_one_file_and_store_flow_beside_frames():
       two_stream.get_config(wrong)
 
 
+def test_two_streams_are_among_the_video_baselines():
+  arg = 'dataset=fight,weights=mobilenet_v2-imagenet'
+  found = importlib.import_module('configs.video_baselines').get_config(f'model=two_stream,{arg}')
+  assert found.to_dict() == two_stream.get_config(arg).to_dict()
+
+
 def dataset_module(name):
   return importlib.import_module(f'data_builders.{name}.{name}_dataset_builder')
 
