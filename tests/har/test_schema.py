@@ -159,7 +159,7 @@ def test_missing_options_are_named():
   with pytest.raises(UserError, match=r"optimizer\.schedule is missing: it must be one of 'cosi"):
     schema.check(config)
   del config.encoders.imu.kind
-  with pytest.raises(UserError, match=r"encoders\.imu\.kind is missing: it must be one of 'cnn1d'"):
+  with pytest.raises(UserError, match=r"encoders\.imu\.kind is missing: it must be one of 'c3d'"):
     schema.check(config)
 
 

@@ -73,7 +73,7 @@ def test_bfloat16_keeps_parameters_and_logits_in_float32():
       {'imu': {'kind': 'transformer'}},
       {},
       'float32',
-      "encoders.imu.kind='transformer': must be one of 'cnn1d'",
+      "encoders.imu.kind='transformer': must be one of 'c3d', 'cnn1d'",
     ),
     (['imu'], {'imu': {}}, {}, 'float32', 'encoders.imu.kind is missing'),
     (
