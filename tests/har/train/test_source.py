@@ -196,8 +196,8 @@ def kept_files(folder):
 
 def test_what_is_kept_on_disk_serves_other_runs_and_only_the_same(tmp_path, monkeypatch):
   computed = []
-  real = source.predict.predict
-  monkeypatch.setattr(source.predict, 'predict', lambda *a: computed.append(1) or real(*a))
+  save = kept.save
+  monkeypatch.setattr(kept, 'save', lambda *a: computed.append(1) or save(*a))
   c = config(cached_views=2, augment={'rgb': {'flip': 0.5}})
   c.runtime.cache_dir = str(tmp_path / 'kept')
   first = run(c, tmp_path / 'first')
