@@ -184,7 +184,8 @@ class Cached:
   def _check_memory(self) -> None:
     train, validation = len(self.positions), len(self._context.splits.validation)
     if self._folder:
-      train = validation = len(self._context.dataset.index)
+      whole = len(self._context.dataset.index)
+      train, validation = whole, whole if validation else 0
     examples = train * self._views + validation
     each = sum(front_lib.size(one.shapes) for one in self._ready.values())
     need, most = examples * each / _GIB, self._context.runtime['cache_gib']
