@@ -1,6 +1,12 @@
 """Light video models against larger ones, on the same folds of one dataset."""
 
+import dataclasses
+
 from har.study.grid import Row
+
+_OFFICIAL = ('--config.dataset.protocol=official', '--config.dataset.folds=3')
+FOLDS = {'ucf101': _OFFICIAL, 'hmdb51': _OFFICIAL, 'gmdcsa24': ('--config.dataset.folds=4',)}
+"""Of datasets that are not divided into five folds by source."""
 
 
 def rows(dataset: str) -> list[Row]:
@@ -12,7 +18,7 @@ def rows(dataset: str) -> list[Row]:
   light = f'configs/light_video.py:dataset={dataset}'
   baseline = f'configs/video_baselines.py:dataset={dataset}'
   mobile, lite = 'weights=mobilenet_v2-backbone', 'weights=efficientnet_lite-imagenet'
-  return [
+  found = [
     Row('mobilenet_v2_lstm', f'{light},{mobile}'),
     Row('mobilenet_v2_bilstm', f'{light},temporal=bilstm,{mobile}'),
     Row('mobilenet_v2_tcn', f'{light},temporal=tcn,{mobile}'),
@@ -29,3 +35,4 @@ def rows(dataset: str) -> list[Row]:
     Row('i3d', f'{baseline},model=i3d,weights=i3d-kinetics400'),
     Row('two_stream', f'{baseline},model=two_stream,{mobile}'),
   ]
+  return [dataclasses.replace(row, flags=FOLDS.get(dataset, ())) for row in found]

@@ -1,15 +1,17 @@
 """A study runs every fold of every row once, and its table holds what the runs left."""
 
 import csv
+import importlib
 import json
 import types
 
 import pytest
 
+from har import schema
 from har.errors import UserError
-from har.evaluate import results
+from har.evaluate import folds, results
 from har.export import benchmark
-from har.study import grid, table
+from har.study import grid, table, video
 
 ROW = grid.Row('light', 'configs/a.py', ('--config.x=1',), ('slim',))
 
@@ -111,3 +113,21 @@ def test_the_table_has_means_deviations_and_the_files_speed(launched, tmp_path):
   assert 'video on toy' in page
   assert page.count('<tr>') == 3
   assert 'light float32' in page  # a label in the picture
+
+
+def test_every_row_of_the_video_study_is_an_experiment():
+  found = {name: video.rows(name) for name in ('fight', 'ucf101')}
+  names = [row.name for row in found['fight']]
+  assert len(set(names)) == len(names) >= 9
+  for rows in found.values():
+    for row in rows:
+      path, _, arg = row.config.partition(':')
+      config = importlib.import_module(path.removesuffix('.py').replace('/', '.')).get_config(arg)
+      config.compress.variants = row.variants
+      schema.check(config)
+  assert found['fight'][0].flags == ()
+  commands = folds.commands(
+    [f'--config={found["ucf101"][0].config}', *found['ucf101'][0].flags, '--workdir=w']
+  )
+  assert len(commands) == 3
+  assert all('--config.dataset.protocol=official' in c for c in commands.values())
