@@ -15,12 +15,12 @@ import numpy as np
 import har
 from har.errors import UserError
 
-_CODE = ('data', 'models')
-"""Packages that what is kept is computed by."""
+_CODE = 'data'
+"""The package that reads records; what is computed of them is among the settings."""
 
 
 def digest(records: Any, fields: Sequence[str], variables: Any, settings: Mapping[str, Any]) -> str:
-  """A digest of records' content, variables, settings, the code and JAX's version.
+  """A digest of records' content, variables, settings, the code that reads and JAX's version.
 
   Args:
     records: random access; `len` of them.
@@ -44,7 +44,7 @@ def digest(records: Any, fields: Sequence[str], variables: Any, settings: Mappin
 
 def _code() -> Iterable[bytes]:
   root = pathlib.Path(har.__file__).parent
-  return (path.read_bytes() for name in _CODE for path in sorted((root / name).glob('*.py')))
+  return (path.read_bytes() for path in sorted((root / _CODE).glob('*.py')))
 
 
 def _arrays(variables: Any) -> Iterable[Any]:

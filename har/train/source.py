@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import pathlib
 import sys
 import zlib
@@ -208,15 +209,13 @@ class Cached:
     inputs = {name: full.inputs[name] for name in self._ready}
     fields = stage_lib.fields(inputs)
     records = dataset.records(fields)
+    size = mesh_lib.round_up(self._context.runtime['eval_batch_size'], self._context.mesh)
+    program = self._step(seed).lower(variables, self._shapes(inputs, size)).as_text()
     settings = {
+      # How records are read; all that follows is in the program.
       'inputs': {n: (one.kind, one.field, dict(one.options)) for n, one in inputs.items()},
-      'augment': {n: dict(x) for n, x in full.config['augment'].items() if seed is not None},
-      'encoders': {n: repr(full.model.encoders[n]) for n in self._ready},
-      'kept': sorted(self._front.kept.values()),
-      'trained': full.trained,
-      'flip_safe': np.asarray(dataset.flip_safe).tolist(),
-      'seed': seed,
-      'batch': self._context.runtime['eval_batch_size'],
+      'frames': seed,
+      'program': hashlib.sha256(program.encode()).hexdigest(),
     }
     name = kept.digest(records, fields, self._frozen(variables), settings)
     path = pathlib.Path(self._folder).expanduser() / f'{name}.npz'
@@ -227,6 +226,15 @@ class Cached:
       kept.save(path, arrays, settings)
     place = np.searchsorted(every, positions)
     return {name: x[place] for name, x in arrays.items()}
+
+  def _shapes(self, inputs: Mapping[str, Input], size: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Of a batch of these inputs."""
+    one: dict[str, Any] = {'label': np.int32(0), 'mask': np.False_, 'draw': np.int32(0)}
+    for given in inputs.values():
+      one |= given.padding()
+    return {
+      n: jax.ShapeDtypeStruct((size, *np.shape(x)), np.asarray(x).dtype) for n, x in one.items()
+    }
 
   def _frozen(self, variables: Any) -> Any:
     """The variables of the encoders that have a front, but for those that train."""

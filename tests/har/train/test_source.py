@@ -208,6 +208,9 @@ def test_what_is_kept_on_disk_serves_other_runs_and_only_the_same(tmp_path, monk
   c.dataset.validation_subjects = (3,)  # Another split of the same records.
   run(c, tmp_path / 'split')
   assert len(computed) == 3  # Validation sees no views.
+  c.encoders.rgb.temporal = 'lstm'  # The frozen part stays what it is.
+  run(c, tmp_path / 'temporal')
+  assert len(computed) == 3
   c.stages.one.augment.rgb.flip = 0.25
   run(c, tmp_path / 'augment')
   c.inputs.rgb.size = 15
