@@ -21,6 +21,7 @@ from har.models.mode import INFERENCE
 FRAMES = 6
 _SIDE = 160
 _OPACITY = 0.5
+_COLOURS = 3
 
 # It runs once, on a few clips: optimising it would take far longer.
 _QUICKLY_COMPILED = {
@@ -131,10 +132,15 @@ def strip(frames: np.ndarray, heat: np.ndarray) -> str:
 
 
 def shown(inputs: Mapping[str, Input]) -> list[str]:
-  """Names of the inputs whose batches are pictures with three channels."""
-  return [
-    name for name, one in inputs.items() if one.is_video and one.padding()[name].shape[-1] == 3
-  ]
+  """Names of the inputs that are video."""
+  return [name for name, one in inputs.items() if one.is_video]
+
+
+def picture(x: np.ndarray) -> np.ndarray:
+  """Frames uint8 `[..., C]` as colours: of flow the first one, x as red and y as green."""
+  if x.shape[-1] == _COLOURS:
+    return x
+  return np.concatenate([x[..., :2], np.full_like(x[..., :1], 128)], -1)
 
 
 def strips(
@@ -170,6 +176,6 @@ def strips(
       size = stage.inputs[name].options['size']
       start = (batch[name].shape[2] - size) // 2
       frames = batch[name][i, :, start : start + size, start : start + size]
-      pictures[name] = strip(frames, heat[name][i])
+      pictures[name] = strip(picture(frames), heat[name][i])
     found.append(pictures)
   return found

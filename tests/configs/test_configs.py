@@ -170,7 +170,7 @@ def assert_complete(workdir, config, table, *, steps):
     assert json.loads(rows[-1])['step'] == steps
   report = (workdir / 'report.html').read_text()
   assert '<html' in report
-  assert ('Where the model looks' in report) == bool({'rgb', 'depth'} & set(modalities))
+  assert ('Where the model looks' in report) == bool({'rgb', 'depth', 'flow'} & set(modalities))
 
 
 def assert_only_trained_layers_moved(opened, name):

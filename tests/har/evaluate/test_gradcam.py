@@ -98,3 +98,13 @@ def test_a_strip_has_frames_above_the_same_frames_under_the_map():
   columns = picture[side:].reshape(side, gradcam.FRAMES, side, 3).mean((0, 2, 3))
   assert (columns[:4] < 110).all()  # darkened where nothing speaks for the class
   assert (columns[4:] > 150).all()
+
+
+def test_flow_is_shown_by_two_colours():
+  flow = np.arange(2 * 3 * 3 * 10, dtype=np.uint8).reshape(2, 3, 3, 10)
+  shown = gradcam.picture(flow)
+  assert shown.shape == (2, 3, 3, 3)
+  np.testing.assert_array_equal(shown[..., :2], flow[..., :2])
+  assert (shown[..., 2] == 128).all()
+  colours = np.zeros((2, 3, 3, 3), np.uint8)
+  assert gradcam.picture(colours) is colours
