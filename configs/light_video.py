@@ -123,6 +123,7 @@ def divide(config: ConfigDict, dataset: str, title: str, *, flow: bool) -> dict[
   if dataset == 'stickman':
     return {'frames': 8, 'resize': 72, 'size': 64}
   sizes = {'frames': 16, 'resize': 256, 'size': 224}
+  config.runtime.eval_batch_size = 8  # 32 clips of this size take 6 GB on their way.
   if dataset in DATASETS:
     config.dataset.update(DATASETS[dataset])
     title = title or dataset + '_flow' * flow
