@@ -98,7 +98,6 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
     side, rate = self._options['short_side'], self._options['rate']
     notes = {'rgb': f'JPEG, quality {video.QUALITY}, short side at most {side} pixels'}
     if self._has_flow:
-      flow_lib.estimator()  # Before hours of work, if it is missing.
       notes['flow'] = f'{flow_lib.NOTE}; {self._options["flow"]} frames on'
     return {
       'modalities': list(notes),
@@ -129,6 +128,8 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
     return {'rgb': frames, 'frame_rate': rate, **moved}
 
   def _download_and_prepare(self, dl_manager, download_config):
+    if self._has_flow:
+      flow_lib.estimator()  # Before hours of work, if it is missing.
     super()._download_and_prepare(dl_manager, download_config)
     if len(self._rates) == 1:
       rate = next(iter(self._rates))

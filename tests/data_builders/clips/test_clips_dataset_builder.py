@@ -1,6 +1,7 @@
 """Folders of videos become datasets: frames, rates, parts, groups; every fault is named."""
 
 import io
+import sys
 import zipfile
 
 import av
@@ -178,6 +179,15 @@ def test_wrong_options(tmp_path, raw_dir, options, message):
 def test_without_its_folder(tmp_path):
   with pytest.raises(UserError, match=r"no dataset 'toy' has been prepared .* --raw_dir"):
     load(tmp_path, None)
+
+
+def test_opencv_is_needed_to_prepare_flow_alone(tmp_path, raw_dir, monkeypatch):
+  load(tmp_path, raw_dir, flow=1)
+  monkeypatch.setitem(sys.modules, 'cv2', None)
+  assert len(load(tmp_path, raw_dir, flow=1).index) == 4
+  with pytest.raises(UserError, match=r'pip install -r requirements-flow.txt'):
+    load(tmp_path, raw_dir, title='other', flow=1)
+  assert not list((tmp_path / 'data' / 'clips').glob('*/other*'))
 
 
 def test_flow_is_stored_beside_the_frames(tmp_path, raw_dir):
