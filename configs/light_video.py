@@ -94,15 +94,12 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.inputs[name].show = args['show']
     augment |= {'brightness': 0.15, 'contrast': 0.15}
   config.encoders[name] = {**encoder, **TEMPORAL[args['temporal']], 'features': 128}
-  shifts = 'shift' in TEMPORAL[args['temporal']]
-  frozen = bool(args['weights']) and args['trained'] == 'time' and not shifts
-  timed = () if args['temporal'] == 'mean' else (f'{name}/time',)
-  trained = (*timed, 'head') if frozen else ('fine_tuned',)
+  trained = patterns(args, name)
   config.stages[name] = base.stage(
     [name],
     init_from=args['weights'] or 'random',
-    trained=trained if args['weights'] else ('*',),
-    cached_views=4 * frozen,
+    trained=trained,
+    cached_views=4 if 'head' in trained else 0,
     learning_rate=1e-3,
     epochs=20.0,
     augment={name: augment},
@@ -113,6 +110,15 @@ def get_config(arg: str | None = None) -> ConfigDict:
   )
   config.order = (name,)
   return config
+
+
+def patterns(args: dict[str, str], name: str) -> tuple[str, ...]:
+  """What of the network of the input `name` is trained."""
+  if not args['weights']:
+    return ('*',)
+  if args['trained'] == 'last' or 'shift' in TEMPORAL[args['temporal']]:
+    return ('fine_tuned',)
+  return ('head',) if args['temporal'] == 'mean' else (f'{name}/time', 'head')
 
 
 def divide(config: ConfigDict, dataset: str, title: str, *, flow: bool) -> dict[str, int]:

@@ -96,9 +96,7 @@ def open_experiment(
   runtime = config.runtime
   mesh = mesh_lib.make_mesh(runtime.devices, runtime.fsdp)
   stages = {name: stage.build(config, name, data, splits.train) for name in config.order}
-  _check_records(data, splits, stages)
-  for caution in protocols.cautions(data.index, splits, protocols.SplitOptions.of(c)):
-    _say(f'warning: {caution}')
+  _warn(data, splits, stages, protocols.SplitOptions.of(c))
   claim = dataclasses.replace(
     claim,
     examples=Membership.of(data.index, splits, data.class_names, c.group),
@@ -109,11 +107,16 @@ def open_experiment(
   return Experiment(config, context, stages)
 
 
-def _check_records(
-  data: dataset_lib.Dataset, splits: protocols.Splits, stages: Mapping[str, stage.Stage]
+def _warn(
+  data: dataset_lib.Dataset,
+  splits: protocols.Splits,
+  stages: Mapping[str, stage.Stage],
+  options: protocols.SplitOptions,
 ) -> None:
+  """Tells of records that hardly fit an input, and of splits that leak."""
   inputs = {n: i for one in stages.values() for n, i in one.train_inputs.items()}
-  for warning in inputs_lib.check_records(data, splits, inputs):
+  warnings = inputs_lib.check_records(data, splits, inputs)
+  for warning in [*warnings, *protocols.cautions(data.index, splits, options)]:
     _say(f'warning: {warning}')
 
 
