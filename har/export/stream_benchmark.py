@@ -30,12 +30,6 @@ TEMPORAL: dict[str, dict[str, Any]] = {
 FORMS = {'float32': None, 'int8': Scheme()}
 CLASSES, EVERY = 2, 6
 
-_ROUNDS = flags.DEFINE_integer('rounds', 60, 'Times that each file runs.', lower_bound=1)
-_FRAMES = flags.DEFINE_integer('frames', 16, 'Frames in a clip.', lower_bound=1)
-_SIZE = flags.DEFINE_integer('size', 224, 'Height and width, in pixels.', lower_bound=1)
-_WIDTH = flags.DEFINE_float('width', 1.0, 'Width multiplier of MobileNetV2.')
-_TEMPORAL = flags.DEFINE_list('temporal', list(TEMPORAL), 'Models of time.')
-
 Call = Callable[..., Any]
 Seconds = Mapping[tuple[str, str], Sequence[float]]
 
@@ -134,12 +128,19 @@ def main(argv: Sequence[str]) -> None:
   """Prints the report."""
   if len(argv) > 1:
     raise app.UsageError(f'unexpected arguments: {" ".join(argv[1:])}')
-  if unknown := sorted(set(_TEMPORAL.value) - set(TEMPORAL)):
+  given = flags.FLAGS
+  if unknown := sorted(set(given.temporal) - set(TEMPORAL)):
     raise app.UsageError(f'--temporal={unknown[0]}: it is one of {", ".join(TEMPORAL)}')
   logging.set_verbosity(logging.WARNING)
-  calls = runs(_WIDTH.value, _FRAMES.value, _SIZE.value, _TEMPORAL.value)
-  print('\n'.join(table(timed(calls, _ROUNDS.value), _TEMPORAL.value)), flush=True)
+  calls = runs(given.width, given.frames, given.size, given.temporal)
+  print('\n'.join(table(timed(calls, given.rounds), given.temporal)), flush=True)
 
 
 if __name__ == '__main__':
+  # Defined here only, to keep them out of programs that import this module.
+  flags.DEFINE_integer('rounds', 60, 'Times that each file runs.', lower_bound=1)
+  flags.DEFINE_integer('frames', 16, 'Frames in a clip.', lower_bound=1)
+  flags.DEFINE_integer('size', 224, 'Height and width, in pixels.', lower_bound=1)
+  flags.DEFINE_float('width', 1.0, 'Width multiplier of MobileNetV2.')
+  flags.DEFINE_list('temporal', list(TEMPORAL), 'Models of time.')
   app.run(main)

@@ -32,17 +32,6 @@ from har.train.step import make_eval_step, make_train_step, restart
 TRAINED = {'s3d': ('Mixed_4c', 'Mixed_5c', 'head'), 'mobilenet_v2': ('time', 'head')}
 CLASSES = 27
 
-_MODEL = flags.DEFINE_enum('model', 's3d', list(TRAINED), 'What is timed.')
-_ROUNDS = flags.DEFINE_integer('rounds', 5, 'Times that each step is timed.', lower_bound=1)
-_CLIPS = flags.DEFINE_integer('clips', 4, 'Clips in a batch.', lower_bound=1)
-_FRAMES = flags.DEFINE_integer('frames', 16, 'Frames in a clip.', lower_bound=1)
-_SIZE = flags.DEFINE_integer('size', 112, 'Height and width of a clip, in pixels.', lower_bound=1)
-_WIDTH = flags.DEFINE_float('width', 1.0, 'Width multiplier; PyTorch has width 1 only.')
-_CONV = flags.DEFINE_enum('conv', 'folded', ['folded', 'plain'], "S3D's form of convolutions.")
-_DTYPE = flags.DEFINE_string('dtype', 'float32', 'Of our computation: float32 or bfloat16.')
-_THREADS = flags.DEFINE_integer('threads', os.cpu_count(), "PyTorch's threads.", lower_bound=1)
-_HUGE_PAGES = flags.DEFINE_bool('huge_pages', True, 'As launch.py does, for both libraries.')
-
 Step = Callable[[], Any]
 
 
@@ -139,28 +128,29 @@ def model_table(seconds: Mapping[str, Mapping[str, Sequence[float]]], clips: int
 
 def measure_model(rounds: int) -> list[str]:
   """Times the steps as the flags say and returns the report's lines."""
+  given = flags.FLAGS
   rng = np.random.default_rng(0)
-  shape = (_CLIPS.value, _FRAMES.value, _SIZE.value, _SIZE.value, 3)
+  shape = (given.clips, given.frames, given.size, given.size, 3)
   clips = rng.standard_normal(shape, np.float32)
-  labels = np.arange(_CLIPS.value) % CLASSES
-  name, own = _MODEL.value, {'temporal': 'lstm', 'dropout': 0.0}
+  labels = np.arange(given.clips) % CLASSES
+  name, own = given.model, {'temporal': 'lstm', 'dropout': 0.0}
   if name == 's3d':
-    own = {'conv': _CONV.value}
-  encoder = {'kind': name, 'width': _WIDTH.value, **own}
-  sides = {'ours': make_steps(clips, labels.astype(np.int32), encoder, _DTYPE.value)}
-  heading = f'{name} on {_CLIPS.value} clips of {_FRAMES.value}x{_SIZE.value}x{_SIZE.value}'
+    own = {'conv': given.conv}
+  encoder = {'kind': name, 'width': given.width, **own}
+  sides = {'ours': make_steps(clips, labels.astype(np.int32), encoder, given.dtype)}
+  heading = f'{name} on {given.clips} clips of {given.frames}x{given.size}x{given.size}'
   if importlib.util.find_spec('torch') is None:
     heading += '; PyTorch is not installed, so nothing to compare with'
-  elif _WIDTH.value != 1.0:
+  elif given.width != 1.0:
     heading += '; PyTorch is left out, as the width is not 1'
   else:
     from har.train import benchmark_torch
 
-    threads = _THREADS.value or 1
+    threads = given.threads or 1
     sides['torch'] = benchmark_torch.make_steps(
       clips, labels, CLASSES, TRAINED[name], threads, name
     )
-  return [heading, *model_table(interleave(sides, rounds), _CLIPS.value)]
+  return [heading, *model_table(interleave(sides, rounds), given.clips)]
 
 
 def main(argv: Sequence[str]) -> None:
@@ -168,10 +158,21 @@ def main(argv: Sequence[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'unexpected arguments: {" ".join(argv[1:])}')
   logging.set_verbosity(logging.WARNING)
-  if _HUGE_PAGES.value:
+  if flags.FLAGS.huge_pages:
     pages.restart_with_huge_pages()
-  print('\n'.join(measure_model(_ROUNDS.value)), flush=True)
+  print('\n'.join(measure_model(flags.FLAGS.rounds)), flush=True)
 
 
 if __name__ == '__main__':
+  # Defined here only, to keep them out of programs that import this module.
+  flags.DEFINE_enum('model', 's3d', list(TRAINED), 'What is timed.')
+  flags.DEFINE_integer('rounds', 5, 'Times that each step is timed.', lower_bound=1)
+  flags.DEFINE_integer('clips', 4, 'Clips in a batch.', lower_bound=1)
+  flags.DEFINE_integer('frames', 16, 'Frames in a clip.', lower_bound=1)
+  flags.DEFINE_integer('size', 112, 'Height and width of a clip, in pixels.', lower_bound=1)
+  flags.DEFINE_float('width', 1.0, 'Width multiplier; PyTorch has width 1 only.')
+  flags.DEFINE_enum('conv', 'folded', ['folded', 'plain'], "S3D's form of convolutions.")
+  flags.DEFINE_string('dtype', 'float32', 'Of our computation: float32 or bfloat16.')
+  flags.DEFINE_integer('threads', os.cpu_count(), "PyTorch's threads.", lower_bound=1)
+  flags.DEFINE_bool('huge_pages', True, 'As launch.py does, for both libraries.')
   app.run(main)
