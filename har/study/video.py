@@ -24,8 +24,8 @@ def rows(dataset: str) -> list[Row]:
     Row('mobilenet_v2_tcn', f'{light},temporal=tcn,{mobile}'),
     Row('efficientnet_lite0_tcn', f'{light},backbone=efficientnet_lite0,temporal=tcn,{lite}'),
     Row(
-      'mobilenet_v2_flow_lstm',
-      f'{light},show=flow,{mobile}',
+      'mobilenet_v2_flow_tcn',
+      f'{light},show=flow,temporal=tcn,{mobile}',
       variants=('slim', 'slim_int8_qat'),
     ),
     Row('mobilenet_v2_tsm', f'{light},temporal=tsm,{mobile}'),
