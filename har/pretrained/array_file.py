@@ -8,7 +8,8 @@ name is refused.
 import math
 import pathlib
 import pickle
-from typing import Any
+import pickletools
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -19,6 +20,8 @@ MAX_BYTES = 2**30
 """Of a file."""
 MAX_ENTRIES = 10_000
 """Of all dicts together, which a pickle can repeat without end."""
+MAX_NUMBER = 2**20
+"""By which a pickle refers to an earlier object."""
 
 _DAMAGE = (
   pickle.UnpicklingError,
@@ -92,6 +95,13 @@ class _Unpickler(pickle.Unpickler):
       raise _Refused(f'{module}.{name}') from None
 
 
+def _check_numbers(file: BinaryIO) -> None:
+  """Refuses large numbers, up to which some Pythons set up a table (CPython issue 115952)."""
+  for operation, number, _ in pickletools.genops(file):
+    if operation.name in ('PUT', 'BINPUT', 'LONG_BINPUT') and int(number or 0) > MAX_NUMBER:
+      raise pickle.UnpicklingError(f'an object of number {number}')
+
+
 def read(path: pathlib.Path) -> dict[str, np.ndarray]:
   """Reads the arrays of a pickle.
 
@@ -110,6 +120,8 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
       raise UserError(f'{path} is larger than {MAX_BYTES >> 20} MiB: no file of weights known here')
     with path.open('rb') as file:
       litter.check(file.read(1024), str(path), 'pickle')
+      file.seek(0)
+      _check_numbers(file)
       file.seek(0)
       return _arrays(_Unpickler(file).load(), path)
   except OSError as error:

@@ -81,9 +81,11 @@ class Call:
     (pickle.dumps({'a': np.array([None])}), "damaged .*arrays of 'O8'"),
     (pickle.dumps({'a': np.ones(9)})[:-20], 'truncated or damaged'),
     (b'\x80\x04N.', 'holds something else'),
+    (b'\x80\x04}r\xff\xff\xff\x00.', 'damaged .*an object of number 16777215'),
+    (b'}p16777215\n.', 'damaged .*an object of number 16777215'),
     (b'<!DOCTYPE html><html>', 'a web page'),
   ],
-  ids=['call', 'list', 'object', 'truncated', 'none', 'page'],
+  ids=['call', 'list', 'object', 'truncated', 'none', 'number', 'old number', 'page'],
 )
 def test_anything_else_is_one_error(tmp_path, capsys, content, match):
   path = tmp_path / 'a.ckpt'
