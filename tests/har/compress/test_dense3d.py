@@ -2,12 +2,14 @@
 
 import flax.traverse_util
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from har.compress import units
+from har.compress import quantise, units
 from har.compress.graph import Graph
 from har.compress.hooks import Hook
+from har.compress.quantise import FoldedModel, Scheme
 from har.models import c3d, registry, s3d
 from tests import fakes
 
@@ -37,6 +39,33 @@ def test_every_kernel_is_a_layer_and_folds(made):
   folded = graph.fold(flax.traverse_util.flatten_dict(variables))
   got = jax.jit(lambda f, x: graph.run(f, x, Hook()))(folded, inputs)
   np.testing.assert_allclose(got, jax.jit(infer)(variables, inputs), rtol=1e-4, atol=1e-4)
+
+
+def test_int8_is_close_and_trains_on(made):
+  _, model, variables, inputs = made
+  label = np.array([1, 3])
+
+  def run(scheme):
+    folded = FoldedModel(model, variables, scheme)
+    start = quantise.calibrate(folded, folded.fold(variables, inputs), [inputs])
+
+    def loss(params):
+      logits = folded.apply({**start, 'params': params}, inputs).logits
+      return -jax.nn.log_softmax(logits)[np.arange(2), label].sum(), logits
+
+    (_, logits), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(start['params'])
+    return logits, flax.traverse_util.flatten_dict(gradient, sep='/')
+
+  (logits, exact), (rounded, through) = run(None), run(Scheme())
+  assert 0 < jnp.linalg.norm(rounded - logits) < 0.05 * jnp.linalg.norm(logits)
+  assert set(through) == set(exact)
+  kernels = {name: g for name, g in through.items() if name.endswith('kernel')}
+  cosines = [
+    (g * exact[name]).sum() / jnp.linalg.norm(g) / jnp.linalg.norm(exact[name])
+    for name, g in kernels.items()
+  ]
+  assert min(cosines) > 0.5
+  assert np.median(cosines) > 0.9
 
 
 def test_channels_can_go(made):

@@ -4,6 +4,7 @@ import itertools
 
 import flax.traverse_util
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -64,6 +65,31 @@ def test_forms_agree(kind, few_blocks):
   plain = jax.jit(kind(width=0.125, conv='plain').apply)(variables, x)
   assert folded.pooled.std() > 0.1
   np.testing.assert_allclose(folded.sequence, plain.sequence, atol=1e-5)
+
+
+@pytest.mark.parametrize('kind', [I3D, C3D])
+def test_bfloat16(kind, few_blocks):
+  x = clip(2, 4, 16, 16, 3)
+  variables = fakes.draw_variables(kind(width=0.125), x)
+
+  def run(dtype):
+    model = kind(width=0.125, conv='folded', dtype=dtype)
+
+    def loss(params):
+      given = {**variables, 'params': params}
+      y, updates = model.apply(given, x, None, Mode(train=True), mutable=['batch_stats'])
+      return (y.pooled.astype(jnp.float32) ** 2).sum(), (y, updates)
+
+    (_, found), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(variables['params'])
+    inferred = jax.jit(model.apply)(variables, x)
+    return *found, gradient, inferred.sequence
+
+  _, _, _, exact = run(jnp.float32)
+  y, updates, gradient, sequence = run(jnp.bfloat16)
+  assert y.sequence.dtype == sequence.dtype == jnp.bfloat16
+  assert {v.dtype for v in jax.tree.leaves((updates, gradient))} == {jnp.dtype('float32')}
+  assert all(np.isfinite(v).all() and np.any(v) for v in jax.tree.leaves(gradient))
+  np.testing.assert_allclose(sequence.astype(np.float32), exact, atol=0.05 * exact.max())
 
 
 @pytest.mark.parametrize(
