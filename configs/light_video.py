@@ -2,8 +2,8 @@
 
 python launch.py --config=configs/light_video.py --workdir=runs/light
 
-trains on the demo's generated clips from random values. Not measured yet: what it reaches, and on
-which real clips. With published weights, which `har.pretrained` says how to get:
+trains on the demo's generated clips from random values, to show the way. With published weights,
+which `har.pretrained` says how to get; what was measured is in `configs/README.md`:
 
 python launch.py --config=configs/light_video.py:weights=mobilenet_v2-backbone ...
 """
