@@ -9,7 +9,7 @@ import math
 import pathlib
 import pickle
 import pickletools
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -95,11 +95,16 @@ class _Unpickler(pickle.Unpickler):
       raise _Refused(f'{module}.{name}') from None
 
 
-def _check_numbers(file: BinaryIO) -> None:
-  """Refuses large numbers, up to which some Pythons set up a table (CPython issue 115952)."""
+def check_numbers(file: IO[bytes]) -> None:
+  """Refuses large numbers, up to which some Pythons set up a table (CPython issue 115952).
+
+  Leaves the file, from where a pickle is read, as it was.
+  """
+  start = file.tell()
   for operation, number, _ in pickletools.genops(file):
     if operation.name in ('PUT', 'BINPUT', 'LONG_BINPUT') and int(number or 0) > MAX_NUMBER:
       raise pickle.UnpicklingError(f'an object of number {number}')
+  file.seek(start)
 
 
 def read(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -121,8 +126,7 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     with path.open('rb') as file:
       litter.check(file.read(1024), str(path), 'pickle')
       file.seek(0)
-      _check_numbers(file)
-      file.seek(0)
+      check_numbers(file)
       return _arrays(_Unpickler(file).load(), path)
   except OSError as error:
     raise UserError(f'{path} cannot be read ({error.strerror}): give the path of a file') from None

@@ -13,13 +13,14 @@ import pickle
 import struct
 import zipfile
 import zlib
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, BinaryIO, NamedTuple
 
 import ml_dtypes
 import numpy as np
 
 from data_builders import litter
 from har.errors import UserError
+from har.pretrained.array_file import check_numbers
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -160,6 +161,12 @@ def read_state_dict(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     ) from error
 
 
+def _load(file: IO[bytes]) -> Any:
+  """The next pickle."""
+  check_numbers(file)
+  return _Unpickler(file, encoding='utf-8').load()
+
+
 def _read_zip(file: BinaryIO) -> tuple[Any, dict[str, bytes]]:
   with zipfile.ZipFile(file) as archive:
     names = archive.namelist()
@@ -168,16 +175,14 @@ def _read_zip(file: BinaryIO) -> tuple[Any, dict[str, bytes]]:
     if f'{root}byteorder' in names and archive.read(f'{root}byteorder').strip() != b'little':
       raise ValueError('big-endian')
     with archive.open(f'{root}data.pkl') as pickled:
-      content = _Unpickler(pickled, encoding='utf-8').load()
+      content = _load(pickled)
     prefix = f'{root}data/'
     storages = {n.removeprefix(prefix): archive.read(n) for n in names if n.startswith(prefix)}
   return content, storages
 
 
 def _read_legacy(file: BinaryIO) -> tuple[Any, dict[str, bytes]]:
-  magic, protocol, system, content, keys = (
-    _Unpickler(file, encoding='utf-8').load() for _ in range(5)
-  )
+  magic, protocol, system, content, keys = (_load(file) for _ in range(5))
   if magic != _MAGIC or protocol != _PROTOCOL or not system['little_endian']:
     raise ValueError('unknown format')
   widths = {s.key: s.dtype.itemsize for s in _storages(content)}

@@ -105,6 +105,13 @@ def test_any_damage_is_a_user_error_or_harmless(tmp_path, zipped):
   assert all(str(path) in message and '\n' not in message for message in messages)
 
 
+def test_a_pickle_that_numbers_its_objects_too_high(tmp_path):
+  path = tmp_path / 'a.pth'
+  path.write_bytes(b'\x80\x02}r\xff\xff\xff\x00.')  # LONG_BINPUT 2**24 - 1
+  with pytest.raises(UserError, match=r'an object of number 16777215'):
+    read_state_dict(path)
+
+
 def test_a_tensor_beyond_its_storage(tmp_path):
   path = tmp_path / 'a.pth'
   path.write_bytes(
