@@ -17,17 +17,12 @@ from har.data import loader
 from har.data.input import Input
 from har.errors import UserError
 from har.models.mode import INFERENCE
+from har.train.stage import QUICKLY_COMPILED
 
 FRAMES = 6
 _SIDE = 160
 _OPACITY = 0.5
 _COLOURS = 3
-
-# It runs once, on a few clips: optimising it would take far longer.
-_QUICKLY_COMPILED = {
-  'xla_backend_optimization_level': 0,
-  'xla_llvm_disable_expensive_passes': True,
-}
 
 Path = tuple[str, ...]
 
@@ -168,7 +163,8 @@ def strips(
     inputs = stage.preprocess(batch)
     return {name: maps(stage.model, variables, inputs, name, targets) for name in names}
 
-  heat = jax.device_get(jax.jit(explain, compiler_options=_QUICKLY_COMPILED)(variables, batch))
+  # It runs once, on a few clips: optimising it would take far longer.
+  heat = jax.device_get(jax.jit(explain, compiler_options=QUICKLY_COMPILED)(variables, batch))
   found = []
   for i in range(len(positions)):
     pictures = {}

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import statistics
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -53,14 +54,12 @@ class Measured:
   file: Mapping[str, str]
 
   def mean(self, name: str) -> float:
-    return sum(m[name] for m in self.metrics) / len(self.metrics)
+    return statistics.mean(m[name] for m in self.metrics)
 
   def deviation(self, name: str) -> float:
     """The sample standard deviation over the folds; 0 of a single one."""
-    if len(self.metrics) < 2:
-      return 0.0
-    mean = self.mean(name)
-    return (sum((m[name] - mean) ** 2 for m in self.metrics) / (len(self.metrics) - 1)) ** 0.5
+    values = [m[name] for m in self.metrics]
+    return statistics.stdev(values) if len(values) > 1 else 0.0
 
   @property
   def pooled(self) -> float:

@@ -36,7 +36,7 @@ FINE_TUNED = 'fine_tuned'
 """Among a config's `trained`: the head, and of each encoder what it says a second stage trains."""
 
 # Initialisation runs once; optimising S3D's would take longer than its first epoch.
-_QUICKLY_COMPILED = {
+QUICKLY_COMPILED = {
   'xla_backend_optimization_level': 0,
   'xla_llvm_disable_expensive_passes': True,
 }
@@ -94,7 +94,7 @@ class Stage:
       flat = flax.traverse_util.flatten_dict(self._init(key))
       return {path: flat[path] for path in paths}
 
-    return jax.jit(init, compiler_options=_QUICKLY_COMPILED)(jax.random.key(self.seed))
+    return jax.jit(init, compiler_options=QUICKLY_COMPILED)(jax.random.key(self.seed))
 
   def _init(self, key: jax.Array) -> Variables:
     inputs = {name: jnp.zeros(x.shape, x.dtype) for name, x in self.example.items()}
