@@ -57,7 +57,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     arg: `dataset=` (stickman if not given), a folder in `data_builders` with colour video, and with
       clips `title=`, the prepared dataset's name; `show=`, what the network sees of each frame:
       its colours (colour), its brightness and how that changes (motion), or where its pixels move
-      (flow, of two frames at 30 a second);
+      (flow, to the second frame after it, whatever the video's rate);
       `backbone=`, one of `BACKBONES` (mobilenet_v2); `temporal=`, one of `TEMPORAL` (lstm);
       `weights=`, a published name or a file; and `trained=`, with weights what comes after the
       network, on what it gives frozen of four views of each clip (time), or its last two groups of
