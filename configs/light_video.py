@@ -36,9 +36,9 @@ DATASETS: dict[str, dict[str, Any]] = {
   'gmdcsa24': {**_BY_GROUP, 'folds': 4, 'abnormal': ('fall',)},
   'clips': _BY_GROUP,
 }
-"""How those made of video files are divided; they are stored for crops of 224 out of 256 pixels."""
-FLOW = 2
-"""Frames between which optical flow is stored."""
+"""How those made of video files are divided; their short side is stored with 256 pixels."""
+FLOW = 0.1
+"""Seconds over which optical flow is stored."""
 
 
 SHOWN = ('colour', 'motion', 'flow')
@@ -57,7 +57,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     arg: `dataset=` (stickman if not given), a folder in `data_builders` with colour video, and with
       clips `title=`, the prepared dataset's name; `show=`, what the network sees of each frame:
       its colours (colour), its brightness and how that changes (motion), or where its pixels move
-      (flow, to the second frame after it, whatever the video's rate);
+      (flow, in the next tenth of a second);
       `backbone=`, one of `BACKBONES` (mobilenet_v2); `temporal=`, one of `TEMPORAL` (lstm);
       `weights=`, a published name or a file; and `trained=`, with weights what comes after the
       network, on what it gives frozen of four views of each clip (time), or its last two groups of
@@ -121,19 +121,20 @@ def patterns(args: dict[str, str], name: str) -> tuple[str, ...]:
   return ('head',) if args['temporal'] == 'mean' else (f'{name}/time', 'head')
 
 
-def divide(config: ConfigDict, dataset: str, title: str, *, flow: bool) -> dict[str, int]:
-  """Sets how a dataset is stored and divided; returns the input's frames and pixels.
+def divide(config: ConfigDict, dataset: str, title: str, *, flow: bool) -> dict[str, Any]:
+  """Sets how a dataset is stored and divided; returns what the input is of a video.
 
   With flow it is a prepared dataset of its own, DATASET_flow unless there is a title.
   """
   if dataset == 'stickman':
-    return {'frames': 8, 'resize': 72, 'size': 64}
-  sizes = {'frames': 16, 'resize': 256, 'size': 224}
+    return {'frames': 8, 'resize': 72, 'size': 64, 'region': 'centre'}
+  # All of each picture, as in the paper: people fight at its edges, too.
+  sizes = {'frames': 16, 'resize': 240, 'size': 224, 'region': 'whole'}
   config.runtime.eval_batch_size = 8  # 32 clips of this size take 6 GB on their way.
   if dataset in DATASETS:
     config.dataset.update(DATASETS[dataset])
     title = title or dataset + '_flow' * flow
-    stored = {'title': title, 'short_side': sizes['resize'], 'flow': FLOW * flow}
+    stored = {'title': title, 'short_side': 256, 'flow': FLOW * flow}
     config.dataset.options = ConfigDict(stored)
   if dataset == 'gmdcsa24':
     config.dataset.options['classes'] = (('fall', 'Falling*'), ('daily', '*'))

@@ -24,8 +24,9 @@ def get_config(arg: str | None = None) -> ConfigDict:
   """The experiment.
 
   Args:
-    arg: `dataset=`, `title=`, `backbone=` and `weights=` as in `light_video`; `stack=`, how many
-      successive flows the network sees at each instant (10); and `fusion=`, late (both classifiers'
+    arg: `dataset=`, `title=`, `backbone=`, `weights=` and `trained=` (last) as in `light_video`;
+      `stack=`, how many successive flows the network sees at each instant (10), where one is shown
+      as a picture that a network for colours takes as it is; and `fusion=`, late (both classifiers'
       log-probabilities, whose weights start equal and are learnt with the classifiers) or concat (a
       perceptron on the features of both, learnt with the last blocks of the encoders).
   """
@@ -35,6 +36,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     title='',
     backbone='mobilenet_v2',
     weights='',
+    trained='last',
     stack='10',
     fusion='late',
   )
@@ -42,23 +44,26 @@ def get_config(arg: str | None = None) -> ConfigDict:
   if not (stack.isascii() and stack.isdecimal() and int(stack)):
     raise UserError(f'--config: stack={stack!r} must be a whole number above 0')
   shared = ','.join(f'{key}={value}' for key, value in args.items())
-  config = light_video.get_config(f'{shared},temporal=mean,trained=last')
+  config = light_video.get_config(f'{shared},temporal=mean')
   config.modalities = STREAMS
   light_video.divide(config, args['dataset'], args['title'], flow=True)
   # Half the instants: at each of them `stack` flows are decoded.
-  picture = {key: config.inputs.rgb[key] for key in ('resize', 'size')}
+  picture = {key: config.inputs.rgb[key] for key in ('resize', 'size', 'region')}
   config.inputs.flow = {
     'frames': config.inputs.rgb.frames // 2,
     'stack': int(stack),
-    'apart': config.dataset.get('options', {}).get('flow', 1),
     **picture,
     'mean': flow.STILL,
     'std': 0.226,  # As colours have it, for networks that were trained on them.
   }
+  if stack == '1':
+    config.inputs.flow = {**config.inputs.rgb, 'show': 'picture'}
   config.encoders.flow = config.encoders.rgb.copy_and_resolve_references()
   config.stages.flow = config.stages.rgb.copy_and_resolve_references()
-  # Even with published weights all is trained: its first layers have seen no motion.
-  config.stages.flow.update(modalities=('flow',), trained=('*',))
+  config.stages.flow.modalities = ('flow',)
+  if stack != '1':
+    # Even with published weights all is trained: its first layers have seen no such channels.
+    config.stages.flow.update(trained=('*',), cached_views=0, epochs=20.0)
   config.stages.flow.augment = ConfigDict({'flow': {'flip': 0.5, 'zoom': 0.1}})
   config.stages.fusion = base.fusion(
     STREAMS,
@@ -71,6 +76,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     batch_size=16,
   )
   if fusion == 'late':
-    config.stages.fusion.trained = ('head',)
+    views = config.stages.rgb.cached_views if stack == '1' else 0
+    config.stages.fusion.update(trained=('head',), cached_views=views)
   config.order = (*STREAMS, 'fusion')
   return config

@@ -23,10 +23,10 @@ MODELS: dict[str, tuple[dict[str, Any], dict[str, int], tuple[Any, Any]]] = {
     {'frames': 16, 'resize': 128, 'size': 112},
     s3d.STATISTICS['torchvision'],
   ),
-  'i3d': ({'kind': 'i3d'}, {'frames': 32, 'resize': 182, 'size': 160}, (i3d.MEAN, i3d.STD)),
+  'i3d': ({'kind': 'i3d'}, {'frames': 32, 'resize': 172, 'size': 160}, (i3d.MEAN, i3d.STD)),
   'cnn_bilstm': (
     {'kind': 'mobilenet_v2', 'temporal': 'bilstm', 'features': 128, 'layers': 2},
-    {'frames': 16, 'resize': 256, 'size': 224},
+    {'frames': 16, 'resize': 240, 'size': 224},
     (mobilenet_v2.MEAN, mobilenet_v2.STD),
   ),
   's3d': (
@@ -60,8 +60,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
     return two_stream.get_config(','.join(f'{key}={value}' for key, value in args.items()))
   encoder, sizes, (mean, std) = MODELS[model]
   config = base.experiment(args['dataset'], ('rgb',))
-  light_video.divide(config, args['dataset'], args['title'], flow=False)
-  config.inputs.rgb = {**sizes, 'mean': mean, 'std': std}
+  divided = light_video.divide(config, args['dataset'], args['title'], flow=False)
+  config.inputs.rgb = {**sizes, 'region': divided['region'], 'mean': mean, 'std': std}
   config.encoders.rgb = dict(encoder)
   if args['weights'] and model == 's3d':
     config.encoders.rgb.width = 1.0

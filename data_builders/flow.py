@@ -16,13 +16,13 @@ STILL = 128
 """The level that stands for no motion; the highest, 255, for `BOUND`."""
 QUALITY = 90
 NOTE = (
-  f'DIS (fast preset), in pixels cut to {BOUND:g}; x above y in one greyscale JPEG, quality '
+  f'DIS (medium preset), in pixels cut to {BOUND:g}; x above y in one greyscale JPEG, quality '
   f'{QUALITY}, {STILL} + {255 - STILL} / {BOUND:g} times the pixels'
 )
 
 
 def estimator() -> Any:
-  """OpenCV's DIS (Kroeger et al., ECCV 2016), fast preset.
+  """OpenCV's DIS (Kroeger et al., ECCV 2016), medium preset.
 
   Raises:
     UserError: OpenCV is not installed.
@@ -33,7 +33,7 @@ def estimator() -> Any:
     raise UserError('flow needs OpenCV: pip install -r requirements-flow.txt') from error
   opencv: Any = cv2  # Its types lack much of it.
   opencv.setNumThreads(1)  # Videos are what is worked on in parallel.
-  return opencv.DISOpticalFlow_create(opencv.DISOPTICAL_FLOW_PRESET_FAST)
+  return opencv.DISOpticalFlow_create(opencv.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
 
 def encode(frames: Sequence[bytes], apart: int = 1) -> list[bytes]:

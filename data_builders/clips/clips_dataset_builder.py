@@ -43,7 +43,7 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
     title: str = '',
     short_side: int = 128,
     rate: float = 0.0,
-    flow: int = 0,
+    flow: float = 0.0,
     labels: str = '',
     pattern: str = '',
     classes: Sequence[Sequence[str]] = (),
@@ -57,8 +57,8 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
     Args:
       short_side: of the stored frames, pixels at most.
       rate: frames a second to store, the nearest of each video; 0: all frames.
-      flow: how many stored frames apart those are between which optical flow is stored beside
-        them, see `data_builders.flow`; 0: none is.
+      flow: seconds from each stored frame to that, the nearest, until which its optical flow is
+        stored beside it, see `data_builders.flow`; 0: none is.
 
     Raises:
       UserError: an argument that makes no sense, and what `FolderBuilder` raises.
@@ -67,8 +67,8 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
       raise UserError(f'short_side={short_side!r}: must be a whole number of pixels above 0')
     if not (isinstance(rate, int | float) and 0 <= rate < float('inf')):
       raise UserError(f'rate={rate!r}: must be frames a second, or 0 for all frames')
-    if isinstance(flow, bool) or not isinstance(flow, int) or flow < 0:
-      raise UserError(f'flow={flow!r}: must be a whole number of frames, or 0 for no flow')
+    if isinstance(flow, bool) or not (isinstance(flow, int | float) and 0 <= flow < float('inf')):
+      raise UserError(f'flow={flow!r}: must be seconds from frame to frame, or 0 for no flow')
     self._rates: Counter[float] = Counter()
     super().__init__(
       title=title or self.TITLE,
@@ -80,7 +80,11 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
       raw_dir=raw_dir,
       data_dir=data_dir,
       # Folders prepared before there was flow do not name it.
-      options={'short_side': short_side, 'rate': float(rate), **({'flow': flow} if flow else {})},
+      options={
+        'short_side': short_side,
+        'rate': float(rate),
+        **({'flow': float(flow)} if flow else {}),
+      },
     )
 
   def _more_features(self) -> dict[str, Any]:
@@ -98,7 +102,7 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
     side, rate = self._options['short_side'], self._options['rate']
     notes = {'rgb': f'JPEG, quality {video.QUALITY}, short side at most {side} pixels'}
     if self._has_flow:
-      notes['flow'] = f'{flow_lib.NOTE}; {self._options["flow"]} frames on'
+      notes['flow'] = f'{flow_lib.NOTE}; {self._options["flow"]:g} s on'
     return {
       'modalities': list(notes),
       'frames': notes,
@@ -124,7 +128,11 @@ class Builder(folder_builder.FolderBuilder, skip_registration=True):  # type: ig
     if self._has_flow and len(frames) < _MIN_FRAMES:
       raise UserError(f'{entry.where}: at {rate:g} frames a second it is one, which has no flow')
     self._rates[round(rate, 2)] += 1
-    moved = {'flow': flow_lib.encode(frames, self._options['flow'])} if self._has_flow else {}
+    moved = {}
+    if self._has_flow:
+      # Motion in the same time, whatever the rate; of slow videos that until the next frame.
+      apart = max(round(self._options['flow'] * rate), 1)
+      moved = {'flow': flow_lib.encode(frames, apart)}
     return {'rgb': frames, 'frame_rate': rate, **moved}
 
   def _download_and_prepare(self, dl_manager, download_config):

@@ -139,7 +139,7 @@ class Depth(Frames):
 
   kind: ClassVar[str] = 'depth'
   schema: ClassVar[Schema] = {
-    **Frames.schema,
+    **{name: o for name, o in Frames.schema.items() if name != 'region'},
     'resize': size(128),
     'encode': choice(*ENCODINGS),
     'range': amount(0.7),  # metres before and behind the person's middle, see `encode_relative`

@@ -19,8 +19,10 @@ from har.options import Schema, amount, choice, flag, numbers, size
 STILL = coding.STILL / 255
 
 
-def flow_clip(flows: Sequence[bytes], chosen: np.ndarray, size: int) -> np.ndarray:
-  """Decodes the chosen flows, cut to the centre square and scaled.
+def flow_clip(
+  flows: Sequence[bytes], chosen: np.ndarray, size: int, region: str = 'centre'
+) -> np.ndarray:
+  """Decodes the chosen flows as squares.
 
   Scaling leaves the values, which stay pixels of the stored size.
 
@@ -28,6 +30,7 @@ def flow_clip(flows: Sequence[bytes], chosen: np.ndarray, size: int) -> np.ndarr
     flows: greyscale pictures `[2 H, W]`, as `data_builders.flow.pack` makes them.
     chosen: int `[T, L]`, positions in `flows`.
     size: side of the square.
+    region: one of `har.data.video.REGIONS`.
 
   Returns:
     uint8 `[T, size, size, 2 L]`, x and y of each of the L in turn.
@@ -42,14 +45,12 @@ def flow_clip(flows: Sequence[bytes], chosen: np.ndarray, size: int) -> np.ndarr
     except UnidentifiedImageError as error:
       raise UserError(video.NO_IMAGE) from error
     width, height = both.width, both.height // 2
-    side = min(width, height)
-    left, top = (width - side) / 2, (height - side) / 2
+    left, top, right, bottom = video.box(width, height, region)
     pair = np.empty((size, size, 2), np.uint8)
     for axis in range(2):
-      y = top + axis * height
-      box = (left, y, left + side, y + side)
-      part = both.resize((size, size), Image.Resampling.BILINEAR, box=box)
-      pair[..., axis] = np.asarray(part)
+      y = axis * height
+      part = (left, top + y, right, bottom + y)
+      pair[..., axis] = both.resize((size, size), Image.Resampling.BILINEAR, box=part)
     decoded[i] = pair
   return np.stack([np.concatenate([decoded[i] for i in row], -1) for row in chosen.tolist()])
 
@@ -71,6 +72,7 @@ class Flow(Frames):
     'apart': size(1),  # frames from one of a stack to the next
     'resize': size(120),
     'size': size(112),
+    'region': choice(*video.REGIONS),
     # 'field' for x and y of each flow, 'picture' for x, y and length as three channels, which
     # networks for colour pictures take as they are.
     'show': choice('field', 'picture'),
@@ -116,7 +118,7 @@ class Flow(Frames):
 
   def decode(self, frames: Any, chosen: np.ndarray) -> np.ndarray:
     """uint8 `[T, resize, resize, 2 L]` of the chosen flows, `[T, L]`."""
-    return flow_clip(frames, chosen, self.options['resize'])
+    return flow_clip(frames, chosen, self.options['resize'], self.options['region'])
 
   def preprocess(
     self,
@@ -150,7 +152,7 @@ class Flow(Frames):
     options = self.options
     how = (
       'of the clip, scaled to the size that it is stored in, the optical flow from each frame to '
-      "a later one by OpenCV's DISOpticalFlow, preset fast, on greyscale: pixels along x and y, "
+      "a later one by OpenCV's DISOpticalFlow, preset medium, on greyscale: pixels along x and y, "
       'cut to `bound` either way; how many frames later, `stored` says'
     )
     found = [step('flow', how, bound=coding.BOUND)]

@@ -34,6 +34,7 @@ class Frames(Input):
     # Stored frames are 240 high; up to half of that, JPEG decodes at half its size, twice as fast.
     'resize': size(120),
     'size': size(112),
+    'region': choice(*video.REGIONS),  # of the picture, see `har.data.video`
     # 'colour' for frames as they are, 'motion' for each frame's brightness and its change from
     # `apart` frames before and to as many after.
     'show': choice('colour', 'motion'),
@@ -104,7 +105,7 @@ class Frames(Input):
 
   def decode(self, frames: Any, chosen: np.ndarray) -> np.ndarray:
     """uint8 `[T, resize, resize, 3]` of the chosen frames, `[T]` or `[T, 3]`."""
-    return video.rgb_clip(frames, chosen, self.options['resize'])
+    return video.rgb_clip(frames, chosen, self.options['resize'], self.options['region'])
 
   def preprocess(
     self,
@@ -163,6 +164,9 @@ class Frames(Input):
 
   def picture_steps(self) -> list[dict[str, Any]]:
     """From chosen frames to bytes."""
-    how = 'the largest square in the middle of each frame, scaled to `size` pixels: bilinear with '
-    how += 'antialiasing, as Pillow does it, and rounded to bytes'
-    return [step('square', how, size=self.options['resize'])]
+    name, what = {
+      'centre': ('square', 'the largest square in the middle of each frame'),
+      'whole': ('whole', 'the whole of each frame, whatever its shape,'),
+    }[self.options['region']]
+    how = f'{what} scaled to a square of `size` pixels: bilinear with antialiasing, as Pillow does '
+    return [step(name, f'{how}it, and rounded to bytes', size=self.options['resize'])]

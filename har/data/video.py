@@ -74,13 +74,29 @@ def as_channels(clip: np.ndarray) -> np.ndarray:
   return np.moveaxis(grey.reshape(-1, 3, *grey.shape[1:]), 1, -1)
 
 
-def rgb_clip(frames: Sequence[bytes], chosen: np.ndarray, size: int) -> np.ndarray:
-  """Decodes the chosen frames, scaled so that the short side fits, cut to the centre square.
+REGIONS = ('centre', 'whole')
+"""What becomes a square: the largest one in the middle of the picture, or all of it, squeezed."""
+
+
+def box(width: int, height: int, region: str) -> tuple[float, float, float, float]:
+  """Left, top, right and bottom of one of `REGIONS`, in pixels."""
+  if region == 'whole':
+    return 0, 0, width, height
+  side = min(width, height)
+  left, top = (width - side) / 2, (height - side) / 2
+  return left, top, left + side, top + side
+
+
+def rgb_clip(
+  frames: Sequence[bytes], chosen: np.ndarray, size: int, region: str = 'centre'
+) -> np.ndarray:
+  """Decodes the chosen frames as squares.
 
   Args:
     frames: encoded images (JPEG or PNG).
     chosen: positions in `frames`: `[T]`, or `[T, 3]` if each three become channels of one frame.
     size: side of the square.
+    region: one of `REGIONS`.
 
   Returns:
     uint8 `[T, size, size, 3]`.
@@ -92,10 +108,8 @@ def rgb_clip(frames: Sequence[bytes], chosen: np.ndarray, size: int) -> np.ndarr
       clip[i] = clip[first[frame]]
       continue
     image = open_rgb(frames[frame], size)
-    side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    box = (left, top, left + side, top + side)
+    part = box(*image.size, region)
     if image.mode != 'RGB':
       image = image.convert('RGB')
-    clip[i] = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
+    clip[i] = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=part))
   return clip if chosen.ndim == 1 else as_channels(clip)

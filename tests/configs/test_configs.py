@@ -246,9 +246,8 @@ def test_two_streams_start_from_one_file_and_store_flow_beside_frames():
   arg = 'dataset=fight,weights=mobilenet_v2-imagenet,fusion=concat,stack=5'
   config = two_stream.get_config(arg)
   schema.check(config)
-  assert config.dataset.options.to_dict() == {'title': 'fight_flow', 'short_side': 256, 'flow': 2}
-  assert config.inputs.flow.apart == 2
-  assert inputs.build('flow', config.inputs.flow).padding()['flow'].shape == (8, 256, 256, 10)
+  assert config.dataset.options.to_dict() == {'title': 'fight_flow', 'short_side': 256, 'flow': 0.1}
+  assert inputs.build('flow', config.inputs.flow).padding()['flow'].shape == (8, 240, 240, 10)
   assert [config.stages[n].init_from for n in ('rgb', 'flow')] == 2 * ['mobilenet_v2-imagenet']
   assert config.stages.rgb.trained == ('fine_tuned',) == config.stages.fusion.trained
   assert config.stages.flow.trained == ('*',)

@@ -182,26 +182,36 @@ def test_without_its_folder(tmp_path):
 
 
 def test_opencv_is_needed_to_prepare_flow_alone(tmp_path, raw_dir, monkeypatch):
-  load(tmp_path, raw_dir, flow=1)
+  load(tmp_path, raw_dir, flow=0.05)
   monkeypatch.setitem(sys.modules, 'cv2', None)
-  assert len(load(tmp_path, raw_dir, flow=1).index) == 4
+  assert len(load(tmp_path, raw_dir, flow=0.05).index) == 4
   with pytest.raises(UserError, match=r'pip install -r requirements-flow.txt'):
-    load(tmp_path, raw_dir, title='other', flow=1)
+    load(tmp_path, raw_dir, title='other', flow=0.05)
   assert not list((tmp_path / 'data' / 'clips').glob('*/other*'))
 
 
 def test_flow_is_stored_beside_the_frames(tmp_path, raw_dir):
   plain = load(tmp_path, raw_dir)
-  data = load(tmp_path, raw_dir, title='moving', flow=2)
+  data = load(tmp_path, raw_dir, title='moving', flow=0.15)
   assert data.metadata['modalities'] == ['rgb', 'flow']
   assert data.metadata['rates'] == {'rgb': 15.0, 'flow': 15.0}
   record = data.records(('rgb', 'flow'))[0]
   assert len(record['flow']) == len(record['rgb']) == 30
   assert Image.open(io.BytesIO(record['flow'][0])).size == (32, 48)
-  assert data.metadata['frames']['flow'].endswith('; 2 frames on')
+  assert data.metadata['frames']['flow'].endswith('; 0.15 s on')
   assert data.channels['flow'][1] == ('motion along y', 'pixels')
   assert 'flow' not in plain.records(('rgb',))[0]
   assert plain.metadata['modalities'] == ['rgb']
+
+
+def test_flow_is_over_the_same_time_at_any_rate(tmp_path, raw_dir):
+  found = {}
+  for rate in (15.0, 5.0):
+    data = load(tmp_path, raw_dir, title=f'at_{rate:g}', rate=rate, flow=0.2)
+    found[rate] = data.records(('rgb', 'flow'))[0]
+  # Three frames on of those at 15 a second, and one at 5, which are the same pictures.
+  assert found[5.0]['rgb'] == found[15.0]['rgb'][1::3]
+  assert found[5.0]['flow'][:-1] == found[15.0]['flow'][1:-3:3]
 
 
 def test_one_frame_has_no_flow(tmp_path, raw_dir):
@@ -209,4 +219,4 @@ def test_one_frame_has_no_flow(tmp_path, raw_dir):
   with pytest.raises(
     UserError, match=r'1\.avi: at 0\.5 frames a second it is one, which has no flow'
   ):
-    load(tmp_path, raw_dir, title='moving', rate=0.5, flow=1)
+    load(tmp_path, raw_dir, title='moving', rate=0.5, flow=0.05)

@@ -69,6 +69,17 @@ def test_flow_may_be_over_several_frames():
   assert whole == [whole[0]] * 4
 
 
+def test_flow_can_be_of_the_whole_picture():
+  halves = np.zeros((8, 24, 2), np.float32)
+  halves[:, :8, 0], halves[:, 16:, 1] = 10, -10
+  clip = flow_clip([coding.pack(halves)], np.array([[0]]), 12, 'whole')
+  inner = field(clip[0, 4])
+  assert np.abs(inner[:3] - (10, 0)).max() < 1.5
+  assert np.abs(inner[5:7]).max() < 1.5
+  assert np.abs(inner[-3:] - (0, -10)).max() < 1.5
+  assert np.abs(field(flow_clip([coding.pack(halves)], np.array([[0]]), 12))[0, 4]).max() < 2
+
+
 def test_faster_motion_is_cut_to_the_bound():
   fast = np.zeros((8, 16, 2), np.float32)
   fast[..., 0], fast[..., 1] = 50, -50

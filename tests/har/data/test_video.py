@@ -47,6 +47,15 @@ def test_rgb_keeps_the_centre_square():
   assert (clip[0].argmax(-1) == 1).all()
 
 
+def test_rgb_can_be_the_whole_picture():
+  frame = np.zeros((40, 80, 3), np.uint8)
+  frame[:, :20], frame[:, 20:60], frame[:, 60:] = (255, 0, 0), (0, 200, 0), (0, 0, 255)
+  clip = video.rgb_clip([encode(frame, 'PNG')], np.array([0]), 20, 'whole')
+  np.testing.assert_array_equal(clip[0, :, :4], np.broadcast_to([255, 0, 0], (20, 4, 3)))
+  np.testing.assert_array_equal(clip[0, :, 6:14], np.broadcast_to([0, 200, 0], (20, 8, 3)))
+  np.testing.assert_array_equal(clip[0, :, -4:], np.broadcast_to([0, 0, 255], (20, 4, 3)))
+
+
 def test_rgb_draft_decoding_agrees_with_the_full_size():
   y, x = np.mgrid[:480, :640]
   frame = np.stack([x / 3, y / 2, (x + y) / 5], -1).astype(np.uint8)

@@ -94,13 +94,13 @@ def neighbours(x, given):
   x['pictures'] = [[x['all'][min(max(i + by, 0), last)] for by in reach] for i in x['chosen']]
 
 
-def square(x, given):
+def square(x, given, part='middle'):
   def one(picture):
     image = Image.fromarray(picture)
     side = min(image.size)
     left, top = (image.width - side) / 2, (image.height - side) / 2
     size = (given['size'], given['size'])
-    box = (left, top, left + side, top + side)
+    box = (left, top, left + side, top + side) if part == 'middle' else None
     return np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=box))
 
   clips = [[one(p) for p in group] for group in x['pictures']]
@@ -111,6 +111,10 @@ def square(x, given):
   else:
     grey = [[p.astype(float).mean(-1) for p in group] for group in clips]
     x['x'] = np.round(np.stack([np.stack(group, -1) for group in grey]))
+
+
+def whole(x, given):
+  square(x, given, 'whole')
 
 
 def crop_centre(x, given):
@@ -153,7 +157,7 @@ def place(x, given):
 
 def flow(x, given):
   grey = [np.asarray(Image.fromarray(frame).convert('L')) for frame in x['frames']]
-  dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+  dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
   found = [dis.calc(a, b, None) for a, b in itertools.pairwise(grey)]
   x['moved'] = np.clip([*found, found[-1]], -given['bound'], given['bound'])
 
@@ -246,7 +250,7 @@ def described(built, shapes, dataset=None):
     ('skeleton', {'length': 80, 'fit': 'pad', 'velocity': 'frame', 'scale': 'torso'}),
     ('skeleton', {'length': 24, 'centre': 'frame'}),
     ('rgb', {**VIDEO, 'mean': (0.4, 0.5, 0.6)}),
-    ('rgb', {**VIDEO, 'show': 'motion', 'apart': 1}),
+    ('rgb', {**VIDEO, 'show': 'motion', 'apart': 1, 'region': 'whole'}),
     ('depth', VIDEO),
     ('depth', {**VIDEO, 'show': 'motion', 'range': 0.3}),
   ],
@@ -265,7 +269,9 @@ def test_the_steps_lead_from_a_recording_to_what_the_model_sees(name, options):
       np.testing.assert_allclose(x, expected[key][i], atol=2e-4, err_msg=f'{key} of {i}')
 
 
-@pytest.mark.parametrize('options', [{'stack': 3, 'apart': 2}, {'show': 'picture'}])
+@pytest.mark.parametrize(
+  'options', [{'stack': 3, 'apart': 2}, {'show': 'picture', 'region': 'whole'}]
+)
 def test_flow_is_found_as_described(options):
   noise = np.random.default_rng(0).integers(0, 255, (16, 60), dtype=np.uint8)
   wide = Image.fromarray(noise).convert('RGB').resize((240, 64), Image.Resampling.BICUBIC)
