@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from har.errors import UserError
 from har.evaluate import summary
 
-_LAUNCH = pathlib.Path(__file__).parents[2] / 'launch.py'
+LAUNCH = pathlib.Path(__file__).parents[2] / 'launch.py'
 _FOLDS = '--config.dataset.folds='
 _PROTOCOL = '--config.dataset.protocol='
 _NUMBERED = ('folds', 'official', 'fractions', 'by_clip')
@@ -46,12 +46,24 @@ def commands(flags: Sequence[str]) -> dict[pathlib.Path, list[str]]:
     raise UserError(f'{_PROTOCOL}{protocols[-1]}: must be one of {", ".join(_NUMBERED)}')
   kept = [flag for flag in flags if not flag.startswith(('--workdir=', _PROTOCOL, _FOLDS))]
   found = {}
-  for fold in range(1, int(count) + 1):
-    folder = pathlib.Path(workdirs[0]).expanduser() / f'fold_{fold}'
-    chosen = [f'{_PROTOCOL}{protocols[-1]}', f'--config.dataset.fold={fold}']
-    chosen += [f'{_FOLDS}{count}'] if protocols[-1] == 'folds' else []
-    found[folder] = [sys.executable, str(_LAUNCH), *kept, *chosen, f'--workdir={folder}']
+  for name, chosen in numbered(int(count), protocols[-1]).items():
+    folder = pathlib.Path(workdirs[0]).expanduser() / name
+    found[folder] = [sys.executable, str(LAUNCH), *kept, *chosen, f'--workdir={folder}']
   return found
+
+
+def numbered(count: int, protocol: str = 'folds') -> dict[str, tuple[str, ...]]:
+  """The flags of each fold, by its name.
+
+  Args:
+    count: of folds, or of the first official splits or draws.
+    protocol: folds, official, fractions or by_clip.
+  """
+  whole = (f'{_FOLDS}{count}',) if protocol == 'folds' else ()
+  return {
+    f'fold_{fold}': (f'{_PROTOCOL}{protocol}', f'--config.dataset.fold={fold}', *whole)
+    for fold in range(1, count + 1)
+  }
 
 
 def main(flags: Sequence[str]) -> int:

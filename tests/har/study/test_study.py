@@ -1,133 +1,176 @@
-"""A study runs every fold of every row once, and its table holds what the runs left."""
+"""A study's table holds what its runs left, and says what it lacks."""
 
 import csv
 import importlib
 import json
-import types
+import math
 
 import pytest
 
 from har import schema
 from har.errors import UserError
-from har.evaluate import folds, results
-from har.export import benchmark
-from har.study import grid, table, video
+from har.evaluate import folds
+from har.study import grid, measured, registry, run, table, video
+from har.study.launcher import Ended
+from har.study.row import Asked, Row
+from tests.har.study.leavings import Pretended
 
-ROW = grid.Row('light', 'configs/a.py', ('--config.x=1',), ('slim',))
-
-
-def metrics(top1, examples):
-  return {
-    **{'top1': top1, 'top5': 1.0, 'f1': top1 - 0.1, 'precision': top1, 'recall': 0.5},
-    'examples': examples,
-  }
+ROWS = [
+  Row('light', 'configs/a.py', folds.numbered(2), variants=('slim',)),
+  Row('plain', 'configs/b.py', folds.numbered(2), benchmark=False),
+]
 
 
-def leave(folder, mode, top1, examples):
-  """What `launch.py` leaves in a workdir."""
-  forms = {'float32': top1, 'int8': top1 - 0.05}
-  if mode == 'compress':
-    forms |= {'slim': top1 - 0.02}
-  table_of = {
-    **{'dataset': 'toy', 'protocol': 'folds', 'seed': 0, 'seconds': {'rgb': 1.0}},
-    'stages': {'rgb': {form: metrics(value, examples) for form, value in forms.items()}},
-    'parameters': {'rgb': 10},
-    'bytes': {'rgb': {form: 4 for form in forms}},
-  }
-  results.write_results(folder, table_of)
-  if mode == 'benchmark':
-    rows = []
-    for form, factor in (('float32', 1.0), ('int8', 0.25)):
-      for runtime in ('jax', 'litert'):
-        row = dict.fromkeys(benchmark.COLUMNS, 4 * factor)
-        rows.append(row | {'stage': 'rgb', 'variant': form, 'runtime': runtime, 'threads': 1})
-    with open(folder / 'benchmark.csv', 'w', newline='') as file:
-      writer = csv.DictWriter(file, benchmark.COLUMNS)
-      writer.writeheader()
-      writer.writerows(rows)
+class Toy:
+  """A study of two rows."""
+
+  @staticmethod
+  def rows(asked):
+    assert asked.dataset == 'toy'
+    return ROWS
+
+  picture = staticmethod(video.picture)
 
 
 @pytest.fixture
-def launched(monkeypatch, tmp_path):
-  """The commands that a study gave, each of which ends as real ones do."""
-  ran = []
-
-  def run(command, check):
-    assert not check
-    flags = dict(flag.partition('=')[::2] for flag in command[2:])
-    ran.append((flags['--workdir'].rsplit('_', 1)[1], flags['--mode']))
-    folder = tmp_path / ROW.name / f'fold_{ran[-1][0]}'
-    assert str(folder) == flags['--workdir']
-    assert flags['--config'] == 'configs/a.py'
-    assert flags['--config.compress.variants'] == "('slim',)"
-    folder.mkdir(parents=True, exist_ok=True)
-    fold = int(ran[-1][0])
-    leave(folder, ran[-1][1], {1: 0.8, 2: 0.6}[fold], {1: 30, 2: 10}[fold])
-    return types.SimpleNamespace(returncode=0)
-
-  monkeypatch.setattr(grid.subprocess, 'run', run)
-  return ran
+def launcher(tmp_path, monkeypatch):
+  monkeypatch.setitem(registry.STUDIES, 'toy', Toy)
+  return Pretended(tmp_path)
 
 
-def test_every_fold_is_trained_and_the_first_measured_once(launched, tmp_path):
-  folders = grid.run(ROW, tmp_path, ['--config.dataset.folds=2'])
-  expected = [('1', 'train'), ('1', 'compress'), ('1', 'benchmark'), ('2', 'train')]
-  assert launched == [*expected, ('2', 'compress')]
-  assert [folder.name for folder in folders] == ['fold_1', 'fold_2']
-  grid.run(ROW, tmp_path, ['--config.dataset.folds=2'])
-  assert len(launched) == 5
-  grid.run(ROW, tmp_path, ['--config.dataset.folds=2', '--config.seed=1'])
-  assert len(launched) == 10
+def options(tmp_path, quick=False, **changes):
+  return run.Options('toy', Asked('toy', quick=quick), tmp_path, **changes)
 
 
-def test_a_failure_ends_the_study(monkeypatch, tmp_path):
-  status = types.SimpleNamespace(returncode=2)
-  monkeypatch.setattr(grid.subprocess, 'run', lambda *_, **__: status)
-  with pytest.raises(UserError, match='fold_1: --mode=train ended with status 2'):
-    grid.run(ROW, tmp_path, [])
-  status.returncode = 0
-  with pytest.raises(UserError, match='fold_1: --mode=train was stopped'):
-    grid.run(ROW, tmp_path, [])
-
-
-def test_the_table_has_means_deviations_and_the_files_speed(launched, tmp_path):
-  row = grid.Row('light', 'configs/a.py', variants=('slim',))
-  folders = grid.run(row, tmp_path, ['--config.dataset.folds=2'])
-  # The first fold's benchmark came last and left no slim form; that is told of neither.
-  measured = grid.collect(row, folders)
-  assert [one.variant for one in measured] == ['float32', 'int8']
-  text = table.write(tmp_path, measured, {'study': 'video on toy', 'command': 'x'})
+def written(tmp_path):
   with open(tmp_path / 'study.csv', newline='') as file:
-    first, second = csv.DictReader(file)
-  assert first['model'] == 'light'
-  assert float(first['top1']) == pytest.approx(0.7)
-  assert float(first['top1_deviation']) == pytest.approx(0.2 / 2**0.5)
-  assert float(first['top1_pooled']) == pytest.approx(0.75)
-  assert (first['folds'], first['examples']) == ('2', '40')
-  assert float(first['f1']) == pytest.approx(0.6)
-  assert float(second['size_mb']) == 1.0
-  assert '70.0' in text
-  written = json.loads((tmp_path / 'study.json').read_text())
-  assert [m['top1'] for m in written['rows'][0]['by_fold']] == [0.8, 0.6]
+    rows = list(csv.DictReader(file))
   page = (tmp_path / 'study.html').read_text()
-  assert 'video on toy' in page
-  assert page.count('<tr>') == 3
-  assert 'light float32' in page  # a label in the picture
+  return rows, json.loads((tmp_path / 'study.json').read_text()), page
+
+
+def test_the_table_has_means_deviations_and_the_files_speed(launcher, tmp_path, capsys):
+  text, failures = run.run(options(tmp_path, seeds=2, command='x'), launcher)
+  assert failures == []
+  assert 'toy on toy: 2 rows x 2 splits x 2 seeds: 8 runs, 0 of them' in capsys.readouterr().err
+  rows, content, page = written(tmp_path)
+  # Schemes that --mode=compress compares are none of the study's.
+  assert [(row['model'], row['variant']) for row in rows] == [
+    *(('light', form) for form in ('float32', 'int8', 'slim', 'slim_int8')),
+    *(('plain', form) for form in ('float32', 'int8')),
+  ]
+  first = rows[0]
+  # 0.8 and 0.7 in the first fold of 30 examples, 0.6 and 0.4 in the second of 10.
+  assert float(first['top1']) == pytest.approx((0.75 + 0.5) / 2)
+  assert float(first['top1_deviation']) == pytest.approx(0.25 / 2**0.5)
+  assert float(first['top1_deviation_of_seeds']) == pytest.approx((0.7 - 0.55) / 2**0.5)
+  assert float(first['top1_pooled']) == pytest.approx((30 * 0.75 + 10 * 0.5) / 40)
+  assert (first['folds'], first['seeds'], first['examples']) == ('2', '2', '80')
+  assert float(first['f1']) == pytest.approx(0.525)
+  assert float(rows[1]['size_mb']) == 1.0
+  assert rows[2]['size_mb'] == rows[4]['size_mb'] == ''
+  assert {row['quick'] for row in rows} == {'False'}
+  assert '62.5' in text
+  runs = content['rows'][0]['runs']
+  assert [(r['split'], r['seed'], r['top1']) for r in runs] == [
+    *(('fold_1', 0, 0.8), ('fold_1', 1, 0.7), ('fold_2', 0, 0.6), ('fold_2', 1, 0.4))
+  ]
+  assert content['facts']['rows'] == '2 of 2'
+  assert 'toy on toy' in page
+  assert page.count('<tr>') == 7
+  assert 'light float32' in page  # A label in the picture.
+  assert 'QUICK' not in page + text
+
+
+def test_what_there_is_one_of_has_no_deviation(launcher, tmp_path):
+  text, _ = run.run(options(tmp_path, rows=('plain',)), launcher)
+  rows, content, page = written(tmp_path)
+  assert [row['top1_deviation_of_seeds'] for row in rows] == ['', '']
+  assert content['rows'][0]['size_mb'] is None
+  assert 'Std of seeds' not in text
+  assert 'GFLOPs' not in text + page
+  assert '<figure' not in page
+  runs = grid.plan(ROWS[1:], 1, tmp_path, [])['plain'][:1]
+  assert math.isnan(measured.collect(runs)[0].deviation('top1'))
+
+
+def test_a_row_that_fails_is_told_of_and_the_others_are_written(launcher, tmp_path):
+  launcher.ends['light', 0, 'fold_2', 'train'] = Ended(2, ('error: too hot',))
+  text, failures = run.run(options(tmp_path), launcher)
+  rows, content, page = written(tmp_path)
+  assert {row['model'] for row in rows} == {'plain'}
+  assert [failure.error for failure in failures] == ['too hot']
+  assert content['facts']['rows'] == '1 of 2'
+  assert 'too hot' in content['facts']['failed']
+  assert 'too hot' in page
+  assert 'plain' in text
+
+
+def test_a_row_without_a_benchmark_is_shown_without_speed(launcher, tmp_path):
+  launcher.ends['light', 0, 'fold_1', 'benchmark'] = Ended(2, ('error: 1 of 10 files differ',))
+  _, failures = run.run(options(tmp_path), launcher)
+  rows, _, _ = written(tmp_path)
+  assert [row['model'] for row in rows] == ['light'] * 4 + ['plain'] * 2
+  assert {row['ms_per_frame'] for row in rows} == {''}
+  assert [failure.mode for failure in failures] == ['benchmark']
+
+
+def test_no_row_at_all_is_a_table_of_none(launcher, tmp_path):
+  for row in ('light', 'plain'):
+    launcher.ends[row, 0, 'fold_1', 'train'] = Ended(2, ('error: no',))
+  text, failures = run.run(options(tmp_path), launcher)
+  assert text.startswith('no row is complete')
+  assert len(failures) == 2
+  assert written(tmp_path)[0] == []
+
+
+def test_a_quick_study_says_so_everywhere_and_keeps_off_results(launcher, tmp_path, capsys):
+  text, _ = run.run(options(tmp_path, quick=True), launcher)
+  rows, content, page = written(tmp_path)
+  assert {row['quick'] for row in rows} == {'True'}
+  assert content['quick']
+  assert all(row['quick'] for row in content['rows'])
+  assert f'<title>{table.QUICK}: toy on toy</title>' in page
+  assert f'<p class="alarm">{table.QUICK}' in page
+  assert text.startswith(table.QUICK)
+  assert capsys.readouterr().err.startswith(table.QUICK)
+  count = len(launcher.ran)
+  run.run(options(tmp_path), launcher)
+  assert len(launcher.ran) == 2 * count  # None of its runs is taken for another.
+  assert not written(tmp_path)[1]['quick']
+  with pytest.raises(UserError, match=r'--quick: .*study.json holds results; give another'):
+    run.run(options(tmp_path, quick=True), launcher)
+
+
+def test_unknown_rows_are_refused(launcher, tmp_path):
+  with pytest.raises(UserError, match='--rows: lihgt is none of light, plain'):
+    run.run(options(tmp_path, rows=('lihgt',)), launcher)
+  assert launcher.ran == []
 
 
 def test_every_row_of_the_video_study_is_an_experiment():
-  found = {name: video.rows(name) for name in ('fight', 'ucf101')}
-  names = [row.name for row in found['fight']]
+  asked = [Asked(name, quick=quick) for name in ('fight', 'ucf101') for quick in (False, True)]
+  found = {(one.dataset, one.quick): video.rows(one) for one in asked}
+  names = [row.name for row in found['fight', False]]
   assert len(set(names)) == len(names) >= 9
   for rows in found.values():
     for row in rows:
       path, _, arg = row.config.partition(':')
       config = importlib.import_module(path.removesuffix('.py').replace('/', '.')).get_config(arg)
       config.compress.variants = row.variants
+      for flag in row.flags:
+        key, _, value = flag.removeprefix('--config.').partition('=')
+        place, _, name = key.rpartition('.')
+        section = config
+        for part in place.split('.'):
+          section = section[part]
+        assert name in section
+        section[name] = type(section[name])(value)
       schema.check(config)
-  assert found['fight'][0].flags == ()
-  commands = folds.commands(
-    [f'--config={found["ucf101"][0].config}', *found['ucf101'][0].flags, '--workdir=w']
-  )
-  assert len(commands) == 3
-  assert all('--config.dataset.protocol=official' in c for c in commands.values())
+  assert list(found['fight', False][0].splits) == [f'fold_{k}' for k in range(1, 6)]
+  official = found['ucf101', False][0].splits
+  assert len(official) == 3
+  assert all('--config.dataset.protocol=official' in flags for flags in official.values())
+  assert all(len(row.splits) == 2 for row in found['ucf101', True])
+  with pytest.raises(UserError, match=r'--modalities=imu: the study video has its own'):
+    video.rows(Asked('fight', 'imu'))

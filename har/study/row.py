@@ -1,0 +1,42 @@
+"""What a study consists of: rows of a table, each an experiment on some splits."""
+
+import dataclasses
+from collections.abc import Mapping
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+  """What a study is asked for.
+
+  Attributes:
+    dataset: a folder in `data_builders`.
+    modalities: such as `imu+depth`; None if the flag is not given.
+    quick: a version that takes at most five minutes on two cores once the dataset is prepared, to
+      see that all goes through. It gives no results.
+  """
+
+  dataset: str
+  modalities: str | None = None
+  quick: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """A row of the table.
+
+  Attributes:
+    name: for people and for its folder.
+    config: what `--config` of `launch.py` takes.
+    splits: flags of each split that it is run on, by its folder's name; see
+      `har.evaluate.folds.numbered`. A dataset divided in one way has one, without flags.
+    flags: further ones, for all splits.
+    variants: trained by `--mode=compress` besides, of `har.compress`.
+    benchmark: whether the first run's files are measured.
+  """
+
+  name: str
+  config: str
+  splits: Mapping[str, tuple[str, ...]]
+  flags: tuple[str, ...] = ()
+  variants: tuple[str, ...] = ()
+  benchmark: bool = True
