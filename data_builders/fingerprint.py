@@ -1,7 +1,8 @@
 """What a prepared dataset was made of, kept beside its records, and what of it is another today.
 
-`fingerprint.json` holds the options and the code of the builder, and name, size, time and, unless
-there is too much of them, checksum of each raw file. Opening a dataset writes nothing.
+`fingerprint.json` holds the options and the code of the builder, name, size, time and, unless
+there is too much of them, checksum of each raw file, and the names of what was unpacked. Opening a
+dataset writes nothing.
 """
 
 import contextlib
@@ -31,6 +32,8 @@ _NAMED = 3  # examples in a message
 
 Files = dict[str, list[Any]]
 """Size, time of change (ns) and checksum (None: not taken) by path below the raw folder."""
+Archives = dict[str, list[Any]]
+"""Size, time of change (ns) and names of the files in it by path below the raw folder."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,6 +181,36 @@ def kept(builder: Any, content: Mapping[str, Any]) -> Iterator[None]:
     yield
   finally:
     del builder._download_and_prepare
+
+
+def archives(builder: Any, raw_dir: pathlib.Path) -> Archives:
+  """The raw files that had to be unpacked; of builders that say so by `unpacked()`."""
+  found = getattr(builder, 'unpacked', dict)()
+  return {path: [*_stamp(raw_dir / path), names] for path, names in found.items()}
+
+
+def same_archives(folder: Any, raw_dir: pathlib.Path) -> dict[str, list[str]]:
+  """What is in raw files that a prepared dataset was made of, of those with their size and time.
+
+  Args:
+    folder: of the dataset, which may not be there.
+    raw_dir: the folder with the raw files.
+
+  Raises:
+    UserError: a damaged fingerprint.
+  """
+  stored: Archives = (read(folder) or {}).get('archives', {})
+  found = {}
+  for path, (size, time, names) in stored.items():
+    with contextlib.suppress(OSError):
+      if _stamp(raw_dir / path) == (size, time):
+        found[path] = names
+  return found
+
+
+def _stamp(path: pathlib.Path) -> tuple[int, int]:
+  about = path.stat()
+  return about.st_size, about.st_mtime_ns
 
 
 def read(folder: Any) -> dict[str, Any] | None:

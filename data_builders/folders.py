@@ -12,7 +12,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from data_builders import archives, litter, rar
@@ -37,6 +37,7 @@ class Folder:
   Attributes:
     root: the folder.
     paths: relative to it, with / between names, in order.
+    unpacked: what is in the RAR archives whose files are among them, by path.
   """
 
   def __init__(self, root: pathlib.Path, suffixes: Collection[str] = ()):
@@ -55,6 +56,7 @@ class Folder:
     found = dict.fromkeys(self._walk())
     self._members: dict[str, tuple[zipfile.ZipFile, str]] = {}
     self._unpacked: dict[str, tuple[rar.Unpacked, str]] = {}
+    self.unpacked: dict[str, list[str]] = {}
     for archive in [path for path in found if path.lower().endswith('.zip')]:
       self._add_members(archive, found)
     self.paths = sorted([*found, *self._members])
@@ -110,13 +112,17 @@ class Folder:
       if path not in found:  # What has been extracted counts.
         self._members[path] = (opened, info.filename)
 
-  def unpack(self, archive: str) -> None:
-    """Adds the files of a RAR archive, one of `paths`.
+  def unpack(self, archive: str, names: Sequence[str] | None = None) -> None:
+    """Adds the files of a RAR archive.
+
+    Args:
+      archive: one of `paths`.
+      names: what `unpacked` says of this very file; it then is not unpacked before it is read.
 
     Raises:
       UserError: it cannot be unpacked, or another one holds one of its files.
     """
-    found, unpacked = set(self.paths), rar.Unpacked(self.root / archive)
+    found, unpacked = set(self.paths), rar.Unpacked(self.root / archive, names)
     added: dict[str, tuple[rar.Unpacked, str]] = {}
     for name in unpacked.names:
       path = (pathlib.PurePosixPath(archive).parent / name).as_posix()
@@ -126,6 +132,7 @@ class Folder:
       if not litter.is_litter(name) and path not in found:  # What has been extracted counts.
         added[path] = (unpacked, name)
     self._unpacked |= added
+    self.unpacked[archive] = unpacked.names
     self.paths = sorted({*found, *self._unpacked})
     self._check_count()
 

@@ -208,8 +208,11 @@ def build(
         raise UserError(
           f'{builder.data_dir}: not a complete dataset; delete it to have it built anew'
         )
-      files = fingerprint.measure(builder, raw_dir, checksums=True) if raw_dir else None
-      with checks.checking(builder), fingerprint.kept(builder, {**today, 'files': files}):
+      content = {**today, 'files': None, 'archives': {}}
+      if raw_dir:
+        content['files'] = fingerprint.measure(builder, raw_dir, checksums=True)
+        content['archives'] = fingerprint.archives(builder, raw_dir)
+      with checks.checking(builder), fingerprint.kept(builder, content):
         write(**{**kwargs, 'file_format': 'array_record'})
       return
   # By another process, while this one waited.

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from data_builders import archives
 from har.errors import UserError
@@ -31,7 +31,7 @@ _SECONDS = 0.2  # between looks at how much has been unpacked
 
 
 class Unpacked:
-  """A RAR archive and the archives in it, unpacked into a temporary folder.
+  """A RAR archive and the archives in it, unpacked into a temporary folder when that is needed.
 
   Attributes:
     archive: its path.
@@ -39,17 +39,24 @@ class Unpacked:
       that they hold, which lie where they lay.
   """
 
-  def __init__(self, archive: pathlib.Path):
-    """Unpacks it.
+  def __init__(self, archive: pathlib.Path, names: Sequence[str] | None = None):
+    """Unpacks it, unless what is in it is known: then not before one of its files is wanted.
 
     Args:
       archive: the file.
+      names: what `names` was when this file was unpacked before.
 
     Raises:
       UserError: no program that unpacks it, none that can, no space, or something else than files
         in it.
     """
     self.archive = archive
+    self._folder: pathlib.Path | None = None
+    self.names = sorted(self._unpack() if names is None else names)
+
+  def _unpack(self) -> list[str]:
+    """Unpacks it; returns the names."""
+    archive = self.archive
     size = archive.stat().st_size
     place = tempfile.gettempdir()
     if size > (free := shutil.disk_usage(place).free):
@@ -57,36 +64,40 @@ class Unpacked:
         f'{archive}: has {size} bytes, and {place} room for {free}; set TMPDIR to a folder with '
         'more, or unpack it yourself'
       )
-    self._folder = pathlib.Path(tempfile.mkdtemp(prefix='unpacked_'))
-    self._end = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+    self._folder = folder = pathlib.Path(tempfile.mkdtemp(prefix='unpacked_'))
+    self._end = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
     most = size * _MOST_BYTES_PER_BYTE + _MORE_BYTES
     try:
-      _unpack(archive, archive, self._folder, most)
-      for inner in [name for name in self._files() if name.lower().endswith('.rar')]:
-        path = self.file(inner)
+      _unpack(archive, archive, folder, most)
+      for inner in [name for name in self._files(folder) if name.lower().endswith('.rar')]:
+        path = folder / inner
         _unpack(path, archive, path.parent, most)
         path.unlink()
-      self.names = sorted(self._files())
+      return list(self._files(folder))
     except UserError:
       self.close()
       raise
 
-  def _files(self) -> Iterator[str]:
-    for folder, subfolders, files in os.walk(self._folder):
+  def _files(self, root: pathlib.Path) -> Iterator[str]:
+    for folder, subfolders, files in os.walk(root):
       for name in (*subfolders, *files):
         path = pathlib.Path(folder, name)
         if path.is_symlink() or not (path.is_dir() or path.is_file()):
           raise UserError(f'{self.archive}: {name!r} in it is no file; do not use it')
       for name in files:
-        yield pathlib.Path(folder, name).relative_to(self._folder).as_posix()
+        yield pathlib.Path(folder, name).relative_to(root).as_posix()
 
   def file(self, name: str) -> pathlib.Path:
-    """Where a file of it is, until `close`."""
+    """Where a file of it is, until `close`; UserError if it has to be unpacked and cannot be."""
+    if self._folder is None:
+      self._unpack()
+    assert self._folder is not None
     return self._folder / name
 
   def close(self) -> None:
     """Removes what was unpacked."""
-    self._end()
+    if self._folder is not None:
+      self._end()
 
 
 def _unpack(archive: pathlib.Path, named: pathlib.Path, folder: pathlib.Path, most: int) -> None:

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import ClassVar
 
-from data_builders import folder_builder, folders
+from data_builders import fingerprint, folder_builder, folders
 from data_builders.catalogue import Entry
 from data_builders.clips import owned
 from har.errors import UserError
@@ -50,7 +50,8 @@ class Builder(owned.Builder, skip_registration=True):  # type: ignore[call-arg]
 
   Columns `split1`, `split2` and `split3` are the lists, for `protocol=official`, and `group` is
   what a video was cut from. All is read in place but RAR archives, which are unpacked into a
-  temporary folder if something that they may hold is not there. A video that is listed and not
+  temporary folder if something that they may hold is not there; those that a prepared dataset was
+  made of, and that are still the same, only if they hold the lists. A video that is listed and not
   there, or there and not listed, is a fault.
 
   A subclass sets `WHERE_LISTS`, what to say if there are none.
@@ -74,14 +75,14 @@ class Builder(owned.Builder, skip_registration=True):  # type: ignore[call-arg]
   def _records(self, folder: folders.Folder) -> tuple[list[Entry], list[str]]:
     lists = self._read_lists(folder)
     if lists is None:
-      _unpack(folder, of_lists=True)
+      self._unpack(folder, of_lists=True)
       lists = self._read_lists(folder)
     if lists is None:
       raise UserError(f'{folder.root}: the official lists are not there; {self.WHERE_LISTS}')
     self._lists = lists
     paths = self._videos(folder)
     if any(name.casefold() not in paths for name in map(_stem, lists.clips)):
-      _unpack(folder, of_lists=False)
+      self._unpack(folder, of_lists=False)
       paths = self._videos(folder)
     entries, faults = [], []
     for name, clip in lists.clips.items():
@@ -97,6 +98,14 @@ class Builder(owned.Builder, skip_registration=True):  # type: ignore[call-arg]
       raise UserError(f'{faults[0]}, nor any other of the {len(lists.clips)} that are listed')
     return entries, faults
 
+  def _unpack(self, folder: folders.Folder, of_lists: bool) -> None:
+    """Unpacks RAR archives: those that hold lists, by their names, or the others."""
+    known = fingerprint.same_archives(self.data_dir, folder.root)
+    for path in folder.paths:
+      name = path.rpartition('/')[2].lower()
+      if name.endswith('.rar') and ('split' in name) == of_lists and not folder.is_member(path):
+        folder.unpack(path, known.get(path))
+
   def _videos(self, folder: folders.Folder) -> dict[str, str]:
     """Paths by name without ending, in small letters."""
     found: dict[str, str] = {}
@@ -110,14 +119,6 @@ class Builder(owned.Builder, skip_registration=True):  # type: ignore[call-arg]
 
 def _stem(name: str) -> str:
   return pathlib.PurePosixPath(name).stem
-
-
-def _unpack(folder: folders.Folder, of_lists: bool) -> None:
-  """Unpacks RAR archives: those that hold lists, by their names, or the others."""
-  for path in folder.paths:
-    name = path.rpartition('/')[2].lower()
-    if name.endswith('.rar') and ('split' in name) == of_lists and not folder.is_member(path):
-      folder.unpack(path)
 
 
 def rows(folder: folders.Folder, path: str) -> list[tuple[str, list[str]]]:

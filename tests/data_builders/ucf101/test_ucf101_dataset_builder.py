@@ -1,5 +1,6 @@
 """UCF101 from its owners' files: official splits as listed, every fault told."""
 
+import os
 import pathlib
 import re
 import shutil
@@ -121,6 +122,27 @@ def test_archives(tmp_path, raw_dir, monkeypatch, pack):
   at = data.index.key.tolist().index(PUSHUPS.removesuffix('.avi'))
   extracted = int(pack is extract_some)  # Which has a frame more.
   assert (len(counts), counts[at], sum(counts)) == (18, 2 + extracted, 36 + extracted)
+
+
+def test_an_archive_is_not_unpacked_again_while_it_is_the_same(tmp_path, raw_dir, monkeypatch):
+  extract_some(raw_dir)
+  rars.install(tmp_path / 'bin')
+  monkeypatch.setenv('PATH', str(tmp_path / 'bin'))
+  first = load(tmp_path, raw_dir)
+  monkeypatch.setenv('PATH', str(tmp_path))
+  again = load(tmp_path, raw_dir)
+  assert again.index.key.tolist() == first.index.key.tolist()
+  # Another file in place of one in the archive is noticed as ever, and so is a list.
+  path = raw_dir / 'UCF-101' / 'Bowling' / 'v_Bowling_g01_c01.avi'
+  path.parent.mkdir()
+  path.write_bytes(b'another')
+  with pytest.raises(UserError, match=r'1 new \(UCF-101/Bowling/v_Bowling_g01_c01\.avi\)'):
+    load(tmp_path, raw_dir)
+  path.unlink()
+  archive = raw_dir / 'UCF101.rar'
+  os.utime(archive, ns=(0, archive.stat().st_mtime_ns + 1))
+  with pytest.raises(UserError, match=r'UCF101\.rar: install one of unrar, unar, bsdtar to'):
+    load(tmp_path, raw_dir)
 
 
 def test_without_a_program_for_its_archive(tmp_path, raw_dir, monkeypatch):
