@@ -13,15 +13,19 @@ class Interrupted(Exception):
 
 
 class StopSignal:
-  """Turns the first SIGTERM or SIGINT into a flag; a second one has its usual effect."""
+  """Turns the first SIGTERM or SIGINT into a flag; a second one has its usual effect.
+
+  With several processes JAX catches SIGTERM, so that they stop together, and SIGINT is left alone.
+  """
 
   def __init__(self) -> None:
     self._event = threading.Event()
     self._previous: dict[int, object] = {}
 
   def __enter__(self) -> 'StopSignal':
-    # Python allows handlers in the main thread only; elsewhere nothing is caught.
-    if threading.current_thread() is threading.main_thread():
+    # Python allows handlers in the main thread only; elsewhere nothing is caught. A handler of
+    # ours would take the place of JAX's, which is not Python's.
+    if threading.current_thread() is threading.main_thread() and jax.process_count() == 1:
       for number in (signal.SIGTERM, signal.SIGINT):
         self._previous[number] = signal.signal(number, self._handle)
     return self
@@ -42,3 +46,8 @@ class StopSignal:
     if jax.process_count() == 1:
       return self._event.is_set()
     return multihost_utils.reached_preemption_sync_point(step)
+
+  @property
+  def heard(self) -> bool:
+    """Whether to stop before the next step; with several processes, which agree on one, never."""
+    return self._event.is_set()

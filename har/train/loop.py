@@ -121,7 +121,7 @@ class _Run:
     first = int(state.step)
     started, before, wait = time.monotonic(), progress, DataWait()
     kept = {'params': state.params, 'batch_stats': state.batch_stats}
-    training, validation = self.source.open(kept)
+    training, validation = self.source.open(kept, functools.partial(self._heed, stop, first))
     batches = training.train_batches(c['batch_size'], self.stage.seed, first)
     wait.restart()
     window: list[dict[str, jax.Array]] = []
@@ -159,7 +159,7 @@ class _Run:
           self.context.claim()
           self.saved.save_latest(state, progress.to_json())
         if stopping:
-          raise Interrupted(f'stage {self.stage.name} is saved at step {i} of {self.total_steps}')
+          raise self._interrupted(i)
         if c['early_stopping'] and progress.stale >= c['early_stopping']:
           break
         if not window:
@@ -247,6 +247,15 @@ class _Run:
       context.claim()
       self.saved.save_best(i, variables, {'validation': figures, 'best_step': i})
     return new
+
+  def _heed(self, stop: StopSignal, step: int) -> None:
+    """Ends what comes before the first step if that is asked for; the state is that of `step`."""
+    if stop.heard:
+      raise self._interrupted(step)
+
+  def _interrupted(self, step: int) -> Interrupted:
+    name, last = self.stage.name, self.total_steps
+    return Interrupted(f'stage {name} is saved at step {step} of {last}')
 
   def _scalar(self, value: float) -> jax.Array:
     return jax.device_put(np.float32(value), mesh_lib.replicated(self.context.mesh))

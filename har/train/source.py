@@ -1,12 +1,13 @@
 """What a stage's batches are read from: records, or what its frozen front made of them once."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import pathlib
 import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import flax.traverse_util
@@ -30,6 +31,8 @@ from har.train.stage import Stage
 
 _DRAWS = 2**32 - 1  # folded into the stage's key: no step has this number
 _GIB = 2**30
+
+Check = Callable[[], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,9 +96,9 @@ class Plain:
     # Examples that have something to be learnt from.
     self.positions = loader.recorded(self._records, train, stage.train_inputs)
 
-  def open(self, variables: Any) -> tuple[Source, Source]:
-    """The training examples, and those of validation; `variables` are the stage's."""
-    del variables
+  def open(self, variables: Any, check: Check) -> tuple[Source, Source]:
+    """The training examples, and those of validation; see `Cached.open`."""
+    del variables, check
     stage, context, workers = self.stage, self.context, self.context.runtime['workers']
     validation = context.splits.validation
     sampling = _sampling(stage, context, self.positions)
@@ -147,14 +150,19 @@ class Cached:
   def _folder(self) -> str:
     return self._context.runtime['cache_dir']
 
-  def open(self, variables: Any) -> tuple[Source, Source]:
-    """The training examples, and those of validation; `variables` are the stage's."""
+  def open(self, variables: Any, check: Check) -> tuple[Source, Source]:
+    """The training examples, and those of validation.
+
+    Args:
+      variables: the stage's.
+      check: called before each batch that is computed; what it raises ends the work.
+    """
     others = {n: x for n, x in self._full.inputs.items() if n not in self._ready}
     records = self._context.dataset.records(stage_lib.fields(others))
     drawn = range(self._views) if self._views > 1 else (None,)
-    views = [self._once(variables, self.positions, view) for view in drawn]
+    views = [self._once(variables, self.positions, view, check) for view in drawn]
     validation = self._context.splits.validation
-    chosen = [self._once(variables, validation, None)] if len(validation) else []
+    chosen = [self._once(variables, validation, None, check)] if len(validation) else []
     sampling = _sampling(self._full, self._context, self.positions)
     return (
       self._source(ReadyRecords(records, self.positions, views), self.positions, sampling),
@@ -200,12 +208,14 @@ class Cached:
       line = f'{self._full.name}: {", ".join(self._ready)} up to what trains is computed once, for '
       print(f'{line}{examples} views of {each / 2**10:.1f} KiB', file=sys.stderr, flush=True)
 
-  def _once(self, variables: Any, positions: np.ndarray, view: int | None) -> dict[str, Any]:
+  def _once(
+    self, variables: Any, positions: np.ndarray, view: int | None, check: Check
+  ) -> dict[str, Any]:
     """What is kept of these examples; augmented if it is one of several views."""
     full, dataset = self._full, self._context.dataset
     seed = None if view is None else zlib.crc32(f'{full.seed}/{view}'.encode())
     if not self._folder:
-      return self._compute(variables, positions, seed)
+      return self._compute(variables, positions, seed, check)
     inputs = {name: full.inputs[name] for name in self._ready}
     fields = stage_lib.fields(inputs)
     records = dataset.records(fields)
@@ -222,7 +232,7 @@ class Cached:
     every = loader.recorded(records, np.arange(len(dataset.index)), inputs)
     arrays = kept.load(path)
     if arrays is None:
-      arrays = self._compute(variables, every, seed)
+      arrays = self._compute(variables, every, seed, check)
       kept.save(path, arrays, settings)
     place = np.searchsorted(every, positions)
     return {name: x[place] for name, x in arrays.items()}
@@ -247,7 +257,9 @@ class Cached:
       }
     )
 
-  def _compute(self, variables: Any, positions: np.ndarray, seed: int | None) -> dict[str, Any]:
+  def _compute(
+    self, variables: Any, positions: np.ndarray, seed: int | None, check: Check
+  ) -> dict[str, Any]:
     full, context = self._full, self._context
     inputs = {name: full.inputs[name] for name in self._ready}
     records = context.dataset.records(stage_lib.fields(inputs))
@@ -261,10 +273,14 @@ class Cached:
       leave=False,
       disable=None if jax.process_index() == 0 else True,
     )
-    batches = (
-      {**batch, 'draw': np.full(len(batch['mask']), i, np.int32)} for i, batch in enumerate(bar)
-    )
-    return predict.predict(self._step(seed), variables, batches, context.mesh)
+
+    def batches() -> Iterator[loader.Batch]:
+      for i, batch in enumerate(bar):
+        check()
+        yield {**batch, 'draw': np.full(len(batch['mask']), i, np.int32)}
+
+    with contextlib.closing(bar):
+      return predict.predict(self._step(seed), variables, batches(), context.mesh)
 
   def _step(self, seed: int | None) -> Any:
     """`step(variables, batch)` gives what is kept; the seed is that of augmentation."""

@@ -121,18 +121,41 @@ def test_a_stopped_run_with_views_continues_bit_equal(tmp_path, monkeypatch):
   chex.assert_trees_all_equal(found, expected)
 
 
+@pytest.mark.parametrize('folder', ['', 'kept'])
+def test_a_stop_request_ends_the_computing_between_batches(folder, tmp_path, monkeypatch):
+  c = config(cached_views=2, augment={'rgb': {'flip': 0.5}})
+  c.runtime.cache_dir = folder and str(tmp_path / folder)
+  computed, preprocess = [], source.predict.mesh_lib.put_batch
+
+  def put(batch, mesh):
+    if 'draw' in batch:
+      computed.append(1)
+      if len(computed) == 2:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return preprocess(batch, mesh)
+
+  monkeypatch.setattr(source.predict.mesh_lib, 'put_batch', put)
+  with pytest.raises(Interrupted, match='stage one is saved at step 0 of 8'):
+    run(c, tmp_path / 'run')
+  assert len(computed) == 2  # Of three for each view.
+  assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+  assert [path for path in tmp_path.rglob('*') if path.is_file() and path.suffix != '.jsonl'] == []
+  stopped = run(c, tmp_path / 'run')
+  chex.assert_trees_all_equal(stopped, run(c, tmp_path / 'whole'))
+
+
 def test_views_differ_and_epochs_take_them_in_turn(tmp_path):
   augment = {'rgb': {'flip': 0.5, 'crop': True, 'zoom': 0.0, 'brightness': 0.3}}
   opened = experiment.open_experiment(config(cached_views=2, augment=augment), tmp_path)
   one, context = opened.stages['one'], opened.context
   cached = source.of_stage(one, context)
   variables = fakes.draw_variables(one.model, {'rgb': np.zeros((1, 4, 16, 16, 3), np.float32)})
-  training, _ = cached.open(variables)
+  training, _ = cached.open(variables, list)
   count = len(cached.positions)
   views = np.stack([training.records[i]['ready']['rgb_front0'] for i in range(2 * count)])
   views = views.reshape(2, count, 4, 16)
   assert (abs(views[0] - views[1]).max((1, 2)) > 1e-3).all()
-  again, _ = source.of_stage(one, context).open(variables)
+  again, _ = source.of_stage(one, context).open(variables, list)
   np.testing.assert_array_equal(again.records[count]['ready']['rgb_front0'], views[1, 0])
   batches = training.train_batches(count, seed=0, first=0)
   for epoch in range(4):
@@ -152,7 +175,7 @@ def test_balanced_sampling_is_configured(views, tmp_path, monkeypatch):
   chosen = source.of_stage(opened.stages['one'], opened.context)
   model = opened.stages['one'].model
   variables = fakes.draw_variables(model, {'rgb': np.zeros((1, 4, 16, 16, 3), np.float32)})
-  training, _ = chosen.open(variables)
+  training, _ = chosen.open(variables, list)
   read = loader._Epochs(training.positions, 0, training.sampling)
   epochs = [[read[12 * epoch + i] for i in range(12)] for epoch in range(2)]
   for epoch, drawn in enumerate(epochs):
