@@ -231,10 +231,6 @@ class FolderBuilder(preparation.Builder, skip_registration=True):  # type: ignor
     used = {path for entry in listing.entries for path in entry.files.values()}
     yield from sorted({folders.regular(listing.folder.holder(path)) for path in used})
 
-  def unpacked(self) -> Mapping[str, Sequence[str]]:
-    """What is in the archives that cannot be read in place, by path below `raw_dir`."""
-    return self.listing.folder.unpacked
-
   def _more_features(self) -> dict[str, Any]:
     """The fields of what is recorded."""
     raise NotImplementedError

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from data_builders import fingerprint, folder_builder, folders
@@ -71,6 +71,10 @@ class Builder(owned.Builder, skip_registration=True):  # type: ignore[call-arg]
       return found
     label_of = {label: label for label in self._lists.classes}
     return dataclasses.replace(found, classes=self._lists.classes, label_of=label_of)
+
+  def unpacked(self) -> Mapping[str, Sequence[str]]:
+    """What is in the archives that cannot be read in place, by path below `raw_dir`."""
+    return self.listing.folder.unpacked
 
   def _records(self, folder: folders.Folder) -> tuple[list[Entry], list[str]]:
     lists = self._read_lists(folder)
