@@ -200,7 +200,7 @@ def same_archives(folder: Any, raw_dir: pathlib.Path) -> dict[str, list[str]]:
     UserError: a damaged fingerprint.
   """
   stored: Archives = (read(folder) or {}).get('archives', {})
-  found = {}
+  found: dict[str, list[str]] = {}
   for path, (size, time, names) in stored.items():
     with contextlib.suppress(OSError):
       if _stamp(raw_dir / path) == (size, time):

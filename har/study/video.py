@@ -65,6 +65,8 @@ def _quick(row: Row) -> Row | None:
     return None
   sizes = {'frames': 4, 'resize': 36, 'size': 32}
   flags = [f'--config.inputs.rgb.{name}={value}' for name, value in sizes.items()]
+  if row.name == 'c3d':
+    flags.append('--config.encoders.rgb.width=0.125')
   return dataclasses.replace(
     row,
     splits=dict(list(row.splits.items())[:2]),
