@@ -185,7 +185,7 @@ def kept(builder: Any, content: Mapping[str, Any]) -> Iterator[None]:
 
 def archives(builder: Any, raw_dir: pathlib.Path) -> Archives:
   """The raw files that had to be unpacked; of builders that say so by `unpacked()`."""
-  found = getattr(builder, 'unpacked', dict)()
+  found: Mapping[str, list[str]] = getattr(builder, 'unpacked', dict)()
   return {path: [*_stamp(raw_dir / path), names] for path, names in found.items()}
 
 
