@@ -1,6 +1,6 @@
 """A trained model with fake quantisation: evaluated, trained further, or exported."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import flax.traverse_util
@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from har.compress import front
 from har.compress.graph import Graph
 from har.compress.hooks import Dynamic, Hook, Marking, Observer, Static
 from har.compress.operations import Layer
@@ -59,6 +60,16 @@ class FoldedModel:
     stats = {'ranges': jnp.zeros((len(graph.points), 2))} if self.has_ranges else {}
     kept = flax.traverse_util.unflatten_dict(folded)
     return kept | {'batch_stats': kept.get('batch_stats', {}) | stats}
+
+  def front(
+    self,
+    variables: Variables,
+    example: Mapping[str, jax.ShapeDtypeStruct],
+    trained: Sequence[str],
+    among: Collection[str],
+  ) -> front.FoldedFront:
+    """See `har.compress.front.find`."""
+    return front.find(self, variables, example, trained, among)
 
   def init(self, key: jax.Array, inputs: Mapping[str, Any], mode: Mode = INFERENCE) -> Variables:
     """Random variables."""

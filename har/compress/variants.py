@@ -179,18 +179,24 @@ def _qat_stage(of: FinishedStage, variant: str) -> tuple[Stage, dict[str, Any]]:
   if not start.model.has_ranges:
     raise UserError("config.compress.int8.ranges must be 'static' to train a quantised model")
   teacher, plain = _teaching(of, variant), of.stage
+  config = fine_tuning(plain.config, of.experiment.config.compress[QAT])
+  config.cached_views = teacher.config['cached_views']
   trained = dataclasses.replace(
     teacher,
     name=folder(of.name, variant),
-    # Labels would have it forget what dropout taught; the float model is what it is to be.
-    objective=Distil(plain.objective.facts, f'stage:{teacher.name}', teacher.model),
-    teacher=teacher,
-    config=fine_tuning(plain.config, of.experiment.config.compress[QAT]),
+    config=config,
     model=start.model,
     preprocess=of.preprocess,
     train_inputs=plain.inputs,
     train_preprocess=of.preprocess,
+    example={n: jax.ShapeDtypeStruct(x.shape, x.dtype) for n, x in of.example.items()},
   )
+  if not config.cached_views:
+    # Labels would have it forget what dropout taught; the float model is what it is to be. Of what
+    # is kept of a frozen front the float model could not give its opinion.
+    source = f'stage:{teacher.name}'
+    objective = Distil(plain.objective.facts, source, teacher.model)
+    trained = dataclasses.replace(trained, objective=objective, teacher=teacher)
   return trained, jax.device_get(start.variables)
 
 
@@ -199,7 +205,6 @@ def fine_tuning(config: Any, settings: Mapping[str, Any]) -> Any:
   changed = config.copy_and_resolve_references()
   changed.epochs = config.epochs * settings['epochs']
   changed.early_stopping = 0
-  changed.cached_views = 0  # The teacher needs the inputs themselves.
   changed.optimizer.learning_rate = config.optimizer.learning_rate * settings['learning_rate']
   # Folded kernels have other sizes than those that the decay was chosen for.
   changed.optimizer.weight_decay = 0.0

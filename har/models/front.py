@@ -78,6 +78,20 @@ class Front:
       found[call[0][0]][name] = jax.tree.leaves(self.outputs[call])[number].one
     return found
 
+  def rest(self, model: Any) -> 'Rest':
+    """What is left of the model."""
+    return Rest(model, self)
+
+  def frozen(self, variables: Variables) -> Variables:
+    """The variables that what is kept may depend on."""
+    flat = flax.traverse_util.flatten_dict(dict(variables))
+    kept = {
+      path: x
+      for path, x in flat.items()
+      if path[1] in self.names and not matches(path[1:], self.trained)
+    }
+    return flax.traverse_util.unflatten_dict(kept)
+
   def compute(
     self, model: nn.Module, variables: Variables, inputs: Mapping[str, jax.Array]
   ) -> dict[str, jax.Array]:
@@ -89,7 +103,7 @@ class Front:
       inputs: preprocessed, of the encoders that have a front.
     """
     others = {k: x for k, x in self.example.items() if k not in inputs}
-    given = {**_zeros(others, len(inputs[self.names[0]])), **inputs}
+    given = {**zeros(others, len(inputs[self.names[0]])), **inputs}
     found = _call(model, variables, given, self)
     kept = {}
     for (call, number), name in self.kept.items():
@@ -118,7 +132,7 @@ class Rest:
     The outputs' features are left out: what nothing reads is not kept.
     """
     examples = len(next(inputs[name] for name in self.front.kept.values()))
-    given = _zeros({name: self.front.example[name] for name in self.front.names}, examples)
+    given = zeros({name: self.front.example[name] for name in self.front.names}, examples)
 
     def handle(call: Call, run: Callable[[], Any]) -> Any:
       del run
@@ -149,16 +163,18 @@ def find(
   """The frozen front of a model.
 
   Args:
-    model: a `har.models.recogniser.Recogniser`.
+    model: a `har.models.recogniser.Recogniser`, or one that has a method `front` of its own.
     variables: shapes and types.
     example: shapes and types of a batch of one example, preprocessed.
     trained: path patterns of what trains.
     among: inputs whose encoders may have a front; those that have none are left out.
   """
+  if hasattr(model, 'front'):
+    return model.front(variables, example, trained, among)
   owned = frozenset(flax.traverse_util.flatten_dict(variables['params']))
   front = Front(tuple(among), example, tuple(trained), owned, {}, {})
   one, two = (_shapes(model, variables, front, size) for size in (1, 2))
-  outputs = {call: jax.tree.map(_leaf, one[call], two[call]) for call in one}
+  outputs = {call: jax.tree.map(leaf, one[call], two[call]) for call in one}
   counts: collections.Counter[str] = collections.Counter()
   every: dict[tuple[Call, int], str] = {}
   for call, tree in outputs.items():
@@ -171,14 +187,19 @@ def find(
   return dataclasses.replace(front, kept=_read(model, variables, front)) if names else front
 
 
-def _leaf(one: Any, two: Any) -> Leaf:
-  """A leaf by its shapes for one example and for two."""
+def leaf(one: Any, two: Any) -> Leaf:
+  """A leaf by its shapes for one example and for two.
+
+  Raises:
+    UserError: none of its axes is that of the examples.
+  """
   if not one.shape or two.shape != (2 * one.shape[0], *one.shape[1:]):
     raise UserError(f'a frozen module gives {one.shape}, in which no axis is that of the examples')
   return Leaf(one.shape[0], one.shape[1:], one.dtype)
 
 
-def _zeros(example: Mapping[str, jax.ShapeDtypeStruct], size: int) -> dict[str, jax.Array]:
+def zeros(example: Mapping[str, jax.ShapeDtypeStruct], size: int) -> dict[str, jax.Array]:
+  """A batch of `size` examples that say nothing."""
   return {k: jnp.zeros((size, *x.shape[1:]), x.dtype) for k, x in example.items()}
 
 
@@ -187,7 +208,7 @@ def _shapes(model: Any, variables: Variables, front: Front, size: int) -> dict[C
   order: list[Call] = []
 
   def calls(variables):
-    found = _call(model, variables, _zeros(front.example, size), front)
+    found = _call(model, variables, zeros(front.example, size), front)
     order.extend(found)
     return list(found.values())
 
@@ -221,7 +242,7 @@ def _read(model: Any, variables: Variables, front: Front) -> dict[tuple[Call, in
   }
 
   def run(leaves, variables):
-    inputs = {**_zeros(others, 1), **leaves}
+    inputs = {**zeros(others, 1), **leaves}
     training = {'rngs': {'dropout': jax.random.key(0)}, 'mutable': ['batch_stats']}
     trained = rest.apply(variables, inputs, Mode(True, front.trained), **training)
     return trained, rest.apply(variables, inputs)

@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import flax.traverse_util
 import jax
 import numpy as np
 import tqdm
@@ -21,8 +20,7 @@ from har.data.input import Input
 from har.data.ready import FIELD, Ready, ReadyRecords
 from har.errors import UserError
 from har.models import front as front_lib
-from har.models.front import Front, Rest
-from har.models.mode import matches
+from har.models.front import Front
 from har.train import kept, predict
 from har.train import mesh as mesh_lib
 from har.train import stage as stage_lib
@@ -136,7 +134,7 @@ class Cached:
     preprocess = self._preprocess(inputs, augment)
     self.stage = dataclasses.replace(
       stage,
-      model=Rest(stage.model, self._front),
+      model=self._front.rest(stage.model),
       inputs=inputs,
       preprocess=preprocess,
       train_inputs=inputs,
@@ -227,7 +225,7 @@ class Cached:
       'frames': seed,
       'program': hashlib.sha256(program.encode()).hexdigest(),
     }
-    name = kept.digest(records, fields, self._frozen(variables), settings)
+    name = kept.digest(records, fields, self._front.frozen(variables), settings)
     path = pathlib.Path(self._folder).expanduser() / f'{name}.npz'
     every = loader.recorded(records, np.arange(len(dataset.index)), inputs)
     arrays = kept.load(path)
@@ -245,17 +243,6 @@ class Cached:
     return {
       n: jax.ShapeDtypeStruct((size, *np.shape(x)), np.asarray(x).dtype) for n, x in one.items()
     }
-
-  def _frozen(self, variables: Any) -> Any:
-    """The variables of the encoders that have a front, but for those that train."""
-    flat = flax.traverse_util.flatten_dict(variables)
-    return flax.traverse_util.unflatten_dict(
-      {
-        path: x
-        for path, x in flat.items()
-        if path[1] in self._ready and not matches(path[1:], self._full.trained)
-      }
-    )
 
   def _compute(
     self, variables: Any, positions: np.ndarray, seed: int | None, check: Check
