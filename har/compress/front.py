@@ -52,8 +52,8 @@ class FoldedFront:
       variables: of it.
       inputs: preprocessed, those that have a front.
     """
-    examples = len(inputs[self.names[0]])
-    given = {**zeros(self.example, examples), **inputs}
+    given = {**zeros(self.example, len(inputs[self.names[0]])), **inputs}
+    given = {name: given[name] for name in self.example}  # There may be masks that say nothing.
     split = _split(model, variables, given, self.trained)
     env = split.environment(variables, given)
     run(split.early, env)

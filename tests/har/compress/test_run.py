@@ -160,6 +160,27 @@ def test_training_a_quantised_stage_moves_its_parameters_but_not_its_ranges(comp
     assert not np.array_equal(a, b)
 
 
+def test_what_is_frozen_is_computed_once_for_a_quantised_stage(tmp_path, capsys):
+  settings = {'trained': ('head',), 'cached_views': 2}
+  c = test_loop.config(('imu',), epochs=4.0, **settings)
+  c.compress.int8.examples = 12
+  c.compress.int8_qat.epochs = 1.0
+  c.compress.variants = ('int8_qat',)
+  opened = experiment.open_experiment(c, tmp_path)
+  experiment.train(opened)
+  capsys.readouterr()
+  table = run.compress(opened, command='test')
+  line = 'imu-int8_qat: imu up to what trains is computed once, for 24 views of'
+  assert line in capsys.readouterr().err
+  assert table['stages']['imu']['int8_qat']['examples'] == 12
+  one = finished.of(opened)['imu']
+  start, end = (variants.make(one, name).variables for name in ('int8', 'int8_qat'))
+  test_loop.assert_equal_trees(start['params']['imu'], end['params']['imu'])
+  test_loop.assert_equal_trees(start['batch_stats'], end['batch_stats'])
+  heads = (jax.tree.leaves(one['params']['head']) for one in (start, end))
+  assert not any(np.array_equal(a, b) for a, b in zip(*heads, strict=True))
+
+
 def test_what_exporters_get(compressed):
   one = finished.of(compressed[0])['imu']
   shapes = {'imu': (1, 48, 6)}
