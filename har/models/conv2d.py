@@ -67,7 +67,12 @@ def _pointwise_forward(x, kernel):
 
 def _pointwise_backward(residuals, gradient):
   x, kernel = residuals
-  by_kernel = jnp.einsum('nhwc,nhwd->cd', x, gradient, preferred_element_type=jnp.float32)
+  # Otherwise what computes `x`, batch norm and ReLU6, runs once more inside each product.
+  x, gradient = lax.optimization_barrier((x, gradient))
+  # Pixels first: the same product over four axes copies its operands, transposed.
+  rows, ours = (a.reshape(-1, a.shape[-1]) for a in (x, gradient))
+  contracting = (((0,), (0,)), ((), ()))
+  by_kernel = lax.dot_general(rows, ours, contracting, preferred_element_type=jnp.float32)
   by_x = jnp.einsum('nhwd,cd->nhwc', gradient, kernel[0, 0])
   return by_x, by_kernel[None, None].astype(kernel.dtype)
 
@@ -111,6 +116,8 @@ def _depthwise_forward(x, kernel, strides, pads):
 
 def _depthwise_backward(strides, pads, residuals, gradient):
   def fast(x, kernel, gradient):
+    # Otherwise each shift computes them anew, batch norms included.
+    x, gradient = lax.optimization_barrier((x, gradient))
     by_x = _input_gradient(gradient, kernel, strides, pads, x.shape)
     return by_x, _kernel_gradient(x, gradient, kernel, strides, pads)
 

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from har.models.mode import Mode
 
@@ -35,8 +36,57 @@ def batch_norm(
   Returns:
     `[B, ..., C]`.
   """
-  layer = nn.BatchNorm(momentum=momentum, epsilon=epsilon, dtype=dtype, use_scale=scale, name=name)
-  return layer(x, use_running_average=not mode.active(layer.path), mask=mask)
+  options = {'momentum': momentum, 'epsilon': epsilon, 'dtype': dtype, 'use_scale': scale}
+  layer = BatchNorm(**options, name=name)
+  active = mode.active(layer.path)
+  if active and mask is None:
+    return layer.in_training(x)
+  return layer(x, use_running_average=not active, mask=mask)
+
+
+class BatchNorm(nn.BatchNorm):
+  """Flax's, over all axes but the last, and one whose gradient is written out."""
+
+  @nn.compact
+  def in_training(self, x: jax.Array) -> jax.Array:
+    """As a call with the batch's statistics, without a mask."""
+    shape, axes = x.shape[-1:], tuple(range(x.ndim - 1))
+    means = self.variable('batch_stats', 'mean', jnp.zeros, shape, jnp.float32)
+    variances = self.variable('batch_stats', 'var', jnp.ones, shape, jnp.float32)
+    scale = self.param('scale', self.scale_init, shape) if self.use_scale else jnp.ones(shape)
+    bias = self.param('bias', self.bias_init, shape)
+    values = lax.stop_gradient(x).astype(jnp.float32)
+    mean = values.mean(axes)
+    var = jnp.maximum(0, jnp.square(values).mean(axes) - jnp.square(mean))
+    if not self.is_initializing():
+      means.value = self.momentum * means.value + (1 - self.momentum) * mean
+      variances.value = self.momentum * variances.value + (1 - self.momentum) * var
+    y = _normalise(x, mean, lax.rsqrt(var + self.epsilon), scale, bias)
+    return y.astype(self.dtype or y.dtype)
+
+
+@jax.custom_vjp
+def _normalise(x, mean, rate, scale, bias):
+  """`(x - mean) rate scale + bias`; the gradient for `x` is also that through both statistics."""
+  return (x - mean) * (rate * scale) + bias
+
+
+def _normalise_forward(x, mean, rate, scale, bias):
+  return _normalise(x, mean, rate, scale, bias), (x, mean, rate, scale)
+
+
+def _normalise_backward(residuals, gradient):
+  """Ioffe & Szegedy, ICML 2015, Section 3: two sums over what XLA's derivation takes four of."""
+  x, mean, rate, scale = residuals
+  axes, count = tuple(range(x.ndim - 1)), x[..., 0].size
+  by_bias = gradient.sum(axes)
+  product = (gradient * (x - mean)).sum(axes)
+  inside = gradient - by_bias / count - (x - mean) * (jnp.square(rate) * product / count)
+  by_x = (inside * (rate * scale)).astype(x.dtype)
+  return by_x, None, None, product * rate, by_bias
+
+
+_normalise.defvjp(_normalise_forward, _normalise_backward)
 
 
 def dropout(
