@@ -34,6 +34,9 @@ class Signal(Input):
     # `fit` 'pad', `rate` brings them to one and 0 leaves them as they are.
     'rates': numbers((), positive=True),
     'rate': amount(),
+    # Seconds of a window that samples are averaged over before all else, so that recordings look
+    # alike whose sensors had different rates; 0: none. Needs `rates`.
+    'smooth': amount(),
     # One number or one for each channel, in the signal's own units.
     'mean': numbers(0.0),
     'std': numbers(1.0, positive=True),
@@ -46,6 +49,8 @@ class Signal(Input):
       self.fail('rates', 'must be a tuple of numbers')
     if rate and (not rates or self.options['fit'] != 'pad'):
       self.fail('rate', "needs rates and fit='pad'")
+    if self.options['smooth'] and not rates:
+      self.fail('smooth', 'needs rates')
     if rates and channels % len(rates):
       self.fail('rates', f'{len(rates)} sensors for {channels} channels')
     self.check_statistics(channels)
@@ -69,9 +74,12 @@ class Signal(Input):
     if not options['rates']:
       x, mask = sensors.fit(x, options['length'], options['fit'])
       return {name: x, f'{name}_mask': mask}
+    recorded = record[f'{self.field}_mask']
+    if options['smooth']:
+      x = sensors.smooth(x, recorded, options['rates'], options['smooth'])
     x, streams = sensors.fit_streams(
       x,
-      record[f'{self.field}_mask'],
+      recorded,
       options['length'],
       options['fit'],
       options['rates'],
@@ -138,4 +146,7 @@ class Signal(Input):
   def steps(self) -> list[dict[str, Any]]:
     options = self.options
     fit = sensors.fit_step(options['length'], options['fit'], options['rates'], options['rate'])
-    return [fit, normalise(options), MASK]
+    steps = [fit, normalise(options), MASK]
+    if options['smooth']:
+      steps.insert(0, sensors.smooth_step(options['smooth'], options['rates']))
+    return steps
