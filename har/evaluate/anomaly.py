@@ -168,6 +168,7 @@ def _moments(
   dataset = experiment.context.dataset
   units = recordings.units(dataset, positions)
   group = np.arange(len(values)) if units.group is None else units.group
+  values = values.astype(np.float64)
   return Moments(values, group, _hours(dataset, one, positions, group)), units
 
 
@@ -226,7 +227,8 @@ def _block(
   threshold: dict[str, Any] | None,
 ) -> dict[str, Any]:
   dataset, group = experiment.context.dataset, experiment.config.dataset.group
-  columns, value = dataset.index.columns, threshold and threshold['value']
+  columns = dataset.index.columns
+  value = None if threshold is None else threshold['value']
   classes = np.array(dataset.class_names)[units.labels]
   if 'action' in columns:
     classes = columns['action'][units.positions]
@@ -235,7 +237,7 @@ def _block(
     'examples': len(abnormal),
     'normal_hours': None if moments.hours is None else float(moments.hours[~abnormal].sum()),
     'threshold': threshold,
-    'at_threshold': value and alarms.at(value, moments, abnormal),
+    'at_threshold': None if value is None else alarms.at(value, moments, abnormal),
     'at_sensitivity': alarms.at_sensitivity(moments, abnormal),
     'classes': alarms.by(classes, moments.highest(), abnormal, value),
     'people': [],
@@ -265,7 +267,7 @@ def _baselines(experiment: Experiment, detected: Sequence[Detected]) -> dict[str
       stage.objective.trains_on(np.arange(len(stage.objective.facts.class_names))).all()
     )
     for name, values in detectors.scores(experiment, stage, signal, labelled=labelled).items():
-      moments = dataclasses.replace(one.moments, scores=values)
+      moments = dataclasses.replace(one.moments, scores=values.astype(np.float64))
       methods[name] = {
         **alarms.ranking(moments.highest(), one.abnormal),
         'at_sensitivity': alarms.at_sensitivity(moments, one.abnormal),

@@ -57,17 +57,19 @@ NORMAL: dict[str, Callable[[np.ndarray], Callable[[np.ndarray], np.ndarray]]] = 
 }
 """Fitted on features `[N, F]` of normal windows; each gives what scores others, `[N]`."""
 
-LABELLED: dict[str, Callable[[], Any]] = {
-  'SVM': lambda: make_pipeline(StandardScaler(), SVC(C=10, class_weight='balanced')),
-  'kNN': lambda: make_pipeline(StandardScaler(), KNeighborsClassifier(15, weights='distance')),
-  'decision tree': lambda: DecisionTreeClassifier(
+LABELLED: dict[str, Callable[[int], Any]] = {
+  'SVM': lambda _: make_pipeline(StandardScaler(), SVC(C=10, class_weight='balanced')),
+  'kNN': lambda count: make_pipeline(
+    StandardScaler(), KNeighborsClassifier(min(15, count), weights='distance')
+  ),
+  'decision tree': lambda _: DecisionTreeClassifier(
     min_samples_leaf=10, class_weight='balanced', random_state=0
   ),
-  'random forest': lambda: RandomForestClassifier(
+  'random forest': lambda _: RandomForestClassifier(
     200, min_samples_leaf=2, class_weight='balanced', random_state=0
   ),
 }
-"""Classifiers of normal and abnormal windows."""
+"""Classifiers of normal and abnormal windows, for so many that they learn from."""
 
 
 def features(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -104,8 +106,9 @@ def scores(
   found = {PEAK: _peaks(context.dataset, signal, context.evaluated)}
   for name, fit in NORMAL.items():
     found[name] = fit(seen[~abnormal[train]])(asked)
-  for name, make in LABELLED.items() if labelled else ():
-    model = make().fit(seen, abnormal[train])
+  both = abnormal[train].any() and not abnormal[train].all()
+  for name, make in LABELLED.items() if labelled and both else ():
+    model = make(len(seen)).fit(seen, abnormal[train])
     if hasattr(model, 'decision_function'):
       found[name] = model.decision_function(asked)
     else:

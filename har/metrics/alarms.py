@@ -20,7 +20,7 @@ class Moments:
   """Scores of the moments (windows) of recordings, in the order of time in each.
 
   Attributes:
-    scores: `[N]`.
+    scores: float64 `[N]`: a threshold between two of float32 would be rounded to one of them.
     group: int `[N]`, whose each is: a number below that of recordings.
     hours: float `[M]`, duration of each recording; None if it is not known.
   """
@@ -85,7 +85,7 @@ def at_sensitivity(
     return None
   own = np.sort(moments.highest()[abnormal])[::-1]
   lowest = own[int(np.ceil(least * len(own) - 1e-9)) - 1]
-  return at(float(np.nextafter(lowest, -np.inf, dtype=own.dtype)), moments, abnormal)
+  return at(float(np.nextafter(lowest, -np.inf)), moments, abnormal)
 
 
 def by(

@@ -31,6 +31,10 @@ from tests.data_builders import raw_trees
 EXPERIMENTS = [
   ('demo', None),
   ('demo_anomaly', None),
+  ('edge_anomaly', None),
+  ('anomaly', None),
+  ('anomaly', 'model=lstm_ae'),
+  ('anomaly', 'model=forecast'),
   ('light_video', None),
   ('mmact', None),
   ('mmact', 'modalities=imu'),
@@ -119,6 +123,7 @@ def shrink(config):
   """Two steps a stage, of small clips through narrow networks."""
   config.dataset.require_complete = config.dataset.name == 'clips'  # Which has one modality.
   config.runtime.devices = 1
+  config.dataset.fold_people = ()  # Not those of the published recordings.
   if 'short_side' in config.dataset.get('options', {}):
     config.dataset.options.short_side = 36
   if config.dataset.name == 'mmact':
