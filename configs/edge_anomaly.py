@@ -30,7 +30,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
   """The experiment for `size=`, demo (if not given) or full, and `weights=`, a name or a file."""
   args = base.parse_arg(arg, size='demo', weights='')
   pictures, network = SIZES[base.choose('size', args['size'], tuple(SIZES))]
-  statistics = {'mean': 0.0, 'std': 1.0}
+  statistics: dict[str, Any] = {'mean': 0.0, 'std': 1.0}
   if args['weights']:
     statistics = {'mean': mobilenet_v2.MEAN, 'std': mobilenet_v2.STD}
   config = base.experiment('stickman', MODALITIES)

@@ -139,8 +139,8 @@ def read_threshold(workdir: Path, stage: str, variant: str) -> dict[str, Any] | 
     raise UserError(f'cannot read {path}: {error}: evaluate the stages again') from error
 
 
-def notes(experiment: Experiment, detected: Sequence[Detected]) -> list[str]:
-  """Sentences for the report: which baselines a stage does not beat, and a lacking threshold."""
+def notes(detected: Sequence[Detected]) -> list[str]:
+  """Sentences for the report: which baselines a stage does not beat."""
   lines = []
   for one in detected:
     if worse := one.block.get('not_beaten'):
@@ -148,11 +148,6 @@ def notes(experiment: Experiment, detected: Sequence[Detected]) -> list[str]:
         f'{one.stage} ({one.variant}) does not beat {", ".join(worse)}: AUROC '
         f'{100 * one.block.get("auroc", 0.0):.1f}.'
       )
-  if detected and all(one.block['threshold'] is None for one in detected):
-    lines.append(
-      'There is no threshold: it is fitted on normal recordings of people who validate '
-      '(config.dataset.validation_fraction or validation_subjects), and never on those of the test.'
-    )
   return lines
 
 

@@ -106,7 +106,7 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
     for (name, variant), predicted in extra.items():
       results.write_predictions(folder(experiment), name, variant, predicted)
     notes = [_note(one, facts[name]) for name, one in experiment.stages.items()]
-    notes = table['cautions'] + notes + anomaly.notes(experiment, detected)
+    notes = table['cautions'] + notes + anomaly.notes(detected)
     anomaly.write_thresholds(folder(experiment), detected)
     notes += _choices(experiment) + _absences(context.split, tested)
     if group is not None:
