@@ -79,7 +79,7 @@ def _stage(model: str) -> dict[str, Any]:
   kind = 'forecast' if model == 'forecast' else 'reconstruct'
   return shared | {
     'learning_rate': 2e-3,
-    'epochs': 20.0,
+    'epochs': 10.0,
     'objective': {'kind': kind, 'normal_only': True},
     'head': heads[model],
   }

@@ -57,6 +57,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.stages.rgb.trained = ('rgb/time', 'head')
     config.stages.rgb.cached_views = 2
   config.stages.fusion = base.fusion(MODALITIES, augment=augment, **_stage(20.0))
+  # The network of pictures is a feature extractor by then.
+  config.stages.fusion.trained = ('imu', 'rgb/time', 'head')
   config.stages.fusion.head = ConfigDict({'kind': 'mlp', 'hidden': 64, 'dropout': 0.3})
   config.stages.fusion.optimizer.multipliers = base.slow(MODALITIES, 0.2)
   config.order = (*MODALITIES, 'fusion')
