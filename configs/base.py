@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from har.compress import options as compress
 from har.data.options import DATASET
 from har.errors import UserError
+from har.evaluate.options import ALARM
 from har.options import defaults
 from har.train.options import EXPERIMENT, OPTIMIZER, RUNTIME, STAGE
 
@@ -56,6 +57,7 @@ def experiment(dataset: str, modalities: Sequence[str]) -> ConfigDict:
       'encoders': {},
       'stages': {},
       'compress': {**defaults(compress.COMPRESS), **COMPRESS},
+      'alarm': defaults(ALARM),
       'runtime': defaults(RUNTIME),
     }
   )

@@ -210,6 +210,7 @@ TEXTS = Many(Text())
 Size = Annotated[int, SIZE]
 Sizes = Annotated[tuple[int, ...], Many(SIZE, least=1)]
 SizeOrSizes = Annotated[int | tuple[int, ...], AnyOf((SIZE, Many(SIZE, least=1)))]
+WholeNumber = Annotated[int, WHOLE]
 Positive = Annotated[float, POSITIVE]
 Amount = Annotated[float, AMOUNT]
 Share = Annotated[float, SHARE]

@@ -17,13 +17,14 @@ from har.data import inputs as inputs_lib
 from har.data.options import DATASET, WINDOWS
 from har.data.protocols import PROTOCOLS, SplitOptions
 from har.errors import UserError
+from har.evaluate.options import ALARM
 from har.models import registry as models
 from har.objectives import registry as objectives
 from har.options import ABSENT, MISSING, Option, Schema, section, shown
 from har.pretrained import registry as published
 from har.train import options as train
 
-_SECTIONS = ('dataset', 'inputs', 'encoders', 'stages', 'compress', 'runtime')
+_SECTIONS = ('dataset', 'inputs', 'encoders', 'stages', 'compress', 'runtime', 'alarm')
 _TOP = {**train.EXPERIMENT, **{name: Option(MISSING, ranges.Section()) for name in _SECTIONS}}
 
 
@@ -100,6 +101,7 @@ def sections(config: Any) -> Iterator[Section]:
   for name in config['stages']:
     yield from _stage(config, name)
   yield from _compress(config['compress'])
+  yield Section('config.alarm', ALARM, config['alarm'], True)
   yield Section('config.runtime', train.RUNTIME, config['runtime'], True)
 
 
@@ -243,6 +245,7 @@ def tables() -> str:
     ('config.compress.int8_qat', compress.QAT),
     ('config.compress.pruned', compress.PRUNED),
     ('config.compress.slim', compress.SLIM),
+    ('config.alarm', ALARM),
     ('config.runtime', train.RUNTIME),
   ]
   return '\n\n'.join(f'### {title}\n\n{options.table(schema)}' for title, schema in parts)

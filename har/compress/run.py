@@ -14,6 +14,7 @@ from har.compress.finished import FinishedStage
 from har.compress.options import Scheme
 from har.errors import UserError
 from har.evaluate import run as evaluation
+from har.evaluate import tested
 from har.train import checkpoints, loop
 from har.train.experiment import Experiment
 from har.train.interrupt import StopSignal
@@ -126,14 +127,14 @@ def _claim(experiment: Experiment, place: str, name: str) -> None:
 
 
 def _evaluate(of: FinishedStage, variant: variants.Variant) -> evaluation.Other:
-  scores = evaluation.predict_split(
+  scores, held_out = tested.predict_split(
     of.experiment, of.name, variant.model, variant.preprocess, variant.variables
   )
   left = ', '.join(variant.float_layers) or 'none'
   note = f'{variant.stage} {variant.name}: {variant.notes}.'
   if variant.quantised:
     note += f' Layers left in float32: {left}.'
-  return evaluation.Other(variant.stage, variant.name, scores, variant.bytes, note)
+  return evaluation.Other(variant.stage, variant.name, scores, held_out, variant.bytes, note)
 
 
 def _say(line: str) -> None:

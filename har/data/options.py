@@ -9,6 +9,12 @@ WINDOWS = {
   'step': amount(
     meaning='seconds from the beginning of one window to that of the next; 0: `seconds`'
   ),
+  'abnormal': choice(
+    'all',
+    'peak',
+    meaning='of abnormal training recordings: all windows, or only those with the strongest sample '
+    'of the first sensor, as the rest may be normal',
+  ),
   'evaluate': choice(
     'window',
     'recording',

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from har.data import draws
+from har.data import draws, folds
 from har.errors import UserError
 from har.ranges import WHOLE, AnyOf, Each, Many, Number, Text
 
@@ -85,6 +85,7 @@ class SplitOptions:
     fold: 1 to `folds`, the one that is tested; of 'official', the number of the list (0: the only
       one); of 'fractions' and 'by_clip', which draw. Only for these four.
     folds: how many folds there are.
+    fold_people: who (values of `group`) is in each fold; empty: they are spread evenly.
     fractions: of 'fractions' and 'by_clip', what trains, validates and is tested.
     group: the column whose values stand for people: no fold parts them, validation takes all of one
       and a fraction is drawn from each.
@@ -99,6 +100,7 @@ class SplitOptions:
   test_subject: Person = 0
   fold: Whole = 0
   folds: Annotated[int, Number(2, 2**31 - 1, whole=True)] = 5
+  fold_people: Annotated[tuple[Collection[int | str], ...], Many(Many(PERSON, 1))] = ()
   fractions: Annotated[tuple[float, ...], FRACTIONS] = (0.7, 0.15, 0.15)
   group: str = 'subject'
   validation_subjects: Annotated[Collection[int | str], Many(PERSON, distinct=True)] = ()
@@ -147,6 +149,11 @@ class SplitOptions:
       )
     if abs(sum(self.fractions) - 1) > 1e-6:
       raise UserError(f'config.dataset.fractions={self.fractions}: must add up to 1')
+    if self.fold_people and (self.protocol != 'folds' or len(self.fold_people) != self.folds):
+      raise UserError(
+        f"config.dataset.fold_people: {len(self.fold_people)} folds; needs protocol='folds' and "
+        f'folds={len(self.fold_people)}'
+      )
     if self.protocol == 'folds' and not 1 <= self.fold <= self.folds:
       raise UserError(f'config.dataset.fold={self.fold}: must be 1 to {self.folds}')
 
@@ -196,32 +203,6 @@ def make_splits(
 def class_counts(labels: np.ndarray, num_classes: int) -> np.ndarray:
   """How many examples each class has, int64 `[num_classes]`, of 0-based labels `[N]`."""
   return np.bincount(labels, minlength=num_classes).astype(np.int64)
-
-
-def assign_folds(people: np.ndarray, folds: int) -> np.ndarray:
-  """Spreads people over folds of about as many examples each.
-
-  The person with most examples is next (of equal ones the lesser value) and joins the fold with
-  fewest so far, so that no two folds differ by more than one person's examples.
-
-  Args:
-    people: whose each example is, `[N]`.
-    folds: at least 2 and at most as many as there are people.
-
-  Returns:
-    The fold of each example, 1 to `folds`, int64 `[N]`.
-
-  Raises:
-    UserError: another number of folds.
-  """
-  values, inverse, counts = np.unique(people, return_inverse=True, return_counts=True)
-  if not 2 <= folds <= len(values):
-    raise UserError(f'folds={folds}: must be 2 to {len(values)}, as many as there are to part')
-  sizes, fold_of = np.zeros(folds, np.int64), np.zeros(len(values), np.int64)
-  for i in np.argsort(-counts, kind='stable'):
-    fold_of[i] = sizes.argmin()
-    sizes[fold_of[i]] += counts[i]
-  return fold_of[inverse] + 1
 
 
 def _among(column: np.ndarray, values: Collection[Any]) -> np.ndarray:
@@ -289,7 +270,10 @@ def _leave_one_subject_out(
 def _folds(index: Index, metadata: Mapping[str, Any], options: SplitOptions) -> np.ndarray:
   del metadata
   people = index.column(options.group, f'protocol={options.protocol}')
-  fold = assign_folds(people, options.folds)
+  if not options.fold_people:
+    fold = folds.assign_folds(people, options.folds)
+  else:
+    fold = folds.listed_folds(people, options.fold_people)
   return _named({'test': fold == options.fold}, 'train')
 
 

@@ -106,6 +106,30 @@ def _read_at(x: np.ndarray, mask: np.ndarray, at: np.ndarray) -> tuple[np.ndarra
   return np.where(heard[:, None], y, 0).astype(np.float32), heard
 
 
+def smooth(x: np.ndarray, mask: np.ndarray, rates: Sequence[float], seconds: float) -> np.ndarray:
+  """Averages each sensor's samples, weighted by a Hann window of `seconds` around each.
+
+  Args:
+    x: as `fit_streams` takes it.
+    mask: likewise; what was not recorded has no weight.
+    rates: samples a second of each sensor.
+    seconds: length of the window; what is faster than about 2 / `seconds` Hz is gone.
+
+  Returns:
+    float32 `[T, C]`.
+  """
+  width, y = x.shape[1] // len(rates), np.zeros(x.shape, np.float32)
+  for s, rate in enumerate(rates):
+    reach = int(seconds * rate / 2)
+    weights = np.cos(np.pi * np.arange(-reach, reach + 1) / (seconds * rate)) ** 2
+    heard = mask[:, s].astype(np.float64)
+    total = np.convolve(heard, weights)[reach : reach + len(x)]
+    for c in range(s * width, (s + 1) * width):
+      sums = np.convolve(x[:, c] * heard, weights)[reach : reach + len(x)]
+      y[:, c] = np.where(mask[:, s], sums / np.maximum(total, 1e-9), 0)
+  return y
+
+
 def fit_streams(
   x: np.ndarray, mask: np.ndarray, length: int, how: str, rates: Sequence[float], rate: float = 0
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -146,6 +170,15 @@ def fit_streams(
     kept = slice(start, start + length)
     signal[: len(part[kept]), s], heard[: len(part[kept]), s] = part[kept], silence[kept]
   return signal.reshape(length, -1), heard
+
+
+def smooth_step(seconds: float, rates: Sequence[float]) -> dict[str, Any]:
+  """`smooth` as a step of the preprocessing."""
+  how = (
+    'each sample becomes the mean of those of its sensor that are recorded and within seconds / 2 '
+    'of it, at d seconds of it weighted by cos(pi d / seconds)^2'
+  )
+  return step('smooth', how, seconds=seconds, rates=list(rates))
 
 
 def fit_step(length: int, how: str, rates: Sequence[float] = (), rate: float = 0) -> dict[str, Any]:

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from har.data import sensors
-from har.data.input import MASK, Arrays, Example, Input, normalise
+from har.data.input import MASK, Arrays, Example, Input, normalise, step
 from har.data.sequences import SCHEMA, augment_sequence, finish_sequence
 from har.errors import UserError
-from har.options import Schema, amount, choice, numbers, size
+from har.options import Option, Schema, amount, choice, numbers, size
+from har.ranges import WHOLE, Many
 
 
 class Signal(Input):
@@ -30,10 +31,15 @@ class Signal(Input):
     # without a warning.
     'most_resampling': amount(4.0),
     'channels': size(6),
+    # Positions of those that the model sees; empty: all. Not with `rates`.
+    'use': Option((), Many(WHOLE, distinct=True)),
     # Of several sensors whose channels are next to each other, stored each at its own rate; with
     # `fit` 'pad', `rate` brings them to one and 0 leaves them as they are.
     'rates': numbers((), positive=True),
     'rate': amount(),
+    # Seconds of a window that samples are averaged over before all else, so that recordings look
+    # alike whose sensors had different rates; 0: none. Needs `rates`.
+    'smooth': amount(),
     # One number or one for each channel, in the signal's own units.
     'mean': numbers(0.0),
     'std': numbers(1.0, positive=True),
@@ -46,9 +52,13 @@ class Signal(Input):
       self.fail('rates', 'must be a tuple of numbers')
     if rate and (not rates or self.options['fit'] != 'pad'):
       self.fail('rate', "needs rates and fit='pad'")
+    if (use := self.options['use']) and (rates or max(use) >= channels):
+      self.fail('use', f'needs rates=() and positions below channels={channels}')
+    if self.options['smooth'] and not rates:
+      self.fail('smooth', 'needs rates')
     if rates and channels % len(rates):
       self.fail('rates', f'{len(rates)} sensors for {channels} channels')
-    self.check_statistics(channels)
+    self.check_statistics(len(use) or channels)
 
   @property
   def may_lack(self) -> bool:
@@ -67,11 +77,15 @@ class Signal(Input):
     if x.shape[1] != options['channels']:
       self.fail('channels', f'the records have {x.shape[1]}')
     if not options['rates']:
+      x = x[:, list(options['use'])] if options['use'] else x
       x, mask = sensors.fit(x, options['length'], options['fit'])
       return {name: x, f'{name}_mask': mask}
+    recorded = record[f'{self.field}_mask']
+    if options['smooth']:
+      x = sensors.smooth(x, recorded, options['rates'], options['smooth'])
     x, streams = sensors.fit_streams(
       x,
-      record[f'{self.field}_mask'],
+      recorded,
       options['length'],
       options['fit'],
       options['rates'],
@@ -91,7 +105,7 @@ class Signal(Input):
     return self.may_lack and not self.read(record, None)[f'{self.name}_present']
 
   def padding(self) -> Example:
-    length, channels = self.options['length'], self.options['channels']
+    length, channels = self.options['length'], len(self.options['use']) or self.options['channels']
     example: Example = {
       self.name: np.zeros((length, channels), np.float32),
       f'{self.name}_mask': np.zeros(length, bool),
@@ -138,4 +152,10 @@ class Signal(Input):
   def steps(self) -> list[dict[str, Any]]:
     options = self.options
     fit = sensors.fit_step(options['length'], options['fit'], options['rates'], options['rate'])
-    return [fit, normalise(options), MASK]
+    steps = [fit, normalise(options), MASK]
+    if options['smooth']:
+      steps.insert(0, sensors.smooth_step(options['smooth'], options['rates']))
+    if options['use']:
+      how = 'the channels at these places of the recording, from 0, in this order'
+      steps.insert(0, step('use', how, channels=list(options['use'])))
+    return steps

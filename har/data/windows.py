@@ -16,6 +16,7 @@ from har.data.dataset import Dataset
 from har.data.input import Input, step
 from har.data.options import WINDOWS
 from har.data.protocols import PARTS, Index, Splits
+from har.data.signal import Signal
 from har.errors import UserError
 from har.options import read
 
@@ -119,7 +120,7 @@ def cut(
   """
   options = read(WINDOWS, config, 'config.dataset.windows')
   if not options['seconds']:
-    if options['step'] or options['evaluate'] != 'window':
+    if any(options[name] != WINDOWS[name].default for name in WINDOWS):
       raise UserError(
         'config.dataset.windows: without seconds there are no windows; set their length'
       )
@@ -149,7 +150,34 @@ def cut(
     recording=recording,
   )
   parts = {p: np.flatnonzero(np.isin(recording, getattr(splits, p))) for p in PARTS}
+  if options['abnormal'] == 'peak':
+    kept = _with_peaks(windowed, parts['train'], inputs)
+    parts['unused'] = np.union1d(parts['unused'], parts['train'][~kept])
+    parts['train'] = parts['train'][kept]
   return windowed, Splits(**parts)
+
+
+def _with_peaks(dataset: Windowed, train: np.ndarray, inputs: Mapping[str, Any]) -> np.ndarray:
+  """bool `[N]`: which of the training windows hold their recording's peak, or are normal."""
+  flagged = np.isin(dataset.class_names, dataset.metadata.get('abnormal', ()))
+  if not flagged.any():
+    raise UserError("config.dataset.windows.abnormal='peak': the dataset names no abnormal class")
+  signals = (one for n, i in inputs.items() if isinstance(one := inputs_lib.build(n, i), Signal))
+  if (signal := next(signals, None)) is None:
+    raise UserError("config.dataset.windows.abnormal='peak': no input is a signal")
+  rates = dataset.rates[signal.field]
+  first, sensors = (rates, 1) if isinstance(rates, float) else (rates[0], len(rates))
+  records, kept = dataset.base.records((signal.field,)), ~flagged[dataset.index.label[train]]
+  for recording in np.unique(dataset.recording[train[~kept]]).tolist():
+    x = records[recording][signal.field]
+    if not len(x):
+      continue
+    peak = int(np.square(x[:, : x.shape[1] // sensors]).sum(1).argmax())
+    own = np.flatnonzero(dataset.recording[train] == recording)
+    for i in own.tolist():
+      start, count = cutting.rows(first, float(dataset.index.start[train[i]]), dataset.seconds)
+      kept[i] = start <= peak < start + count
+  return kept
 
 
 def _index(index: Index, recording: np.ndarray, start: np.ndarray) -> Index:

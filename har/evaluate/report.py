@@ -11,7 +11,8 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from har.evaluate import drawing, figures, results, sections
+from har.evaluate import anomaly_section, drawing, figures, results, sections
+from har.evaluate.anomaly import Detected
 from har.evaluate.files import file_size, write_text
 from har.metrics import classification
 from har.metrics.classification import Predictions
@@ -36,6 +37,7 @@ class About:
     signals: given an example's key, its recorded signals [T, C] by name; None if there are none.
     attention: given a stage, keys of examples and a class of each, a picture of each example (a
       `data:` address) by video input: what of its frames speaks for the class; None for none.
+    detected: what stages detect.
   """
 
   abnormal: Sequence[str] = ()
@@ -47,6 +49,7 @@ class About:
   subjects: np.ndarray | None = None
   signals: Callable[[str], Mapping[str, np.ndarray]] | None = None
   attention: Callable[[str, Sequence[str], Sequence[int]], list[dict[str, str]]] | None = None
+  detected: Sequence[Detected] = ()
 
 
 def write_report(
@@ -94,6 +97,7 @@ def write_report(
       curves=_curves(stages, about),
       confusions=[_confusion(name, p, flagged) for name, p in classifiers.items()],
       detections=_detections(predictions),
+      anomaly=anomaly_section.content(table, about.detected),
       class_figure=_class_figure(classifiers, flagged) if classifiers else None,
       flagged=flagged,
       alarms=table.get('alarms', {}),

@@ -24,6 +24,7 @@ OPTIONAL: dict[str, Any] = {
   'removed': {},
   'alarms': {},
   'cautions': [],
+  'anomaly': {},
 }
 """Further keys, and what is written where they are not given."""
 _TITLES = {'top1': 'Top-1', 'top5': 'Top-5', 'auroc': 'AUROC'}
@@ -39,8 +40,8 @@ def write_results(workdir: str | os.PathLike, results: Mapping) -> Path:
       {stage: count}; `bytes` {stage: {variant: size}}; `seconds` {stage: training time}; and those
       of `OPTIONAL` that there are: `split` that was evaluated on, `modalities` {stage: [names]},
       `baselines` {'product': metrics}, `missing` {modality: [trial keys]}, `removed` {stage:
-      {modality: metrics without it}}, `alarms` {stage: counts of `sections.alarms`} and `cautions`
-      [sentences that say why figures flatter].
+      {modality: metrics without it}}, `alarms` {stage: counts of `sections.alarms`}, `cautions`
+      [sentences that say why figures flatter] and `anomaly`, see `har.evaluate.anomaly.table`.
       `metrics` are what the `metrics` of predictions and detections return.
 
   Raises:

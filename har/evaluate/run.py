@@ -11,14 +11,23 @@ import flax
 import jax
 import numpy as np
 
-from har.data import loader, protocols
+from har.data import protocols
 from har.data.signal import Signal
-from har.evaluate import baselines, gradcam, recordings, report, results, sections
+from har.evaluate import (
+  anomaly,
+  anomaly_table,
+  baselines,
+  gradcam,
+  recordings,
+  report,
+  results,
+  sections,
+)
+from har.evaluate import tested as tested_lib
+from har.evaluate.tested import Tested
 from har.metrics.classification import Predictions
 from har.metrics.detection import Detections
 from har.train import experiment as experiment_lib
-from har.train import mesh as mesh_lib
-from har.train import predict, step
 from har.train import stage as stage_lib
 from har.train.experiment import Experiment
 from har.train.stage import Stage
@@ -33,7 +42,9 @@ class Other:
   Attributes:
     stage: name of the stage.
     variant: name of the form.
-    scores: of the split's examples, see `har.objectives.objective.Objective.scores`.
+    scores: of the split's examples, see `har.objectives.objective.Objective.scores`; windows are
+      not put together yet.
+    held_out: those of the examples of `anomaly.held_out`; None if there are none.
     bytes: size of its parameters.
     note: a sentence for the report; may be empty.
   """
@@ -41,6 +52,7 @@ class Other:
   stage: str
   variant: str
   scores: dict[str, np.ndarray]
+  held_out: dict[str, np.ndarray] | None
   bytes: int
   note: str
 
@@ -70,7 +82,7 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
       sum(leaf.size for leaf in leaves),
       sum(leaf.nbytes for leaf in jax.tree.leaves(variables)),
     )
-    tested[name] = _test(experiment, name, variables)
+    tested[name] = tested_lib.test(experiment, name, variables)
   predictions = {name: _evaluated(experiment, name, t.scores) for name, t in tested.items()}
   product = _product(experiment, tested)
   if product is not None:
@@ -80,7 +92,13 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
     'bytes': {n: {VARIANT: int(size[1])} for n, size in sizes.items()},
     'seconds': {n: round(facts[n]['seconds'], 1) for n in experiment.stages},
   }
-  extra = {(o.stage, o.variant): _evaluated(experiment, o.stage, o.scores) for o in others}
+  group = tested_lib.units(experiment).group
+  extra = {
+    (o.stage, o.variant): _evaluated(experiment, o.stage, recordings.pool(o.scores, group))
+    for o in others
+  }
+  detected = _detected(experiment, tested, others)
+  table['anomaly'] = anomaly.table(experiment, detected)
   for other in others:
     table['stages'][other.stage][other.variant] = extra[other.stage, other.variant].metrics()
     table['bytes'][other.stage][other.variant] = other.bytes
@@ -88,21 +106,22 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
     for (name, variant), predicted in extra.items():
       results.write_predictions(folder(experiment), name, variant, predicted)
     notes = [_note(one, facts[name]) for name, one in experiment.stages.items()]
-    notes = table['cautions'] + notes
+    notes = table['cautions'] + notes + anomaly.notes(detected)
+    anomaly.write_thresholds(folder(experiment), detected)
     notes += _choices(experiment) + _absences(context.split, tested)
-    if (group := _units(experiment).group) is not None:
+    if group is not None:
       notes.append(
         f'Recordings are counted, each by all of its windows: {len(group)} in the {context.split} '
         'split.'
       )
     details = [other.note for other in others if other.note]
-    _write(experiment, table, predictions, notes, details, command)
+    _write(experiment, table, predictions, notes, details, command, detected)
   return table
 
 
 def _table(
   experiment: Experiment,
-  tested: Mapping[str, '_Tested'],
+  tested: Mapping[str, Tested],
   predictions: Mapping[str, Predictions | Detections],
 ) -> dict[str, Any]:
   """What `results.json` says of the float32 stages and their untrained product."""
@@ -133,7 +152,7 @@ def _table(
   }
 
 
-def _product(experiment: Experiment, tested: Mapping[str, '_Tested']) -> Predictions | None:
+def _product(experiment: Experiment, tested: Mapping[str, Tested]) -> Predictions | None:
   """The untrained fusion of the stages of one modality that classify, if there are several."""
   singles = [
     name
@@ -144,7 +163,7 @@ def _product(experiment: Experiment, tested: Mapping[str, '_Tested']) -> Predict
     return None
   present = {n: p for n in singles for p in tested[n].present.values()}
   scores = baselines.product({n: tested[n].scores['logits'] for n in singles}, present)
-  units = _units(experiment)
+  units = tested_lib.units(experiment)
   names = experiment.context.dataset.class_names
   return Predictions.from_scores(units.keys, units.labels, scores, names)
 
@@ -155,82 +174,23 @@ def folder(experiment: Experiment) -> Path:
   return context.workdir if context.split == 'test' else context.workdir / context.split
 
 
-@dataclasses.dataclass(frozen=True)
-class _Tested:
-  """A stage's model over a split of N examples.
-
-  Attributes:
-    scores: of its examples, see `har.objectives.objective.Objective.scores`.
-    present: bool `[N]` by modality, of those that examples may lack.
-    removed: by modality, scores of the same model where no example has it; empty for a stage of one
-      modality.
-  """
-
-  scores: dict[str, np.ndarray]
-  present: dict[str, np.ndarray]
-  removed: dict[str, dict[str, np.ndarray]]
-
-
-def _test(experiment: Experiment, name: str, variables: dict) -> _Tested:
-  """Everything that is to be known of a float32 stage, in one pass over the split."""
-  one = experiment.stages[name]
-  parts = one.model, one.preprocess, one.objective
-  scores = jax.jit(step.make_eval_step(*parts))
-  removed = jax.jit(step.make_removed_step(*parts, one.modalities))
-
-  def everything(variables, batch):
-    present = {m: batch[f'{m}_present'] for m in one.modalities if f'{m}_present' in batch}
-    several = len(one.modalities) > 1
-    return {
-      'scores': scores(variables, batch),
-      'present': present,
-      'removed': removed(variables, batch) if several else {},
-    }
-
-  return _Tested(**_over_split(experiment, name, everything, variables))
-
-
-def predict_split(
-  experiment: Experiment, name: str, model: Any, preprocess: step.Preprocess, variables: dict
-) -> dict[str, np.ndarray]:
-  """Scores of a model for a stage's inputs of the split, in its order."""
-  objective = experiment.stages[name].objective
-  eval_step = jax.jit(step.make_eval_step(model, preprocess, objective))
-  return _over_split(experiment, name, eval_step, variables)
-
-
-def _over_split(
-  experiment: Experiment, name: str, eval_step: Callable[..., Any], variables: dict
-) -> Any:
-  """What `har.train.predict.predict` returns for a stage's inputs of the split.
-
-  Of windows that are evaluated by recording, what `har.evaluate.recordings.pool` makes of it.
-  """
-  one, context = experiment.stages[name], experiment.context
-  batches = loader.eval_batches(
-    context.dataset.records(stage_lib.fields(one.inputs)),
-    context.evaluated,
-    one.inputs,
-    batch_size=mesh_lib.round_up(context.runtime['eval_batch_size'], context.mesh),
-    share=loader.Share(jax.process_index(), jax.process_count()),
-    workers=context.runtime['workers'],
-  )
-  found = predict.predict(eval_step, variables, batches, context.mesh)
-  return recordings.pool(found, _units(experiment).group)
-
-
 def _evaluated(
   experiment: Experiment, name: str, scores: dict[str, np.ndarray]
 ) -> Predictions | Detections:
-  units = _units(experiment)
+  units = tested_lib.units(experiment)
   return experiment.stages[name].objective.evaluate(scores, units.keys, units.labels)
 
 
-def _units(experiment: Experiment) -> recordings.Units:
-  return recordings.units(experiment.context.dataset, experiment.context.evaluated)
+def _detected(
+  experiment: Experiment, tested: Mapping[str, Tested], others: Sequence[Other]
+) -> list[anomaly.Detected]:
+  """What every form of every stage detects, the stages' own forms first."""
+  found = {(name, VARIANT): (t.examples, t.held_out) for name, t in tested.items()}
+  found |= {(o.stage, o.variant): (o.scores, o.held_out) for o in others}
+  return anomaly.evaluate(experiment, found)
 
 
-def _write(experiment, table, predictions, notes, details, command) -> None:
+def _write(experiment, table, predictions, notes, details, command, detected) -> None:
   context, place = experiment.context, folder(experiment)
   for name, one in predictions.items():
     results.write_predictions(place, name, VARIANT, one)
@@ -249,19 +209,22 @@ def _write(experiment, table, predictions, notes, details, command) -> None:
     },
     notes=notes,
     details=details,
-    subjects=subjects if subjects is None else subjects[_units(experiment).positions],
+    subjects=subjects if subjects is None else subjects[tested_lib.units(experiment).positions],
     signals=_signals(experiment),
+    detected=detected,
     # Of several processes this one alone writes, and cannot read a checkpoint alone.
     attention=functools.partial(_attention, experiment) if jax.process_count() == 1 else None,
   )
   page = report.write_report(place, table, predictions, about)
   print(results.text_table(table))
+  if text := anomaly_table.text([table]):
+    print(f'\n{text}')
   print(f'report: {page}')
 
 
 def _signals(experiment: Experiment) -> Callable[[str], dict[str, np.ndarray]] | None:
   """Reads the recorded signals of an example, if the experiment uses any."""
-  dataset, units = experiment.context.dataset, _units(experiment)
+  dataset, units = experiment.context.dataset, tested_lib.units(experiment)
   inputs = {n: i for one in experiment.stages.values() for n, i in one.inputs.items()}
   names = {name: i.field for name, i in inputs.items() if isinstance(i, Signal)}
   if not names:
@@ -275,7 +238,11 @@ def _attention(
   experiment: Experiment, name: str, keys: Sequence[str], classes: Sequence[int]
 ) -> list[dict[str, str]]:
   """See `har.evaluate.report.About`."""
-  one, dataset, units = experiment.stages[name], experiment.context.dataset, _units(experiment)
+  one, dataset, units = (
+    experiment.stages[name],
+    experiment.context.dataset,
+    tested_lib.units(experiment),
+  )
   if not gradcam.shown(one.inputs):
     return [{} for _ in keys]
   place = dict(zip(units.keys, units.positions.tolist(), strict=True))
@@ -319,7 +286,7 @@ def _choices(experiment: Experiment) -> list[str]:
   ]
 
 
-def _absences(split: str, tested: Mapping[str, _Tested]) -> list[str]:
+def _absences(split: str, tested: Mapping[str, Tested]) -> list[str]:
   """A sentence for each modality that examples lack."""
   present = {m: p for t in tested.values() for m, p in t.present.items()}
   return [

@@ -16,12 +16,19 @@ from pathlib import Path
 from absl import app
 
 from har.errors import UserError
-from har.evaluate import results, sections
+from har.evaluate import anomaly_table, results, sections
 from har.evaluate.files import aligned
 from har.metrics import classification
 from har.train import claims
 
-FREE = ('seed', 'dataset.test_subject', 'dataset.fold', 'dataset.validation_subjects', 'runtime')
+FREE = (
+  'seed',
+  'dataset.test_subject',
+  'dataset.fold',
+  'dataset.validation_subjects',
+  'runtime',
+  'alarm.baselines',
+)
 """Keys of the config in which runs may differ."""
 
 _FLOAT = 'float32'
@@ -59,6 +66,9 @@ def summarise(folders: Sequence[Path]) -> str:
   for figure, others in _TABLES.items():
     if rows := _rows(tables.values(), figure, others):
       lines += ['', aligned(rows, left=2)]
+  if detected := anomaly_table.text(tables.values()):
+    lines += ['', detected]
+  lines += _never(list(tables.values()))
   if pairs := _pairs(tables, disjoint):
     lines += ['', aligned(pairs, left=2)]
     if not disjoint:
@@ -130,6 +140,17 @@ def _rows(tables: Collection[Mapping], figure: str, others: Sequence[str]) -> li
     total = sum(block['examples'] for block in found)
     rows.append([stage, variant, str(len(found)), *texts, str(total)])
   return rows
+
+
+def _never(tables: Sequence[Mapping]) -> list[str]:
+  """Alarms of people without an abnormal recording, of each stage that has a threshold."""
+  lines: list[str] = []
+  for stage, variants in tables[0].get('anomaly', {}).get('stages', {}).items():
+    for variant, block in variants.items():
+      if block['threshold'] is not None:
+        head = [f'{stage} ({variant}), people never abnormal', 'Recordings', 'Alarms', '%']
+        lines += ['', aligned([head, *anomaly_table.never(tables, stage, variant)], left=1)]
+  return lines
 
 
 def _pairs(tables: Mapping[Path, Mapping], disjoint: bool) -> list[list[str]]:

@@ -41,6 +41,7 @@ def describe(
   *,
   read: Mapping[str, Input],
   dataset: Dataset,
+  alarm: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
   """The description of an exported file.
 
@@ -51,6 +52,8 @@ def describe(
     runner: of the file.
     read: the stage's inputs.
     dataset: whose classes, channels and rates these are.
+    alarm: the threshold of the score that tells abnormal from normal, and what it was fitted on,
+      see `har.evaluate.anomaly.write_thresholds`; None if there is none.
   """
   names, batch = runner.names, 'batch' if runner.any_batch else 1
 
@@ -81,6 +84,7 @@ def describe(
     },
     'labels': list(dataset.class_names),
     'abnormal': list(dataset.metadata.get('abnormal', ())),
+    'alarm': alarm,
     'bytes': len(file),
     'sha256': hashlib.sha256(file).hexdigest(),
     'versions': {'python': platform.python_version(), **packages},

@@ -17,6 +17,7 @@ from har.compress.finished import FinishedStage
 from har.compress.options import Scheme
 from har.data import loader
 from har.errors import UserError
+from har.evaluate.anomaly import read_threshold
 from har.export import describe, exportable, litert, onnx, optional, stablehlo
 from har.export.exportable import Arrays, Runner
 from har.train import stage as stage_lib
@@ -235,6 +236,7 @@ def _write(experiment, made, path, kind, convert, open_file, split, expected) ->
       runner,
       read=experiment.stages[made.stage].inputs,
       dataset=experiment.context.dataset,
+      alarm=read_threshold(Path(experiment.context.workdir), made.stage, made.variant),
     )
     text = json.dumps(description, indent=2, ensure_ascii=False)
     draft_json.write_text(f'{text}\n', encoding='utf-8')

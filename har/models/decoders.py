@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from har.errors import UserError
+from har.models import temporal
 from har.models.layers import dropout
 from har.models.mode import INFERENCE, Mode
 from har.models.types import Features, Outputs
-from har.ranges import Rate, Size, Sizes
+from har.ranges import Rate, Size, Sizes, WholeNumber
 
 
 class ConvDecoder(nn.Module):
@@ -59,3 +60,76 @@ class ConvDecoder(nn.Module):
       x = nn.relu(x)
     x = nn.Conv(outputs, (self.kernel,), dtype=self.dtype, name=f'{name}_out')(x)
     return x[:, :samples].astype(jnp.float32)
+
+
+class RecurrentDecoder(nn.Module):
+  """Reconstructs signals by an LSTM that is given the same few numbers at every sample.
+
+  With `lstm` as encoder this is an LSTM autoencoder (Srivastava et al., ICML 2015, Section 2.1),
+  unconditioned: it never sees what it has to give back.
+
+  Attributes:
+    shapes: of each input's examples, (samples, channels).
+    bottleneck: numbers that stand for a whole example.
+    features: of the LSTM's state.
+    layers: how many LSTMs, above each other.
+    dropout: rate on the pooled features.
+    dtype: of the computation; reconstructions are float32.
+  """
+
+  shapes: tuple[tuple[str, tuple[int, ...]], ...]
+  bottleneck: Size = 16
+  features: Size = 64
+  layers: Size = 1
+  dropout: Rate = 0.0
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> Outputs:
+    """Returns reconstructions, float32 `[B, T, C]` by input."""
+    pooled = jnp.concatenate([features[n].pooled.astype(self.dtype) for n in sorted(features)], -1)
+    pooled = dropout(pooled, self.dropout, mode, name='dropout')
+    code = nn.Dense(self.bottleneck, dtype=self.dtype, name='bottleneck')(pooled)
+    found = {}
+    for name, (samples, *channels) in self.shapes:
+      size = math.prod(channels)
+      x = jnp.repeat(code[:, None], samples, axis=1)
+      lstm = temporal.LSTM(self.features, self.layers, dtype=self.dtype, name=f'{name}_lstm')
+      x = nn.Dense(size, dtype=self.dtype, name=f'{name}_out')(lstm(x, None, mode))
+      found[name] = x.reshape(-1, samples, *channels).astype(jnp.float32)
+    return Outputs(reconstruction=found)
+
+
+class Forecaster(nn.Module):
+  """What follows each sample, from what causal encoders have read up to it.
+
+  Attributes:
+    shapes: of each input's examples, (samples, channels).
+    channels: of each input, the first so many are forecast; 0 for all.
+    hidden: features of the layer before the outputs.
+    dropout: rate on it.
+    dtype: of the computation; forecasts are float32.
+  """
+
+  shapes: tuple[tuple[str, tuple[int, ...]], ...]
+  channels: WholeNumber = 0
+  hidden: Size = 64
+  dropout: Rate = 0.0
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> Outputs:
+    """Returns forecasts, float32 `[B, T, 2 C]` by input: means, then logarithms of variances."""
+    found = {}
+    for name, (samples, *rest) in self.shapes:
+      y = features[name].sequence.astype(self.dtype)
+      if len(rest) != 1 or y.shape[1] != samples:
+        raise UserError(
+          f'head.kind=forecaster: {name} must be a signal whose encoder keeps its {samples} samples'
+        )
+      y = nn.relu(nn.Dense(self.hidden, dtype=self.dtype, name=f'{name}_hidden')(y))
+      y = dropout(y, self.dropout, mode, name=f'{name}_dropout')
+      outputs = 2 * min(self.channels or rest[0], rest[0])
+      y = nn.Dense(outputs, dtype=self.dtype, name=f'{name}_out')(y)
+      found[name] = y.astype(jnp.float32)
+    return Outputs(forecast=found)

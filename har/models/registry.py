@@ -45,6 +45,8 @@ HEADS: dict[str, type[nn.Module]] = {
   'residual': fusion.Residual,
   'attention': fusion.Attention,
   'decoder': decoders.ConvDecoder,
+  'lstm_decoder': decoders.RecurrentDecoder,
+  'forecaster': decoders.Forecaster,
 }
 
 # Attributes that are not for configs to set.

@@ -33,12 +33,15 @@ class Outputs:
     logits: float32 `[B, C]`; None of heads that do not classify.
     own_logits: of each input alone, float32 `[B, C]` by input.
     reconstruction: of each input as it entered the model, float32 `[B, T, ...]` by input.
+    forecast: of what comes after each sample, float32 `[B, T, 2 C]` by input: the means of C
+      channels, and the logarithms of their variances.
     features: of each input.
   """
 
   logits: Any = None
   own_logits: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
   reconstruction: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
+  forecast: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
   features: dict[str, Features] = flax.struct.field(default_factory=dict)
 
   def deployed(self) -> 'Outputs':
@@ -48,4 +51,5 @@ class Outputs:
   def named(self) -> dict[str, jax.Array]:
     """What is deployed, by the names that exported files use."""
     found = {} if self.logits is None else {'logits': self.logits}
-    return found | {f'reconstruction_{name}': x for name, x in self.reconstruction.items()}
+    found |= {f'reconstruction_{name}': x for name, x in self.reconstruction.items()}
+    return found | {f'forecast_{name}': x for name, x in self.forecast.items()}

@@ -1,7 +1,7 @@
 """Telling which class an example is of."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -37,9 +37,26 @@ class Classifier(Objective):
 
   selection = Selection('top1', 'Top-1', maximise=True)
 
+  anomaly_meaning: ClassVar[str] = (
+    'log(p / (1 - p)), p being the sum of the probabilities (softmax of logits) of the classes '
+    'under `abnormal`'
+  )
+
   def scores(self, outputs: Outputs, inputs: Arrays) -> Arrays:
+    """`logits`; and, if some of the classes are abnormal, `abnormal`, the log-odds of those.
+
+    A probability would be 1 for many.
+    """
     del inputs
-    return {'logits': logits_of(outputs)}
+    logits = logits_of(outputs)
+    flagged = np.isin(self.facts.class_names, self.facts.abnormal)
+    if flagged.all() or not flagged.any():
+      return {'logits': logits}
+    sums = [jax.nn.logsumexp(logits[:, np.flatnonzero(f)], axis=-1) for f in (flagged, ~flagged)]
+    return {'logits': logits, 'abnormal': sums[0] - sums[1]}
+
+  def anomaly(self, scores: dict[str, np.ndarray]) -> np.ndarray | None:
+    return scores.get('abnormal')
 
   def validate(self, scores: dict[str, np.ndarray], labels: np.ndarray) -> dict[str, float]:
     logits = scores['logits']

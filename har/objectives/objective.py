@@ -57,10 +57,12 @@ class Objective(abc.ABC):
 
   Attributes:
     facts: see `Facts`.
+    anomaly_meaning: how `anomaly` comes from a model's outputs, for who runs exported files.
   """
 
   facts: Facts
   selection: ClassVar[Selection]
+  anomaly_meaning: ClassVar[str] = ''
   needs_inputs: ClassVar[bool] = False
   """Whether it reads the inputs themselves, and not only what the model makes of them."""
 
@@ -91,6 +93,11 @@ class Objective(abc.ABC):
   @abc.abstractmethod
   def scores(self, outputs: Outputs, inputs: Arrays) -> Arrays:
     """What is kept of each example when a split is evaluated: arrays [B, ...] by name."""
+
+  def anomaly(self, scores: dict[str, np.ndarray]) -> np.ndarray | None:
+    """Of `scores`, how abnormal each example is, `[N]`; None if the stage does not tell."""
+    del scores
+    return None
 
   @abc.abstractmethod
   def validate(self, scores: dict[str, np.ndarray], labels: np.ndarray) -> dict[str, float]:

@@ -22,6 +22,10 @@ class Reconstruct(Objective):
   """
 
   selection: ClassVar[Selection] = Selection('error', 'error', maximise=False)
+  anomaly_meaning: ClassVar[str] = (
+    'the mean of (reconstruction - input)^2 over channels and recorded samples; of several inputs '
+    'the mean of these'
+  )
   needs_inputs: ClassVar[bool] = True
   normal_only: bool = False
 
@@ -32,6 +36,10 @@ class Reconstruct(Objective):
       raise UserError('objective.normal_only: the dataset names no abnormal class')
     return ~np.isin(self.facts.class_names, self.facts.abnormal)[labels]
 
+  def errors(self, outputs: Outputs, inputs: Arrays) -> jax.Array:
+    """Of each example, `[B]`."""
+    return errors(outputs, inputs)
+
   def prepare(
     self, inputs: Arrays, batch: Arrays, key: jax.Array, teacher: Any
   ) -> tuple[Arrays, Any]:
@@ -39,11 +47,14 @@ class Reconstruct(Objective):
     return inputs, inputs
 
   def loss(self, outputs: Outputs, targets: Any) -> tuple[jax.Array, Metrics]:
-    error = errors(outputs, targets).mean()
+    error = self.errors(outputs, targets).mean()
     return error, {'error': error}
 
   def scores(self, outputs: Outputs, inputs: Arrays) -> Arrays:
-    return {'error': errors(outputs, inputs)}
+    return {'error': self.errors(outputs, inputs)}
+
+  def anomaly(self, scores: dict[str, np.ndarray]) -> np.ndarray | None:
+    return scores['error']
 
   def validate(self, scores: dict[str, np.ndarray], labels: np.ndarray) -> dict[str, float]:
     known = self.trains_on(labels)

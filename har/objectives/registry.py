@@ -6,12 +6,14 @@ from typing import Any
 from har import options
 from har.objectives.classify import Classify
 from har.objectives.distil import Distil
+from har.objectives.forecast import Forecast
 from har.objectives.objective import Facts, Objective
 from har.objectives.reconstruct import Reconstruct
 
 OBJECTIVES: dict[str, type[Objective]] = {
   'classify': Classify,
   'distil': Distil,
+  'forecast': Forecast,
   'reconstruct': Reconstruct,
 }
 

@@ -23,7 +23,7 @@ DEFAULTS = 'defaults.json'
 DATA = 'data.json'
 EXAMPLES = 'examples.json.gz'
 
-FREE = ('runtime', 'compress', 'dataset.abnormal', 'dataset.windows.evaluate')
+FREE = ('runtime', 'compress', 'alarm', 'dataset.abnormal', 'dataset.windows.evaluate')
 """What may change between the runs of one workdir: it does not alter the stages."""
 
 # Of data.json: not in those of before there were lists of examples.

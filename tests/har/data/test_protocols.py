@@ -8,7 +8,6 @@ from har.data.protocols import (
   PARTS,
   Index,
   SplitOptions,
-  assign_folds,
   cautions,
   class_counts,
   make_splits,
@@ -310,17 +309,6 @@ def test_a_fraction_of_each_fold_s_training_groups_validates(fold):
   np.testing.assert_array_equal(again.validation, splits.validation)
   others = [split(index, {}, seed, **options, validation_fraction=0.25) for seed in range(1, 6)]
   assert any(set(index.scene[o.validation].tolist()) != held['validation'] for o in others)
-
-
-def test_folds_are_balanced_by_examples():
-  groups = np.repeat(list('abcdefg'), [50, 10, 30, 20, 20, 5, 25])
-  fold = assign_folds(groups, 3)
-  # Largest first, each to the fold with fewest: 50 + 5, 30 + 20 and 25 + 20 + 10.
-  of = {str(g): set(fold[groups == g].tolist()) for g in 'abcdefg'}
-  assert of == {'a': {1}, 'b': {3}, 'c': {2}, 'd': {3}, 'e': {2}, 'f': {1}, 'g': {3}}
-  assert np.bincount(fold)[1:].tolist() == [55, 50, 55]
-  shuffled = np.random.default_rng(0).permutation(160)
-  np.testing.assert_array_equal(assign_folds(groups[shuffled], 3), fold[shuffled])
 
 
 def test_drawn_parts_keep_groups_apart_and_draws_differ():

@@ -134,3 +134,22 @@ def test_no_stream_at_all(how):
 def test_an_unknown_way_to_fit_streams():
   with pytest.raises(UserError, match="fit='cut': not one of"):
     sensors.fit_streams(*two_sensors(3), 5, 'cut', RATES)
+
+
+def test_smoothing_is_a_weighted_mean_of_what_was_heard():
+  x = np.array([[0.0, 5], [6, 5], [0, 5], [0, 9]], np.float32)
+  heard = np.array([[True, True], [True, True], [True, True], [True, False]])
+  # At 10 Hz a window of 0.4 s reaches 2 samples, whose weights are 1, 1/2 and 0.
+  found = sensors.smooth(x, heard, (10.0, 10.0), 0.4)
+  np.testing.assert_allclose(found[:, 0], [6 * 0.5 / 1.5, 3, 1.5, 0], atol=1e-6)
+  # The sensor that fell silent has no part in its own past.
+  np.testing.assert_allclose(found[:, 1], [5, 5, 5, 0], atol=1e-6)
+
+
+def test_smoothing_takes_fast_and_leaves_slow_movement():
+  t = np.arange(200) / 50
+  heard = np.ones((200, 1), bool)
+  for hertz, most, least in ((1.0, 1.0, 0.95), (20.0, 0.05, 0.0)):
+    wave = np.sin(2 * np.pi * hertz * t)[:, None].astype(np.float32)
+    left = np.abs(sensors.smooth(wave, heard, (50.0,), 0.2)[20:-20]).max()
+    assert least <= left <= most

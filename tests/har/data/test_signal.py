@@ -6,6 +6,7 @@ import pytest
 
 from har.data import sequences
 from har.errors import UserError
+from tests import fakes
 from tests.har.data.batches import KEY, RAW, imu_batch, run
 
 
@@ -159,3 +160,25 @@ class TestImu:
     assert not out[:, 30:].any()
     assert np.abs(out[:, :30]).max() <= np.abs(batch['imu']).max()
     assert np.abs(out - batch['imu']).max() > 0.1
+
+
+def test_some_channels_alone():
+  one = fakes.inputs_of({'imu': {'length': 4, 'use': (2, 0), 'mean': (1.0, 2.0)}})['imu']
+  x = np.arange(24, dtype=np.float32).reshape(4, 6)
+  np.testing.assert_array_equal(one.read({'imu': x}, None)['imu'], x[:, [2, 0]])
+  assert one.padding()['imu'].shape == (4, 2)
+  assert one.steps()[0]['operation'] == 'use'
+  assert one.steps()[0]['channels'] == [2, 0]
+  for wrong in ({'use': (0, 6)}, {'use': (0,), 'rates': (50.0,)}):
+    with pytest.raises(UserError, match=r'imu\.use=.*needs rates=\(\) and positions below'):
+      fakes.inputs_of({'imu': wrong})
+
+
+def test_smoothing_comes_before_the_rate_is_changed():
+  given = {'length': 5, 'fit': 'pad', 'channels': 1, 'rates': (10.0,), 'rate': 5.0}
+  one = fakes.inputs_of({'imu': {**given, 'smooth': 0.4}})['imu']
+  record = {'imu': np.array([[0], [6], [0], [0]], np.float32), 'imu_mask': np.ones((4, 1), bool)}
+  np.testing.assert_allclose(one.read(record, None)['imu'][:2, 0], [2, 1.5], atol=1e-6)
+  assert [s['operation'] for s in one.steps()][:2] == ['smooth', 'pad_sensors']
+  with pytest.raises(UserError, match=r'imu\.smooth=.*needs rates'):
+    fakes.inputs_of({'imu': {'smooth': 0.1}})

@@ -232,3 +232,33 @@ def test_video_and_absent_sensors_are_not_checked():
 def test_windows_are_not_resampled_by_much():
   windowed, splits = cut(fakes.FakeDataset(), HALVES)
   inputs.check_records(windowed, splits, fakes.inputs_of({'imu': {'length': 100}}))
+
+
+class Struck(fakes.FakeDataset):
+  """In every recording its thirty-first row is the strongest."""
+
+  def records(self, modalities):
+    records = super().records(modalities)
+    for one in records:
+      one['imu'][30, 1] = 50.0
+    return records
+
+
+def test_abnormal_recordings_train_by_their_peaks():
+  dataset = Struck(metadata={**fakes.METADATA, 'abnormal': ('wave',)})
+  every, whole = cut(dataset, HALVES)
+  windowed, splits = cut(dataset, HALVES | {'abnormal': 'peak'})
+  np.testing.assert_array_equal(splits.test, whole.test)
+  abnormal = windowed.index.label == 0
+  train = np.isin(np.arange(len(windowed.index)), splits.train)
+  before = np.isin(np.arange(len(every.index)), whole.train)
+  np.testing.assert_array_equal(train[~abnormal], before[~abnormal])
+  # Of 25 rows each, those from rows 13 and 25 on hold row 30.
+  assert set(windowed.index.start[train & abnormal].tolist()) == {0.25, 0.5}
+  assert set(windowed.index.start[before & abnormal].tolist()) > {0.25, 0.5}
+  np.testing.assert_array_equal(splits.unused, np.flatnonzero(before & ~train))
+
+
+def test_peaks_need_an_abnormal_class():
+  with pytest.raises(UserError, match='names no abnormal class'):
+    cut(fakes.FakeDataset(), HALVES | {'abnormal': 'peak'})

@@ -47,6 +47,7 @@ def test_inputs_labels_versions_and_checksum():
   }
   assert found['batch'] == 'any'
   assert found['abnormal'] == []
+  assert found['alarm'] is None
   assert "deserialize(bytearray(open('float32.stablehlo', 'rb')" in found['open']
   assert found['open'].endswith(
     "{'imu': imu, 'imu_mask': imu_mask, 'imu_present': imu_present, 'rgb': rgb})"

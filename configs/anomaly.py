@@ -1,0 +1,85 @@
+"""Anomalies of the wrist's signals: falls among daily activities, in WEDA-FALL.
+
+  python -m har.evaluate.folds --workdir=runs/anomaly --raw_dir=FOLDER \
+      --config=configs/anomaly.py:model=forecast,labels=none
+
+The folder holds the owner's `50Hz` as a folder or zip. A recording's score is that of its highest
+window of 3 s. Falls were mostly recorded at 40 Hz and daily activities at 50; what that leaves in
+the signals is smoothed away, see `configs/README.md`.
+"""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from configs import base, weda_fall
+
+DATASETS = ('weda_fall',)
+MODELS = {'lstm_ae': 'none', 'cnn_gru_ae': 'none', 'forecast': 'none', 'cnn_gru': 'all'}
+"""With the labels that each learns from."""
+PEOPLE = (
+  *((1, 2, 21, 22, 27), (3, 4, 5, 23, 28), (6, 7, 8, 24, 29)),
+  *((9, 10, 11, 25, 30), (12, 13, 14, 26, 31)),
+)
+"""Of WEDA-FALL, in each fold; 21 to 31 are old and never fell."""
+
+SECONDS, RATE = 3.0, 25.0
+
+
+def get_config(arg: str | None = None) -> ConfigDict:
+  """The experiment.
+
+  Args:
+    arg: `dataset=`, one of `DATASETS` (weda_fall); `model=`, one of `MODELS` (cnn_gru): an LSTM
+      autoencoder, one of convolutions and a GRU, a forecaster, or a classifier; and `labels=`, none
+      (normal people's activities alone are trained on) or all, which the classifier needs.
+  """
+  args = base.parse_arg(arg, dataset='weda_fall', model='cnn_gru', labels='')
+  base.choose('dataset', args['dataset'], DATASETS)
+  model = base.choose('model', args['model'], tuple(MODELS))
+  base.choose('labels', args['labels'] or MODELS[model], (MODELS[model],))
+  config = weda_fall.get_config()
+  config.dataset.fold_people = PEOPLE
+  config.dataset.validation_fraction = 0.2
+  config.dataset.windows = ConfigDict(
+    {'seconds': SECONDS, 'step': 0.5, 'evaluate': 'recording', 'abnormal': 'peak'}
+  )
+  config.inputs.imu.update(length=round(SECONDS * RATE), rate=RATE, smooth=0.2)
+  config.alarm.baselines = True
+  config.runtime.eval_batch_size = 256
+  config.encoders.imu, stage = ConfigDict(_encoder(model)), _stage(model)
+  config.stages.imu = base.stage(['imu'], batch_size=64, keep='last', **stage)
+  return config
+
+
+def _encoder(model: str) -> dict[str, Any]:
+  if model == 'lstm_ae':
+    return {'kind': 'lstm', 'features': 64, 'layers': 1, 'dropout': 0.0}
+  if model == 'forecast':
+    return {'kind': 'tcn', 'features': (48, 48, 48, 48), 'kernel': 5, 'dropout': 0.0}
+  return {'kind': 'cnn_gru', 'channels': (32, 64, 64), 'kernels': (7, 5, 5), 'strides': (1, 2, 2)}
+
+
+def _stage(model: str) -> dict[str, Any]:
+  shared = {'optimizer': {'weight_decay': 0.01, 'warmup': 0.1, 'clip_norm': 1.0}}
+  if model == 'cnn_gru':
+    return shared | {
+      'learning_rate': 2e-3,
+      'epochs': 15.0,
+      'sampling': 'balanced',
+      'augment': {'imu': {'scale': 0.1, 'time_warp': 0.2, 'jitter': 0.02}},
+      'objective': {'kind': 'classify', 'label_smoothing': 0.05},
+      'head': {'kind': 'linear', 'dropout': 0.3},
+    }
+  heads = {
+    'lstm_ae': {'kind': 'lstm_decoder', 'bottleneck': 32},
+    'cnn_gru_ae': {'kind': 'decoder', 'bottleneck': 32},
+    'forecast': {'kind': 'forecaster', 'channels': 3},
+  }
+  kind = 'forecast' if model == 'forecast' else 'reconstruct'
+  return shared | {
+    'learning_rate': 2e-3,
+    'epochs': 10.0,
+    'objective': {'kind': kind, 'normal_only': True},
+    'head': heads[model],
+  }
