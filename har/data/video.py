@@ -87,6 +87,14 @@ def box(width: int, height: int, region: str) -> tuple[float, float, float, floa
   return left, top, left + side, top + side
 
 
+def square(image: Image.Image, size: int, region: str = 'centre') -> np.ndarray:
+  """A picture, or its middle, as one of `REGIONS`, scaled: uint8 `[size, size, 3]`."""
+  part = box(*image.size, region)
+  if image.mode != 'RGB':
+    image = image.convert('RGB')
+  return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=part))
+
+
 def rgb_clip(
   frames: Sequence[bytes], chosen: np.ndarray, size: int, region: str = 'centre'
 ) -> np.ndarray:
@@ -107,9 +115,5 @@ def rgb_clip(
     if first.setdefault(frame, i) < i:
       clip[i] = clip[first[frame]]
       continue
-    image = open_rgb(frames[frame], size)
-    part = box(*image.size, region)
-    if image.mode != 'RGB':
-      image = image.convert('RGB')
-    clip[i] = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=part))
+    clip[i] = square(open_rgb(frames[frame], size), size, region)
   return clip if chosen.ndim == 1 else as_channels(clip)
