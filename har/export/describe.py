@@ -6,6 +6,8 @@ import platform
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import numpy as np
+
 from har.data.dataset import Dataset
 from har.data.input import Input
 from har.data.windows import Windowed
@@ -23,6 +25,7 @@ _OPEN = {
   'onnx': "onnxruntime.InferenceSession('{0}').run(None, {{{1}}})",
   'stablehlo': "jax.export.deserialize(bytearray(open('{0}', 'rb').read())).call({{{1}}})",
 }
+_LOOKED_AT = 32  # recordings
 _LOGITS = 'one per label; their softmax gives probabilities'
 
 
@@ -41,6 +44,7 @@ def describe(
   *,
   read: Mapping[str, Input],
   dataset: Dataset,
+  rows: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
   """The description of an exported file.
 
@@ -51,6 +55,7 @@ def describe(
     runner: of the file.
     read: the stage's inputs.
     dataset: whose classes, channels and rates these are.
+    rows: by input, see `usual_rows`.
   """
   names, batch = runner.names, 'batch' if runner.any_batch else 1
 
@@ -65,6 +70,8 @@ def describe(
     name: array(name, spec) | _input(name, variant.state, read, dataset)
     for name, spec in variant.inputs.items()
   }
+  for name, count in (rows or {}).items():
+    inputs[name]['rows'] = count
   back = {output: name for name, output in variant.state.items()}
   given = ', '.join(f'{name!r}: {name}' for name in inputs)
   packages = {p: importlib.metadata.version(p) for p in _PACKAGES[kind]}
@@ -85,6 +92,18 @@ def describe(
     'sha256': hashlib.sha256(file).hexdigest(),
     'versions': {'python': platform.python_version(), **packages},
   }
+
+
+def usual_rows(read: Mapping[str, Input], dataset: Dataset) -> dict[str, int]:
+  """Samples or frames of a recording by input, the median of a few spread over the dataset."""
+  found = {}
+  for name, one in read.items():
+    records = dataset.records((one.field,))
+    places = np.unique(np.linspace(0, len(records) - 1, _LOOKED_AT).round().astype(int))
+    lengths = [len(records[i][one.field]) for i in places.tolist()]
+    if recorded := [count for count in lengths if count]:
+      found[name] = int(np.median(recorded))
+  return found
 
 
 def _input(

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 from data_builders.stamps import UNITS
 from har.errors import UserError
-from har.stream.events import Rule
-from har.stream.session import Options
+from har.stream.options import NUMBERS, Options, of_flags
 
 
 def parser(text: str, program: str) -> argparse.ArgumentParser:
@@ -16,27 +15,20 @@ def parser(text: str, program: str) -> argparse.ArgumentParser:
   made = argparse.ArgumentParser(
     program, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  add, rule = made.add_argument, Rule()
+  add = made.add_argument
   add('--model', required=True, help='an export folder, a stage in it, or a .tflite file')
   add('--variant', default='float32', help='of the exported file, such as int8')
   add('--stage', default='', help='where several stages read the same')
   add('--threads', type=int, default=1, help='of LiteRT')
-  add('--seconds', type=float, default=0.0, help='length of a window; as in training if not given')
-  add('--step', type=float, default=0.0, help='seconds from one window to the next')
-  add('--rate', type=float, default=0.0, help='samples a second of an IMU file without time')
-  add('--time_unit', choices=('', *UNITS), default='', help='of numeric time stamps')
-  add('--on', type=float, default=rule.on, help='score at which an event begins')
-  add('--off', type=float, default=rule.off, help='score below which it ends')
-  add('--least', type=float, default=rule.least, help='seconds that an event must last')
-  add('--cool_down', type=float, default=rule.cool_down, help='seconds between two events')
-  add('--threshold', type=float, default=0.0, help='of a score; that of the export if not given')
+  for name, (default, meaning) in NUMBERS.items():
+    add(f'--{name}', type=float, default=default, help=meaning)
+  add('--time_unit', choices=('', *UNITS), default='', help='of time stamps that do not say it')
   return made
 
 
 def options(args: argparse.Namespace) -> Options:
   """Of windows and events."""
-  rule = Rule(args.on, args.off, args.least, args.cool_down)
-  return Options(args.seconds, args.step, rule, args.threshold)
+  return of_flags(vars(args), args.time_unit)
 
 
 def files(text: str) -> list[str]:

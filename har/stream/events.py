@@ -4,30 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from har.errors import UserError
-
-
-@dataclasses.dataclass(frozen=True)
-class Rule:
-  """When something is an event.
-
-  Attributes:
-    on: the score at which one begins.
-    off: the score below which it ends; at most `on`.
-    least: seconds that it must last.
-    cool_down: seconds after an event in which none of the same name begins.
-  """
-
-  on: float = 0.6
-  off: float = 0.4
-  least: float = 0.0
-  cool_down: float = 2.0
-
-  def __post_init__(self) -> None:
-    if not 0 < self.off <= self.on:
-      raise UserError(f'--off={self.off:g} must be above 0 and at most --on={self.on:g}')
-    if self.least < 0 or self.cool_down < 0:
-      raise UserError(f'--least={self.least:g} and --cool_down={self.cool_down:g}: not below 0')
+from har.stream.options import Rule
 
 
 @dataclasses.dataclass(frozen=True)

@@ -116,7 +116,7 @@ def choose(
   """The name of the stage that is meant, of descriptions by name; see `open_model`."""
   if stage:
     if stage not in stages:
-      raise UserError(f'--stages={stage}: {where} has {", ".join(stages)}')
+      raise UserError(f'{where} has no stage {stage}, but {", ".join(stages)}')
     return stage
   reads = {
     name: frozenset(SOURCES.get(one['kind'], one['kind']) for one in recorded(about).values())
@@ -131,7 +131,7 @@ def choose(
       f'{where}: no stage reads {" and ".join(sorted(given))} and nothing else; there are {told}'
     )
   if len(fit) > 1:
-    raise UserError(f'{where}: several stages read that; choose with --stages: {", ".join(fit)}')
+    raise UserError(f'{where}: several stages read that; choose one of {", ".join(fit)}')
   return fit[0]
 
 

@@ -25,7 +25,7 @@ class Input:
     name: of the input.
     source: 'imu' or 'video'.
     rates: rows a second, of each sensor where there are several.
-    seconds: how long its windows are in training; None if its description does not say.
+    seconds: how long its windows are in training; 0 if its description does not say.
     step: seconds from one window to the next, likewise.
     channels: of a signal, (name, unit) of each.
     steps: of the preprocessing, without the cutting of windows.
@@ -46,7 +46,7 @@ class Input:
     if not all(rates):
       raise UserError(f'the model does not tell the rate of its input {name}: give --rate')
     self.rates = tuple(map(float, rates))
-    self.seconds = first['seconds'] if self._cut else about.get('seconds')
+    self.seconds = first['seconds'] if self._cut else about.get('rows', 0) / max(self.rates)
     if not self.seconds and self.source == 'imu':
       self.seconds = next(s['length'] for s in self.steps if 'length' in s) / max(self.rates)
     self.step = first['step'] if self._cut else None

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -36,7 +37,8 @@ def draw(session: Session, decisions: Sequence[Decision], events: Sequence[Event
   names = list(dict.fromkeys(one.name for one in events)) or ['no event']
   heights = [_ROW * len(labels)] * classify + [_SCORE] * scored + [_ROW * len(names)]
   left = int(drawing.text_width([*(labels if classify else []), *names]))
-  with matplotlib.rc_context(drawing.STYLE | _COLOURS):
+  style: Any = drawing.STYLE | _COLOURS
+  with matplotlib.rc_context(style):
     figure = Figure()
     width, whole = left + _WIDTH + _RIGHT, sum(heights) + _GAP * (len(heights) - 1) + _TOP + _BOTTOM
     figure.set_size_inches(width / 72, whole / 72)

@@ -13,23 +13,16 @@ from pathlib import Path
 from har.errors import UserError
 from har.stream import command, recordings, result
 from har.stream.exported import Model, open_model
-from har.stream.session import Options, Session
+from har.stream.options import Options
+from har.stream.session import Session
 
 
-def predict(
-  model: Model,
-  paths: Sequence[str],
-  output: Path,
-  options: Options,
-  *,
-  rate: float = 0.0,
-  time_unit: str = '',
-) -> list[Path]:
+def predict(model: Model, paths: Sequence[str], output: Path, options: Options) -> list[Path]:
   """Writes the timeline of a recording.
 
   Args:
     model: opened.
-    paths: of files, see `recordings.open_files`, as are `rate` and `time_unit`.
+    paths: of files, see `recordings.open_files`.
     output: folder.
     options: of windows and events.
 
@@ -39,7 +32,7 @@ def predict(
   Raises:
     UserError: a recording that the model does not take, or a folder that cannot be written.
   """
-  files = recordings.open_files(paths, model, rate=rate, time_unit=time_unit)
+  files = recordings.open_files(paths, model, rate=options.rate, time_unit=options.time_unit)
   session = Session(model, {one.source: one.rate for one in files}, options)
   for note in (note for one in files for note in one.notes):
     print(note, file=sys.stderr)
@@ -66,8 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     paths = command.files(args.input)
     given = {recordings.kind(path) for path in paths}
     model = open_model(args.model, args.variant, args.stage, given, args.threads)
-    options = command.options(args)
-    predict(model, paths, Path(args.output), options, rate=args.rate, time_unit=args.time_unit)
+    predict(model, paths, Path(args.output), command.options(args))
   return 0
 
 

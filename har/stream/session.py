@@ -4,36 +4,13 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from har.errors import UserError
-from har.stream.events import Detector, Event, Rule
+from har.stream.events import Detector, Event
 from har.stream.exported import Model
+from har.stream.options import Options
 from har.stream.recordings import Item
 from har.stream.windows import Decision, Windows
 
 ANOMALY = 'anomaly'
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-  """What a user may choose.
-
-  Attributes:
-    seconds: length of a window; 0: as in training.
-    step: seconds from one window to the next; 0: see `Windows`.
-    rule: of events.
-    threshold: of the score of a model that reconstructs; 0: that of its description.
-  """
-
-  seconds: float = 0.0
-  step: float = 0.0
-  rule: Rule = dataclasses.field(default_factory=Rule)
-  threshold: float = 0.0
-
-  def __post_init__(self) -> None:
-    for name in ('seconds', 'step', 'threshold'):
-      value = getattr(self, name)
-      if not 0 <= value < float('inf'):
-        raise UserError(f'--{name}={value:g}: must be above 0')
 
 
 @dataclasses.dataclass(frozen=True)
