@@ -13,6 +13,7 @@ import numpy as np
 MAX_GAP = 0.5
 """Seconds without a sample that are no silence yet, see `data_builders.timeline`."""
 _HAIR = 1e-4  # Of a row.
+_ROUNDING = 6e-4  # Seconds that stamps in whole milliseconds may be off.
 _SOONEST = 0.75  # Of a source's period: no frame comes sooner after the one before.
 
 
@@ -123,7 +124,7 @@ class FrameGrid:
 
   def _until(self, time: float) -> None:
     """Makes the rows whose instants are before `time`, of the last frame."""
-    while (self.rows.end + 0.5) / self._rate < time - _HAIR / self._rate:
+    while (self.rows.end + 0.5) / self._rate < time - _ROUNDING:
       self.rows.append(*self._shown((self.rows.end + 0.5) / self._rate))
 
   def _shown(self, at: float) -> tuple[Any, bool]:

@@ -87,6 +87,21 @@ class Input:
     if self.source == 'video':
       self._grids[0].end()
 
+  def span(self, start: float, seconds: float) -> tuple[int, int]:
+    """A window's first row, and how many it has, at the highest rate."""
+    return rows_of(max(self.rates), start, seconds)
+
+  def row(self, number: int) -> tuple[Any, np.ndarray] | None:
+    """A row of a video or of sensors of one rate: a picture or `[C]`, and bool `[S]`, which sensors
+    were heard; None if it has not come."""
+    found = [grid.rows.take(number, 1) for grid in self._grids]
+    if not all(len(values) for values, _ in found):
+      return None
+    heard = np.concatenate([one for _, one in found])
+    if self.source == 'video':
+      return found[0][0][0], heard
+    return np.concatenate([values[0] for values, _ in found]), heard
+
   def reaches(self, start: float, seconds: float) -> bool:
     """Whether all rows of a window are there."""
     windows = (rows_of(rate, start, seconds) for rate in self.rates)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from har.errors import UserError
+from har.stream import causal
 from har.stream.exported import LOGITS, RECONSTRUCTION, SOURCES, Arrays, Model
 from har.stream.inputs import Input
 
@@ -95,6 +96,10 @@ class Windows:
     self.seconds = float(seconds or known[0])
     self.step = float(step or min(_STEPS, self.seconds / 4))
     self._next = 0
+    (first, *others) = self.inputs.values()
+    self._causal = None
+    if not others and causal.fits(model, first):
+      self._causal = causal.Causal(model, first, self.seconds, self.step)
 
   def push(self, source: str, time: float, value: Any, sensor: int | None = None) -> list[Decision]:
     """Takes a frame or a sample `[C]` and gives what can be said now.
@@ -108,16 +113,20 @@ class Windows:
     for one in self.inputs.values():
       if one.source == source:
         one.push(time, value, sensor)
+    if self._causal is not None:
+      self._causal.advance()
     return list(self._ready())
 
   def end(self) -> list[Decision]:
     """Nothing more comes: what is left. A recording shorter than a window is one."""
     for one in self.inputs.values():
       one.end()
+    if self._causal is not None:
+      self._causal.advance()
     found = list(self._ready())
     there = min(one.duration for one in self.inputs.values())
     if not self._next and there:
-      found.append(self._decide(0.0, there))
+      found.append(self._decide(0.0, there, 0))
     return found
 
   def _ready(self) -> Iterator[Decision]:
@@ -129,12 +138,15 @@ class Windows:
       if not all(there) and not late:
         return
       self._next = k + 1
-      yield self._decide(start, self.seconds)
+      yield self._decide(start, self.seconds, k)
       for one in self.inputs.values():
         one.forget(start + self.step)
 
-  def _decide(self, start: float, recorded: float) -> Decision:
+  def _decide(self, start: float, recorded: float, number: int) -> Decision:
     """Says what can be said of a window of which so many seconds can have been recorded."""
+    outputs = self._causal.outputs(number) if self._causal is not None else None
+    if outputs is not None:
+      return Decision(start, start + self.seconds, *judge(outputs, {}))
     lacking = tuple(
       name for name, one in self.inputs.items() if one.heard(start, recorded) < LEAST_HEARD
     )
