@@ -22,6 +22,10 @@ _HEAD = 2**16
 _MOST = 2**28
 
 
+class SourceError(UserError):
+  """A source that fails while it is gone through; what came before is good."""
+
+
 class Item(NamedTuple):
   """What is pushed into a stream.
 
@@ -141,12 +145,15 @@ def _open_video(path: Path, model: Model) -> Recording:
       notes.append(checks.check_rate(rate, one['rate_hz'], where))
 
   def items() -> Iterator[Item]:
-    with films.opened(path, where) as film:
-      first = None
-      for i, frame in enumerate(film.frames):
-        time = frame.time if frame.time is not None else i / (rate or 1)
-        first = time if first is None else first
-        yield Item('video', time - first, frame)
+    try:
+      with films.opened(path, where) as film:
+        first = None
+        for i, frame in enumerate(film.frames):
+          time = frame.time if frame.time is not None else i / (rate or 1)
+          first = time if first is None else first
+          yield Item('video', time - first, frame)
+    except UserError as e:
+      raise SourceError(str(e)) from e
 
   return Recording('video', rate, items, tuple(filter(None, dict.fromkeys(notes))))
 

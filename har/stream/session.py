@@ -41,13 +41,12 @@ class Session:
     model: Model,
     rates: Mapping[str, float],
     options: Options,
-    patience: float = float('inf'),
+    *,
+    live: bool = False,
   ):
     """Takes what `Windows` takes, and options."""
     self.model = model
-    self.windows = Windows(
-      model, rates, seconds=options.seconds, step=options.step, patience=patience
-    )
+    self.windows = Windows(model, rates, seconds=options.seconds, step=options.step, live=live)
     self.threshold = float(options.threshold or model.about.get('threshold') or 0)
     self.alarms = tuple(model.about.get('abnormal', ()))
     rule = options.rule

@@ -1,7 +1,6 @@
 """From what is recorded to what a model says of each window, as it comes."""
 
 import dataclasses
-import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,6 +14,8 @@ from har.stream.inputs import Input
 LEAST_HEARD = 0.5
 """The share of a window that must have been recorded, of each input that a model cannot do
 without."""
+PATIENCE = 1.0
+"""Seconds of one live source in which another one's rows are waited for."""
 _STEPS = 0.5  # Seconds from one window to the next, at most, unless something else is asked for.
 
 
@@ -52,6 +53,7 @@ class Windows:
     seconds: length of a window.
     step: seconds from one to the next.
     inputs: by name.
+    passed_over: windows of which nothing was said, because the next one had ended, too.
   """
 
   def __init__(
@@ -61,7 +63,7 @@ class Windows:
     *,
     seconds: float = 0.0,
     step: float = 0.0,
-    patience: float = float('inf'),
+    live: bool = False,
   ):
     """Takes a model and its sources.
 
@@ -72,13 +74,13 @@ class Windows:
       seconds: length of a window; 0: as in training.
       step: seconds from one window to the next; 0: half a second or a quarter of a window, what is
         less.
-      patience: seconds of one source after a window's end in which another one's rows are waited
-        for.
+      live: what comes late is waited for for `PATIENCE` seconds only, and of several windows that
+        end at once the last is looked at.
 
     Raises:
       UserError: a source is missing that the model needs, or the length is not known.
     """
-    self._model, self._patience = model, patience
+    self._model, self._live, self.passed_over = model, live, 0
     described = model.recorded
     for name, one in described.items():
       if f'{name}_present' not in model.about['inputs'] and _source(one) not in rates:
@@ -130,17 +132,23 @@ class Windows:
     return found
 
   def _ready(self) -> Iterator[Decision]:
-    for k in itertools.count(self._next):
-      start = k * self.step
-      there = [one.reaches(start, self.seconds) for one in self.inputs.values()]
-      end = start + self.seconds
-      late = max(one.duration for one in self.inputs.values()) > end + self._patience
-      if not all(there) and not late:
-        return
-      self._next = k + 1
-      yield self._decide(start, self.seconds, k)
+    while self._is_ready(self._next):
+      number = self._next
+      self._next += 1
+      if self._live and self._is_ready(self._next):
+        self.passed_over += 1
+      else:
+        yield self._decide(number * self.step, self.seconds, number)
       for one in self.inputs.values():
-        one.forget(start + self.step)
+        one.forget(self._next * self.step)
+
+  def _is_ready(self, number: int) -> bool:
+    """Whether all rows of a window are there, or are not waited for any more."""
+    start, inputs = number * self.step, self.inputs.values()
+    if all(one.reaches(start, self.seconds) for one in inputs):
+      return True
+    latest = max(one.duration for one in inputs)
+    return self._live and latest > start + self.seconds + PATIENCE
 
   def _decide(self, start: float, recorded: float, number: int) -> Decision:
     """Says what can be said of a window of which so many seconds can have been recorded."""

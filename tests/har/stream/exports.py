@@ -60,10 +60,10 @@ def opened(folder, inputs, encoders, dataset=None, head=None, **changes):
     return fakes.draw_variables(one.model, zeros), {}
 
   with (
-    mock.patch.object(dataset_lib, 'load', lambda *_, **__: dataset),
+    mock.patch.object(dataset_lib, 'load', return_value=dataset),
     mock.patch.object(experiment, 'load', load),
     mock.patch.dict(registry.ENCODERS, {'tiny': fakes.TinyFrames}),
-    mock.patch.object(variants, 'available', lambda *_: ('float32',)),
+    mock.patch.object(variants, 'available', return_value=('float32',)),
   ):
     yield experiment.open_experiment(c, folder)
 

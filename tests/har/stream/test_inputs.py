@@ -1,4 +1,4 @@
-"""What enters an exported file is what JAX's preprocessing gives, from the recordings themselves."""
+"""What enters an exported file is what JAX's preprocessing gives, from recordings themselves."""
 
 import av
 import jax

@@ -131,7 +131,7 @@ def test_silence_is_no_decision_unless_the_model_can_do_without(resampled, both)
 def test_a_source_that_is_late_is_not_waited_for_for_ever(both):
   samples = exports.movement(6.0)
   windows = Windows(
-    open_model(both), {'imu': 50.0, 'video': 15.0}, seconds=1.0, step=0.5, patience=1.0
+    open_model(both), {'imu': 50.0, 'video': 15.0}, seconds=1.0, step=0.5, live=True
   )
   found = [d for t, x in enumerate(samples) for d in windows.push('imu', t / 50, x)]
   assert [one.start for one in found] == [0.5 * k for k in range(8)]
