@@ -181,7 +181,7 @@ def _predict(config: Any, workdir: pathlib.Path) -> None:
   predict.run(
     config,
     workdir,
-    _INPUT.value,
+    _INPUT.value or (),
     predict_options.of_flags({n: flag.value for n, flag in _NUMBERS.items()}, _TIME_UNIT.value),
     lambda: _open(config, workdir),
     output=_OUTPUT.value,

@@ -1,6 +1,6 @@
 """A finished stage as somebody who has its exported file sees it, without the file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -18,7 +18,7 @@ class _Names:
   any_batch = False
 
   def __init__(self, made: exportable.Exportable):
-    self.names = {name: name for name in (*made.inputs, *made.outputs)}
+    self.names: Mapping[str, str] = {name: name for name in (*made.inputs, *made.outputs)}
 
 
 def load(

@@ -9,7 +9,8 @@ from har.stream.counters import Counters
 from har.stream.recordings import Item
 
 LONGEST = 0.5
-"""Seconds of each source that wait at most."""
+"""Seconds that anything waits at most."""
+_MOST = 10_000  # Of each source, whatever comes at once.
 
 
 class Arrived(NamedTuple):
@@ -40,10 +41,10 @@ class Queue:
     """Takes what has just come."""
     with self._changed:
       waiting = self._waiting[item.source]
+      if len(waiting) == _MOST:
+        self._drop(waiting)
       waiting.append(Arrived(item, time.monotonic()))
-      while item.time - waiting[0].item.time > self._longest:
-        waiting.popleft()
-        self._counters.dropped[item.source] += 1
+      self._drop_old()
       self._changed.notify()
 
   def close(self, fault: BaseException | None = None) -> None:
@@ -63,12 +64,22 @@ class Queue:
       self._changed.wait_for(lambda: self._fault or not self._open or self._any(), timeout)
       if self._fault is not None:
         raise self._fault
+      self._drop_old()
       if not self._any():
         if not self._open:
           raise EOFError
         return None
       first = min((w for w in self._waiting.values() if w), key=lambda w: w[0].item.time)
       return first.popleft()
+
+  def _drop_old(self) -> None:
+    oldest = time.monotonic() - self._longest
+    for waiting in self._waiting.values():
+      while waiting and waiting[0].at < oldest:
+        self._drop(waiting)
+
+  def _drop(self, waiting: collections.deque[Arrived]) -> None:
+    self._counters.dropped[waiting.popleft().item.source] += 1
 
   def _any(self) -> bool:
     return any(self._waiting.values())

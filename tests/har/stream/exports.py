@@ -1,6 +1,7 @@
 """Small exported models, for tests of what runs them."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import types
@@ -16,6 +17,9 @@ from har.compress import variants
 from har.data import dataset as dataset_lib
 from har.export import describe, exportable, run
 from har.models import registry
+from har.stream import recordings
+from har.stream.options import Rule
+from har.stream.windows import Windows
 from har.train import experiment
 from tests import fakes
 
@@ -122,3 +126,17 @@ def described(built, shapes, dataset):
   read = {built.name: built}
   found = describe.describe(b'', 'stablehlo', variant, runner, read=read, dataset=dataset)
   return json.loads(json.dumps(found))['inputs'][built.name]
+
+
+def lively(model, path, options):
+  """Options with which a recording has several events: `on` and `off` are quantiles of the class
+  that changes most."""
+  (recording,) = recordings.open_files([str(path)], model)
+  windows = Windows(
+    model, {recording.source: recording.rate}, seconds=options.seconds, step=options.step
+  )
+  found = [d for item in recording.items() for d in windows.push(*item)] + windows.end()
+  p = np.stack([one.probabilities for one in found])
+  likely = p[:, p.std(0).argmax()]
+  rule = Rule(*np.quantile(likely, [0.7, 0.5]).tolist(), cool_down=0.5)
+  return dataclasses.replace(options, rule=rule)
