@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from har.data.dataset import Dataset
+from har.data.flow import Flow
 from har.data.input import Input
 from har.data.windows import Windowed
 from har.export.exportable import LOGITS, Exportable
@@ -132,11 +133,15 @@ def _output(name: str, back: Mapping[str, str]) -> dict[str, Any]:
 def _recording(one: Input, dataset: Dataset) -> dict[str, Any]:
   """What is recorded, and the way from there into the file."""
   before = dataset.steps(one.field) if isinstance(dataset, Windowed) else []
+  notes = dataset.metadata.get('frames', {})
+  stored = notes.get(one.field)
+  if one.kind == Flow.kind and 'rgb' in notes:
+    stored = f'{stored}; of frames stored as {notes["rgb"]}'
   return {
     'kind': one.kind,
     'field': one.field,
     'rate_hz': dataset.metadata.get('rates', {}).get(one.field),
-    'stored': dataset.metadata.get('frames', {}).get(one.field),
+    'stored': stored,
     'channels': [{'name': n, 'unit': unit} for n, unit in dataset.channels.get(one.field, ())],
     'steps': [*before, *one.steps()],
   }

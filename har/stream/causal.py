@@ -17,7 +17,7 @@ from har.stream.preprocess import Clip, run
 # What can be done to a sample or frame before the rest of its window is there.
 _SAMPLES = (('pad',), ('pad_sensors',))
 _EACH_SAMPLE = ('normalise', 'mask')
-_FRAMES = ('choose_frames', 'square')
+_FRAMES = (('choose_frames', 'square'), ('choose_frames', 'whole'))
 _EACH_FRAME = ('crop_centre', 'normalise')
 
 
@@ -46,7 +46,7 @@ def fits(model: Model, one: Input) -> bool:
     return False
   names = tuple(step['operation'] for step in one.steps)
   if one.source == 'video':
-    return names == (*_FRAMES, *_EACH_FRAME)
+    return names[:2] in _FRAMES and names[2:] == _EACH_FRAME
   return names[:1] in _SAMPLES and names[1:] == _EACH_SAMPLE and not one.steps[0].get('rate')
 
 
@@ -64,7 +64,7 @@ class Causal:
     }
     self._seconds, self._step = seconds, step
     self._times = self._how_often(one.span(0.0, seconds)[1])
-    skipped = len(_FRAMES) if one.source == 'video' else 1
+    skipped = len(_FRAMES[0]) if one.source == 'video' else len(_SAMPLES[0])
     self._each = one.steps[skipped:]
     self._open: dict[int, _Open] = {}
     self._row, self._begun = 0, 0

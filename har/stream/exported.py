@@ -17,7 +17,7 @@ LOGITS, RECONSTRUCTION = 'logits', 'reconstruction_'
 _SIGNATURE = 'serving_default'
 _NEEDED = ('stage', 'variant', 'inputs', 'outputs', 'labels', 'sha256')
 # Of inputs, those that recordings are read for.
-SOURCES = {'signal': 'imu', 'frames': 'video'}
+SOURCES = {'signal': 'imu', 'frames': 'video', 'flow': 'video'}
 """What is recorded of each kind of input that can be read here."""
 
 

@@ -6,20 +6,26 @@ from typing import Any
 
 import numpy as np
 
+from data_builders import flow as flows
 from data_builders import video as films
 from data_builders.windows import rows as rows_of
 from har.data import video
 from har.errors import UserError
 from har.stream.exported import SOURCES, Arrays
-from har.stream.grid import FrameGrid, SignalGrid
+from har.stream.grid import FrameGrid, Rows, SignalGrid
 from har.stream.preprocess import Clip, run
 
 # How prepared datasets say that they store JPEG, see `data_builders`.
+_APART = re.compile(r'([\d.]+) (s|frames?) on')
 _STORED = re.compile(r'JPEG, quality (\d+), short side (?:at most|reduced to) (\d+) pixels')
 
 
+_REGIONS = {'square': 'centre', 'whole': 'whole'}
+"""`har.data.video.REGIONS` by the step that makes squares of them."""
+
+
 class Input:
-  """One input, and the rows that have come for it.
+  """A signal, and the rows that have come for it.
 
   Attributes:
     name: of the input.
@@ -55,11 +61,8 @@ class Input:
     self._grids = self._new_grids(about, source_rate)
 
   def _new_grids(self, about: Mapping[str, Any], source_rate: float) -> list[Any]:
-    if self.source == 'imu':
-      return [SignalGrid(rate, self._width) for rate in self.rates]
-    size = next(s['size'] for s in self.steps if s['operation'] == 'square')
-    (rate,) = self.rates
-    return [FrameGrid(rate, source_rate or rate, _framer(str(about.get('stored')), size))]
+    del about, source_rate
+    return [SignalGrid(rate, self._width) for rate in self.rates]
 
   @property
   def unordered(self) -> int:
@@ -74,9 +77,7 @@ class Input:
 
   def push(self, time: float, value: Any, sensor: int | None = None) -> None:
     """Takes a frame, or a sample `[C]` of all sensors or of one."""
-    if self.source == 'video':
-      self._grids[0].push(time, value)
-    elif sensor is not None:
+    if sensor is not None:
       self._grids[sensor].push(time, value)
     else:
       for i, grid in enumerate(self._grids):
@@ -84,8 +85,6 @@ class Input:
 
   def end(self) -> None:
     """No more will come."""
-    if self.source == 'video':
-      self._grids[0].end()
 
   def span(self, start: float, seconds: float) -> tuple[int, int]:
     """A window's first row, and how many it has, at the highest rate."""
@@ -98,8 +97,6 @@ class Input:
     if not all(len(values) for values, _ in found):
       return None
     heard = np.concatenate([one for _, one in found])
-    if self.source == 'video':
-      return found[0][0][0], heard
     return np.concatenate([values[0] for values, _ in found]), heard
 
   def reaches(self, start: float, seconds: float) -> bool:
@@ -122,26 +119,13 @@ class Input:
 
   def window(self, start: float, seconds: float) -> Arrays:
     """What the model takes, `[1, ...]`: the input, and its mask if the steps make one."""
-    clip = self._signal(start, seconds) if self.source == 'imu' else self._clip(start, seconds)
-    clip = run(clip, self.steps)
+    clip = run(self._clip(start, seconds), self.steps)
     found = {self.name: clip.x[None].astype(np.float32)}
     if clip.mask is not None:
       found[f'{self.name}_mask'] = clip.mask[None].astype(np.float32)
     return found
 
   def _clip(self, start: float, seconds: float) -> Clip:
-    (rate,) = self.rates
-    first, count = rows_of(rate, start, seconds)
-    pictures, heard = self._grids[0].rows.take(first, count)
-    shown, held = pictures[int(heard.argmax())], []
-    for picture in pictures:  # Where no frame came, the one before stays; at the start, the first.
-      shown = shown if picture is None else picture
-      held.append(shown)
-    if self._cut:
-      held += held[-1:] * (count - len(held))
-    return Clip(np.stack(held), heard)
-
-  def _signal(self, start: float, seconds: float) -> Clip:
     windows = [rows_of(rate, start, seconds) for rate in self.rates]
     found = [g.rows.take(a, n) for g, (a, n) in zip(self._grids, windows, strict=True)]
     length = max(len(values) for values, _ in found)
@@ -158,14 +142,111 @@ class Input:
     return Clip(x, heard)
 
 
-def _framer(stored: str, size: int) -> Callable[[Any], np.ndarray]:
-  """From a frame as it is seen to uint8 `[size, size, 3]`, by way of what datasets store."""
-  jpeg = _STORED.search(stored)
+class Frames(Input):
+  """A video's pictures, cut to squares when they come."""
 
-  def prepare(frame: Any) -> np.ndarray:
-    if jpeg is None:
-      return video.square(frame.to_image(), size)
-    small = films.shrink(frame, int(jpeg[2]), int(jpeg[1]))
-    return video.rgb_clip([small], np.zeros(1, int), size)[0]
+  def _new_grids(self, about: Mapping[str, Any], source_rate: float) -> list[Any]:
+    (rate,) = self.rates
+    return [FrameGrid(rate, source_rate or rate, self._framer(about))]
 
-  return prepare
+  def _framer(self, about: Mapping[str, Any]) -> Callable[[Any], np.ndarray]:
+    """From a frame as it is seen to uint8 `[S, S, 3]`, by way of what datasets store."""
+    jpeg, (size, region) = _STORED.search(str(about.get('stored'))), self._square
+
+    def prepare(frame: Any) -> np.ndarray:
+      if jpeg is None:
+        return video.square(frame.to_image(), size, region)
+      small = films.shrink(frame, int(jpeg[2]), int(jpeg[1]))
+      return video.rgb_clip([small], np.zeros(1, int), size, region)[0]
+
+    return prepare
+
+  @property
+  def _square(self) -> tuple[int, str]:
+    """The side in pixels, and which region of a picture becomes a square."""
+    (step,) = (step for step in self.steps if step['operation'] in _REGIONS)
+    return step['size'], _REGIONS[step['operation']]
+
+  def push(self, time: float, value: Any, sensor: int | None = None) -> None:
+    del sensor
+    self._grids[0].push(time, value)
+
+  def end(self) -> None:
+    self._grids[0].end()
+
+  def row(self, number: int) -> tuple[Any, np.ndarray] | None:
+    pictures, heard = self._grids[0].rows.take(number, 1)
+    return (pictures[0], heard) if pictures else None
+
+  def _clip(self, start: float, seconds: float) -> Clip:
+    (rate,) = self.rates
+    first, count = rows_of(rate, start, seconds)
+    pictures, heard = self._shown(first, count)
+    last, held = pictures[int(heard.argmax())], []
+    for picture in pictures:  # Where no frame came, the one before stays; at the start, the first.
+      last = last if picture is None else picture
+      held.append(last)
+    if self._cut:
+      held += held[-1:] * (count - len(held))
+    return Clip(np.stack(held), heard)
+
+  def _shown(self, first: int, count: int) -> tuple[list[Any], np.ndarray]:
+    """Pictures of a window, None where no frame came, and where they are."""
+    return self._grids[0].rows.take(first, count)
+
+
+class Flow(Frames):
+  """Optical flow between a video's frames, found when the later one comes."""
+
+  def _framer(self, about: Mapping[str, Any]) -> Callable[[Any], np.ndarray]:
+    """From a frame to uint8 `[H, W]` as flow is found in it."""
+    stored = str(about.get('stored'))
+    jpeg, apart = _STORED.search(stored), _APART.search(stored)
+    if jpeg is None or apart is None or not stored.startswith(flows.NOTE):
+      raise UserError(
+        f'the description of the input {self.name} does not say of which frames its flow is, or '
+        'names another method than is used now: prepare the data and train again'
+      )
+    later = float(apart[1]) * (self.rates[0] if apart[2] == 's' else 1)
+    self._apart, self._moved, self._dis = max(round(later), 1), Rows(), flows.estimator()
+    side, quality = int(jpeg[2]), int(jpeg[1])
+    return lambda frame: flows.grey(films.shrink(frame, side, quality))
+
+  def push(self, time: float, value: Any, sensor: int | None = None) -> None:
+    super().push(time, value, sensor)
+    self._follow()
+
+  def end(self) -> None:
+    super().end()
+    self._follow()
+
+  def _follow(self) -> None:
+    rows = self._grids[0].rows
+    while (at := self._moved.end) + self._apart < rows.end:
+      (before,), (after,) = rows.take(at, 1)[0], rows.take(at + self._apart, 1)[0]
+      if before is None or after is None:
+        self._moved.append(None, False)
+        continue
+      picture = flows.pack(self._dis.calc(before, after, None))
+      self._moved.append(video.flow_clip([picture], np.zeros((1, 1), int), *self._square)[0], True)
+
+  def forget(self, before: float) -> None:
+    super().forget(before)
+    self._moved.forget(rows_of(self.rates[0], before, 0.0)[0])
+
+  def _shown(self, first: int, count: int) -> tuple[list[Any], np.ndarray]:
+    """As `data_builders.flow.encode`: frames that none is so much later than have the last flow."""
+    there = len(self._grids[0].rows.take(first, count)[0])
+    if there <= self._apart:
+      raise UserError(f'{there} frames are too few for optical flow')
+    pictures, heard = self._moved.take(first, there - self._apart)
+    heard = np.append(heard, np.full(self._apart, heard[-1]))
+    return pictures + pictures[-1:] * self._apart, heard
+
+
+KINDS: dict[str, type[Input]] = {'signal': Input, 'frames': Frames, 'flow': Flow}
+
+
+def build(name: str, about: Mapping[str, Any], source_rate: float) -> Input:
+  """An input from its description, see `Input`."""
+  return KINDS[about['kind']](name, about, source_rate)

@@ -90,10 +90,23 @@ def _neighbours(clip: Clip, step: Step) -> None:
   clip.chosen = video.with_neighbours(clip.chosen, len(clip.x), step['apart'])
 
 
+def _as_it_came(clip: Clip, step: Step) -> None:
+  """What has been done to every frame when it came."""
+
+
+def _stack(clip: Clip, step: Step) -> None:
+  assert clip.chosen is not None
+  later = step['apart'] * np.arange(step['stack'])
+  places = np.minimum(clip.chosen[:, None] + later, len(clip.x) - 1)
+  clip.x = np.concatenate([clip.x[column] for column in places.T], -1)
+  clip.chosen = None
+
+
 def _square(clip: Clip, step: Step) -> None:
   """Every frame has been cut to its square when it came."""
   del step
-  assert clip.chosen is not None
+  if clip.chosen is None:
+    return
   pictures = clip.x[clip.chosen.ravel()]
   clip.x = pictures if clip.chosen.ndim == 1 else video.as_channels(pictures)
 
@@ -111,6 +124,12 @@ def _motion(clip: Clip, step: Step) -> None:
   clip.x = np.stack([now, half + after - now, half + now - before], -1)
 
 
+def _length(clip: Clip, step: Step) -> None:
+  still = step['still'] / np.float32(255)
+  away = np.linalg.norm(clip.x - still, axis=-1, keepdims=True)
+  clip.x = np.concatenate([clip.x, np.minimum(still + away, np.float32(1))], -1)
+
+
 OPERATIONS: dict[str, Callable[[Clip, Step], None]] = {
   'resample': _resample,
   'pad': _pad,
@@ -121,6 +140,11 @@ OPERATIONS: dict[str, Callable[[Clip, Step], None]] = {
   'choose_frames': _choose_frames,
   'neighbours': _neighbours,
   'square': _square,
+  'whole': _square,
   'crop_centre': _crop_centre,
   'motion': _motion,
+  'flow': _as_it_came,
+  'levels': _as_it_came,
+  'stack': _stack,
+  'length': _length,
 }

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from har.errors import UserError
-from har.stream import causal
+from har.stream import causal, inputs
 from har.stream.exported import LOGITS, RECONSTRUCTION, SOURCES, Arrays, Model
-from har.stream.inputs import Input
 
 LEAST_HEARD = 0.5
 """The share of a window that must have been recorded, of each input that a model cannot do
@@ -86,7 +85,7 @@ class Windows:
       if f'{name}_present' not in model.about['inputs'] and _source(one) not in rates:
         raise UserError(f'the model needs {_source(one)} for its input {name}, which is not given')
     self.inputs = {
-      name: Input(name, one, rates[_source(one)])
+      name: inputs.build(name, one, rates[_source(one)])
       for name, one in described.items()
       if _source(one) in rates
     }
@@ -144,10 +143,10 @@ class Windows:
 
   def _is_ready(self, number: int) -> bool:
     """Whether all rows of a window are there, or are not waited for any more."""
-    start, inputs = number * self.step, self.inputs.values()
-    if all(one.reaches(start, self.seconds) for one in inputs):
+    start, given = number * self.step, self.inputs.values()
+    if all(one.reaches(start, self.seconds) for one in given):
       return True
-    latest = max(one.duration for one in inputs)
+    latest = max(one.duration for one in given)
     return self._live and latest > start + self.seconds + PATIENCE
 
   def _decide(self, start: float, recorded: float, number: int) -> Decision:

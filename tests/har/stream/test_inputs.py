@@ -5,10 +5,12 @@ import jax
 import numpy as np
 import pytest
 
+from data_builders import flow as flows
 from data_builders import video as films
 from har.data import inputs as inputs_lib
 from har.data import loader, protocols, windows
-from har.stream.inputs import Input
+from har.errors import UserError
+from har.stream.inputs import build
 from tests import fakes
 from tests.har.stream import exports
 
@@ -27,12 +29,13 @@ class Filmed(fakes.FakeDataset):
     records = super().records(modalities)
     for i, one in enumerate(records[:4]):
       one['rgb'] = [films.shrink(frame, 20) for frame in self.frames(i)]
+      one['flow'] = flows.encode(one['rgb'], 2)
     return records[:4]
 
 
 def from_recording(about, name, record, sensors=1, frames=None):
-  """What `Input` makes of a whole recording."""
-  one = Input(name, about, 0.0)
+  """What an input makes of a whole recording."""
+  one = build(name, about, 0.0)
   rate = max(one.rates)
   if frames is not None:
     for t, frame in enumerate(frames):
@@ -103,7 +106,9 @@ def test_sensors_of_their_own_rates(fit):
 
 @pytest.mark.parametrize('stored', [True, False], ids=['as stored', 'as it is'])
 @pytest.mark.parametrize(
-  'options', [{'mean': (0.4, 0.5, 0.6)}, {'show': 'motion', 'apart': 1}], ids=['colour', 'motion']
+  'options',
+  [{'mean': (0.4, 0.5, 0.6)}, {'show': 'motion', 'apart': 1}, {'region': 'whole'}],
+  ids=['colour', 'motion', 'whole'],
 )
 def test_video(options, stored):
   data = Filmed(metadata=exports.FACTS if stored else fakes.METADATA)
@@ -120,6 +125,32 @@ def test_video(options, stored):
     np.testing.assert_allclose(found['rgb'][0], expected[i], atol=TOLERANCE)
 
 
+@pytest.mark.parametrize(
+  ('options', 'later'),
+  [
+    ({'show': 'picture'}, '2 frames on'),
+    ({'stack': 3, 'apart': 2, 'region': 'whole'}, '0.14 s on'),
+  ],
+)
+def test_flow(options, later):
+  notes = exports.STORED | {'flow': f'{flows.NOTE}; {later}'}
+  rates = fakes.METADATA['rates'] | {'flow': 15.0}
+  data = Filmed(metadata=fakes.METADATA | {'frames': notes, 'rates': rates})
+  built = inputs_lib.build('flow', exports.VIDEO | options)
+  (batch,) = loader.eval_batches(data.records(('rgb',)), range(4), {'flow': built}, 4)
+  expected = jax.device_get(inputs_lib.preprocess(batch, inputs={'flow': built}))['flow']
+  about = exports.described(built, {'flow': expected.shape}, data)
+  for i in range(4):
+    found = from_recording(about, 'flow', None, frames=data.frames(i))
+    np.testing.assert_allclose(found['flow'][0], expected[i], atol=TOLERANCE)
+  assert expected.std() > 0.03
+  about['stored'] = about['stored'].replace('DIS', 'TV-L1')
+  with pytest.raises(
+    UserError, match='does not say of which frames its flow is, or names another method'
+  ):
+    build('flow', about, 0.0)
+
+
 @pytest.mark.parametrize(('seconds', 'step'), [(0.5, 0.25), (1.9, 0.0)])
 @pytest.mark.parametrize('fit', ['resample', 'pad'])
 def test_windows_are_those_of_training(seconds, step, fit):
@@ -131,7 +162,7 @@ def test_windows_are_those_of_training(seconds, step, fit):
   batch = next(iter(loader.eval_batches(cut.records(('imu',)), mine, {'imu': built}, len(mine))))
   expected = jax.device_get(inputs_lib.preprocess(batch, inputs={'imu': built}))
   about = exports.described(built, {'imu': expected['imu'].shape}, cut)
-  one = Input('imu', about, 0.0)
+  one = build('imu', about, 0.0)
   assert (one.seconds, one.step) == (seconds, step or seconds)
   for t, sample in enumerate(data.records(('imu',))[0]['imu']):
     one.push(t / 50, sample)
