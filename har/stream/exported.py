@@ -52,11 +52,19 @@ class Model:
 
   def check(self) -> None:
     """Raises UserError unless recordings can be read for all of its inputs."""
+    fields: dict[str, set[str]] = {}
     for name, one in self.recorded.items():
       if one['kind'] not in SOURCES:
         raise UserError(
           f'stage {self.about["stage"]}: its input {name} is of kind {one["kind"]}; what is read '
           f'here is {", ".join(SOURCES)}'
+        )
+      fields.setdefault(one['kind'], set()).add(one['field'])
+    for kind, names in fields.items():
+      if len(names) > 1:
+        raise UserError(
+          f'stage {self.about["stage"]}: its inputs of kind {kind} read {" and ".join(sorted(names))}; '
+          'one of each kind is read here'
         )
 
 

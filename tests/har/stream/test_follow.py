@@ -208,8 +208,8 @@ def test_at_half_the_needed_speed_drops_are_counted_and_lag_is_bounded(resampled
   taken, dropped = counted['taken']['imu'], counted['dropped'].get('imu', 0)
   assert taken + dropped == 300
   assert counted['windows']['passed_over'] + dropped > 0
-  assert counted['waited_ms']['max'] <= 600
-  assert counted['latency_ms']['max'] <= 600 + 2 * 500
+  assert counted['waited_ms']['max'] <= 1000
+  assert counted['latency_ms']['max'] <= 1000 + 2 * 500
   assert counted['windows']['known'] >= 5
 
 

@@ -196,6 +196,10 @@ def test_files_that_are_not_as_described_are_refused(resampled, causal, tmp_path
   file.write_bytes(content)
   description.write_text(json.dumps(about))
   refused('its input imu is of kind skeleton; what is read here is signal, frames')
+  about['inputs']['imu']['kind'] = 'signal'
+  about['inputs']['ankle'] = about['inputs']['imu'] | {'field': 'imu_ankle'}
+  description.write_text(json.dumps(about))
+  refused('its inputs of kind signal read imu and imu_ankle; one of each kind is read here')
 
 
 def test_the_stage_is_the_one_that_reads_what_there_is(resampled, film, both, tmp_path):
