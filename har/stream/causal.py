@@ -19,6 +19,7 @@ _SAMPLES = (('pad',), ('pad_sensors',))
 _EACH_SAMPLE = ('normalise', 'mask')
 _FRAMES = (('choose_frames', 'square'), ('choose_frames', 'whole'))
 _EACH_FRAME = ('crop_centre', 'normalise')
+_AT_ONCE = 4  # Rows, live: after a longer gap the windows that are open would take longer than it.
 
 
 @dataclasses.dataclass
@@ -53,8 +54,9 @@ def fits(model: Model, one: Input) -> bool:
 class Causal:
   """Goes through the rows of one input as they come."""
 
-  def __init__(self, model: Model, one: Input, seconds: float, step: float):
-    """Takes a model that fits, its input, and the windows' length and distance in seconds."""
+  def __init__(self, model: Model, one: Input, seconds: float, step: float, live: bool):
+    """Takes a model that fits, its input, the windows' length and distance in seconds, and whether
+    it is better to give up windows than to be late."""
     assert model.step is not None
     self._run, self._input = model.step.run, one
     described = model.step.about['inputs']
@@ -62,7 +64,7 @@ class Causal:
     self._zeros = {
       name: np.zeros((1, *described[name]['shape'][1:]), np.float32) for name in self._from
     }
-    self._seconds, self._step = seconds, step
+    self._seconds, self._step, self._live = seconds, step, live
     self._times = self._how_often(one.span(0.0, seconds)[1])
     skipped = len(_FRAMES[0]) if one.source == 'video' else len(_SAMPLES[0])
     self._each = one.steps[skipped:]
@@ -81,6 +83,9 @@ class Causal:
 
   def advance(self) -> None:
     """Takes the rows that have come since."""
+    if self._live and self._input.row(self._row + _AT_ONCE) is not None:
+      for one in self._open.values():
+        one.whole = False
     while (found := self._input.row(self._row)) is not None:
       while (first := self._input.span(self._begun * self._step, self._seconds)[0]) <= self._row:
         self._open[self._begun] = _Open(first, self._zeros)

@@ -62,9 +62,10 @@ class Model:
       fields.setdefault(one['kind'], set()).add(one['field'])
     for kind, names in fields.items():
       if len(names) > 1:
+        told = ' and '.join(sorted(names))
         raise UserError(
-          f'stage {self.about["stage"]}: its inputs of kind {kind} read {" and ".join(sorted(names))}; '
-          'one of each kind is read here'
+          f'stage {self.about["stage"]}: its inputs of kind {kind} read {told}; one of each kind '
+          'is read here'
         )
 
 

@@ -100,7 +100,7 @@ class Windows:
     (first, *others) = self.inputs.values()
     self._causal = None
     if not others and causal.fits(model, first):
-      self._causal = causal.Causal(model, first, self.seconds, self.step)
+      self._causal = causal.Causal(model, first, self.seconds, self.step, live)
 
   def push(self, source: str, time: float, value: Any, sensor: int | None = None) -> list[Decision]:
     """Takes a frame or a sample `[C]` and gives what can be said now.

@@ -82,6 +82,40 @@ def test_only_the_last_row_is_left_when_a_window_ends(causal):
   assert max(at_end) <= 3  # windows that are open
 
 
+def test_after_a_gap_live_windows_are_looked_at_as_a_whole(causal):
+  model, calls = open_model(causal), []
+
+  def counted(kind):
+    run = (model if kind == 'whole' else model.step).run
+
+    def call(inputs):
+      calls.append(kind)
+      return run(inputs)
+
+    return call
+
+  step = dataclasses.replace(model.step, run=counted('step'))
+  samples = exports.movement(4.0)
+  left = [t for t in range(200) if not 70 <= t < 90]
+  found = {}
+  for live in (True, False):
+    calls.clear()
+    windows = Windows(
+      dataclasses.replace(model, run=counted('whole'), step=step),
+      {'imu': 50.0},
+      seconds=0.6,
+      step=0.2,
+      live=live,
+    )
+    found[live] = [d for t in left for d in windows.push('imu', t / 50, samples[t])]
+    # At 1.8 s windows 5 and 6 have ended at once; those that begin in the gap go on.
+    assert calls.count('whole') == (1 if live else 0)
+    assert windows.passed_over == (1 if live else 0)
+  by_start = {one.start: one.probabilities for one in found[False]}
+  for one in found[True]:
+    np.testing.assert_allclose(one.probabilities, by_start[one.start], atol=1e-5)
+
+
 def test_frames_go_in_one_by_one(film, tmp_path):
   from har.stream import recordings
 
