@@ -150,6 +150,7 @@ def flow_clip(
     for axis in range(2):
       y = axis * height
       part = (left, top + y, right, bottom + y)
-      pair[..., axis] = both.resize((size, size), Image.Resampling.BILINEAR, box=part)
+      small = both.resize((size, size), Image.Resampling.BILINEAR, box=part)
+      pair[..., axis] = np.asarray(small)
     decoded[i] = pair
   return np.stack([np.concatenate([decoded[i] for i in row], -1) for row in chosen.tolist()])

@@ -15,11 +15,9 @@ from har.stream.exported import SOURCES, Arrays
 from har.stream.grid import FrameGrid, Rows, SignalGrid
 from har.stream.preprocess import Clip, run
 
-# How prepared datasets say that they store JPEG, see `data_builders`.
+# How prepared datasets say what they store, see `data_builders`.
 _APART = re.compile(r'([\d.]+) (s|frames?) on')
 _STORED = re.compile(r'JPEG, quality (\d+), short side (?:at most|reduced to) (\d+) pixels')
-
-
 _REGIONS = {'square': 'centre', 'whole': 'whole'}
 """`har.data.video.REGIONS` by the step that makes squares of them."""
 
@@ -32,8 +30,6 @@ class Input:
     source: 'imu' or 'video'.
     rates: rows a second, of each sensor where there are several.
     seconds: how long its windows are in training; 0 if its description does not say.
-    step: seconds from one window to the next, likewise.
-    channels: of a signal, (name, unit) of each.
     steps: of the preprocessing, without the cutting of windows.
   """
 
@@ -55,8 +51,6 @@ class Input:
     self.seconds = first['seconds'] if self._cut else about.get('rows', 0) / max(self.rates)
     if not self.seconds and self.source == 'imu':
       self.seconds = next(s['length'] for s in self.steps if 'length' in s) / max(self.rates)
-    self.step = first['step'] if self._cut else None
-    self.channels = [(one['name'], one['unit']) for one in about['channels']]
     self._width = about['shape'][-1] // len(self.rates)
     self._grids = self._new_grids(about, source_rate)
 
@@ -231,7 +225,8 @@ class Flow(Frames):
       self._moved.append(video.flow_clip([picture], np.zeros((1, 1), int), *self._square)[0], True)
 
   def forget(self, before: float) -> None:
-    super().forget(before)
+    # Of the frames, those that flow is still to be found from are kept.
+    super().forget(min(before, self._moved.end / self.rates[0]))
     self._moved.forget(rows_of(self.rates[0], before, 0.0)[0])
 
   def _shown(self, first: int, count: int) -> tuple[list[Any], np.ndarray]:
