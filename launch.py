@@ -15,10 +15,13 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from har.errors import UserError
+from har.stream import options as predict_options
 from har.train import pages
 
 _PATHS = ('config', 'workdir', 'data_dir', 'raw_dir')
-_MODES = ('train', 'evaluate', 'compress', 'export', 'benchmark')
+_MODES = ('train', 'evaluate', 'compress', 'export', 'benchmark', 'predict')
+# That read a finished workdir, stage by stage.
+_OF_STAGES = ('export', 'benchmark', 'predict')
 # What wrong flags, config files and overrides raise while they are parsed.
 _FLAG_ERRORS = (
   UserError,
@@ -58,7 +61,21 @@ _MODE = flags.DEFINE_string('mode', 'train', f'One of {", ".join(_MODES)}.')
 _SPLIT = flags.DEFINE_enum(
   'split', 'test', ('test', 'validation'), 'What --mode=train, evaluate and compress evaluate on.'
 )
-_STAGES = flags.DEFINE_list('stages', None, 'Of --mode=export and benchmark; all if not given.')
+_STAGES = flags.DEFINE_list(
+  'stages', None, 'Of --mode=export, benchmark and predict; if not given, all or the one that fits.'
+)
+_INPUT = flags.DEFINE_list('input', None, 'Of --mode=predict: a recording, or a pair of them.')
+_OUTPUT = flags.DEFINE_string(
+  'output', None, "Of --mode=predict; the workdir's predictions if none."
+)
+_VARIANT = flags.DEFINE_string('variant', 'float32', 'Of --mode=predict, such as int8.')
+_TIME_UNIT = flags.DEFINE_enum(
+  'time_unit', '', ('', 's', 'ms', 'us', 'ns'), 'Of --mode=predict: of time stamps in numbers.'
+)
+_NUMBERS = {
+  name: flags.DEFINE_float(name, default, f'Of --mode=predict: {meaning}.')
+  for name, (default, meaning) in predict_options.NUMBERS.items()
+}
 _DATA_DIR = flags.DEFINE_string(
   'data_dir', None, "Where prepared datasets are kept; TFDS's own place if not given."
 )
@@ -111,8 +128,10 @@ def _run() -> None:
     value = flags.FLAGS[name].value
     if value is not None and (not value or value.startswith('~')):
       raise UserError(f'--{name}={value} is no folder; a name that begins with ~ is ./~...')
-  if _STAGES.value and _MODE.value not in ('export', 'benchmark'):
-    raise UserError(f'--stages goes with --mode=export and benchmark, not {_MODE.value}')
+  if _STAGES.value and _MODE.value not in _OF_STAGES:
+    raise UserError(f'--stages goes with --mode={", ".join(_OF_STAGES)}, not {_MODE.value}')
+  if (_INPUT.value is None) == (_MODE.value == 'predict'):
+    raise UserError('--mode=predict and --input=FILE[,FILE] go together')
   if _SPLIT.value != 'test' and _MODE.value in ('export', 'benchmark'):
     raise UserError(f'--split={_SPLIT.value}: --mode={_MODE.value} checks files on the test split')
   if _MODE.value not in _MODES:
@@ -139,14 +158,12 @@ def _run() -> None:
     _dispatch(config, pathlib.Path(workdir))
 
 
-def _dispatch(config: Any, workdir: pathlib.Path) -> None:
-  """Does what the mode asks for in a workdir that is ours."""
+def _open(config: Any, workdir: pathlib.Path) -> Any:
+  """The experiment, its data prepared."""
   from har import schema
-  from har.compress import run as compression
-  from har.export import supported
   from har.train import experiment
 
-  opened = experiment.open_experiment(
+  return experiment.open_experiment(
     config,
     workdir,
     data_dir=_DATA_DIR.value,
@@ -155,6 +172,34 @@ def _dispatch(config: Any, workdir: pathlib.Path) -> None:
     split=_SPLIT.value,
     defaults=schema.defaults(config),
   )
+
+
+def _predict(config: Any, workdir: pathlib.Path) -> None:
+  """Says what is in a recording."""
+  from har.export import predict
+
+  predict.run(
+    config,
+    workdir,
+    _INPUT.value or (),
+    predict_options.of_flags({n: flag.value for n, flag in _NUMBERS.items()}, _TIME_UNIT.value),
+    lambda: _open(config, workdir),
+    output=_OUTPUT.value,
+    variant=_VARIANT.value,
+    stages=_STAGES.value,
+  )
+
+
+def _dispatch(config: Any, workdir: pathlib.Path) -> None:
+  """Does what the mode asks for in a workdir that is ours."""
+  from har.compress import run as compression
+  from har.export import supported
+  from har.train import experiment
+
+  if _MODE.value == 'predict':
+    _predict(config, workdir)
+    return
+  opened = _open(config, workdir)
   command = ' '.join(['python', *sys.argv])
   if _MODE.value == 'export':
     from har.export import run as export

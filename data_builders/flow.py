@@ -50,9 +50,9 @@ def encode(frames: Sequence[bytes], apart: int = 1) -> list[bytes]:
   Raises:
     UserError: as `estimator`.
   """
-  dis, grey = estimator(), [_grey(frame) for frame in frames]
-  apart = min(apart, len(grey) - 1)
-  found = [pack(dis.calc(a, b, None)) for a, b in zip(grey[:-apart], grey[apart:], strict=True)]
+  dis, shown = estimator(), [grey(frame) for frame in frames]
+  apart = min(apart, len(shown) - 1)
+  found = [pack(dis.calc(a, b, None)) for a, b in zip(shown[:-apart], shown[apart:], strict=True)]
   return found + found[-1:] * apart
 
 
@@ -66,5 +66,6 @@ def pack(flow: np.ndarray) -> bytes:
   return buffer.getvalue()
 
 
-def _grey(frame: bytes) -> np.ndarray:
+def grey(frame: bytes) -> np.ndarray:
+  """A JPEG picture as flow is computed from it, uint8 `[H, W]`."""
   return np.asarray(Image.open(io.BytesIO(frame)).convert('L'))

@@ -1,5 +1,6 @@
 """Reads video files, whatever their container and size, and stores frames small."""
 
+import contextlib
 import errno
 import io
 import math
@@ -71,12 +72,49 @@ def read(
       cannot be decoded, one of more than `MAX_PIXELS`, fewer than `MIN_FRAMES` or more than
       `MAX_FRAMES` of them, or no rate.
   """
+  frames: list[T] = []
+  times: list[int] = []
+  with opened(source, where) as film:
+    for frame in film.frames:
+      if len(frames) == MAX_FRAMES:
+        raise UserError(f'{where}: has more than {MAX_FRAMES} frames; cut it into shorter videos')
+      if frame.pts is not None:
+        times.append(frame.pts)
+      with _told(where):
+        frames.append(convert(frame))
+    if len(frames) < MIN_FRAMES:
+      raise UserError(f'{where}: has {len(frames)} frames, fewer than {MIN_FRAMES}')
+    return Video(frames, _rate(film, times, where))
+
+
+class Film(NamedTuple):
+  """A video that is being read.
+
+  Attributes:
+    frames: as `read` has them, one after the other; each knows its `time`, in seconds.
+    rate: frames a second as the file tells; 0 if it does not.
+    time_base: seconds of a frame's `pts`.
+  """
+
+  frames: Iterator[av.VideoFrame]
+  rate: float
+  time_base: Fraction
+
+
+@contextlib.contextmanager
+def opened(source: bytes | pathlib.Path, where: str) -> Iterator[Film]:
+  """Opens a video of any length, to be gone through once; what goes wrong is told as by `read`."""
+  with contextlib.ExitStack() as stack:
+    with _told(where):
+      film = _film(stack.enter_context(_open(source)), where, stack)
+    yield film
+
+
+@contextlib.contextmanager
+def _told(where: str) -> Iterator[None]:
+  """Makes a UserError of what PyAV and Pillow raise."""
   try:
-    with _open(source) as file:
-      if problem := litter.mistaken(file.read(1024)):
-        raise UserError(f'{where}: {problem}')
-      file.seek(0)
-      return _decode(file, where, convert)
+    yield
   except (av.FFmpegError, OSError, ValueError, Image.DecompressionBombError) as error:
     reason = ' '.join(str(getattr(error, 'strerror', None) or error).split())
     if getattr(error, 'errno', None) == errno.EINVAL:  # A container of another kind.
@@ -89,35 +127,37 @@ def _open(source: bytes | pathlib.Path) -> BinaryIO:
   return io.BytesIO(source) if isinstance(source, bytes) else open(source, 'rb')
 
 
-def _decode(file: BinaryIO, where: str, convert: Callable[[av.VideoFrame], T]) -> Video[T]:
-  with av.open(
-    file,
-    'r',
-    container_options={'format_whitelist': _CONTAINERS},
-    metadata_errors='replace',
-  ) as container:
-    place = file.tell()
-    if problem := containers.missing(file, container.format.name):
-      raise UserError(f'{where}: truncated or damaged; {problem}')
-    file.seek(place)
-    stream = _main_stream(container, where)
-    _check_size(stream.width, stream.height, where)
-    # By default FFmpeg paints over damaged parts of a picture and goes on, and allocates pictures
-    # of whatever size the stream asks for.
-    stream.codec_context.options = {'err_detect': 'explode', 'max_pixels': str(MAX_PIXELS)}
-    stream.codec_context.thread_count = 1  # Videos are what is worked on in parallel.
-    upright = _Upright(stream.sample_aspect_ratio or Fraction(1), where)
-    frames: list[T] = []
-    times: list[int] = []
+def _film(file: BinaryIO, where: str, stack: contextlib.ExitStack) -> Film:
+  if problem := litter.mistaken(file.read(1024)):
+    raise UserError(f'{where}: {problem}')
+  file.seek(0)
+  container = stack.enter_context(
+    av.open(
+      file,
+      'r',
+      container_options={'format_whitelist': _CONTAINERS},
+      metadata_errors='replace',
+    )
+  )
+  place = file.tell()
+  if problem := containers.missing(file, container.format.name):
+    raise UserError(f'{where}: truncated or damaged; {problem}')
+  file.seek(place)
+  stream = _main_stream(container, where)
+  _check_size(stream.width, stream.height, where)
+  # By default FFmpeg paints over damaged parts of a picture and goes on, and allocates pictures
+  # of whatever size the stream asks for.
+  stream.codec_context.options = {'err_detect': 'explode', 'max_pixels': str(MAX_PIXELS)}
+  stream.codec_context.thread_count = 1  # Videos are what is worked on in parallel.
+  nominal = float(stream.average_rate or stream.base_rate or 0)
+  return Film(_upright_frames(container, stream, where), nominal, stream.time_base)
+
+
+def _upright_frames(container: Any, stream: Any, where: str) -> Iterator[av.VideoFrame]:
+  upright = _Upright(stream.sample_aspect_ratio or Fraction(1), where)
+  with _told(where):
     for frame in _frames(container, stream, where):
-      if len(frames) == MAX_FRAMES:
-        raise UserError(f'{where}: has more than {MAX_FRAMES} frames; cut it into shorter videos')
-      if frame.pts is not None:
-        times.append(frame.pts)
-      frames.append(convert(upright(frame)))
-    if len(frames) < MIN_FRAMES:
-      raise UserError(f'{where}: has {len(frames)} frames, fewer than {MIN_FRAMES}')
-    return Video(frames, _rate(stream, times, where))
+      yield upright(frame)
 
 
 def _check_size(width: int, height: int, where: str) -> None:
@@ -235,10 +275,10 @@ def _matrix(frame: Any) -> tuple[float, float, float, float]:
   return a, b, c, d
 
 
-def _rate(stream: Any, times: list[int], where: str) -> float:
+def _rate(film: Film, times: list[int], where: str) -> float:
   """Frames a second: the one in the file if its frames' times agree, or else that of the times."""
-  nominal = float(stream.average_rate or stream.base_rate or 0)
-  span = float((max(times) - min(times)) * stream.time_base) if times else 0.0
+  nominal = film.rate
+  span = float((max(times) - min(times)) * film.time_base) if times else 0.0
   # A frame or two are missing from the clock of many a file, such as DivX's.
   if nominal and (not span or abs(span * nominal - (len(times) - 1)) < max(1.5, len(times) / 20)):
     return nominal

@@ -27,6 +27,7 @@ from har.export import supported
 from har.train import experiment as experiment_lib
 from tests import wrong_configs
 from tests.configs import test_configs
+from tests.har.stream import exports
 from tests.launching import ODD, PAIR, VARIANTS, finish, launch, write_experiment
 
 SETTINGS = ('jax_compilation_cache_dir', 'jax_persistent_cache_min_compile_time_secs')
@@ -150,6 +151,25 @@ def test_exported_files_agree_with_jax(experiment, undisturbed, tmp_path, capfd,
   assert out.count('100.00% equal predictions') >= 9
 
 
+def test_predict_writes_a_timeline(experiment, undisturbed, tmp_path, capfd):
+  path, out = exports.table(tmp_path / 'a.csv', exports.movement(6.0)), tmp_path / 'out'
+  flags = ['--mode=predict', f'--input={path}', f'--output={out}', '--seconds=2', '--step=1']
+  code, text, err = run_here(capfd, *experiment, f'--workdir={undisturbed}', *flags)
+  assert code == 0, err
+  assert text.startswith('5 windows, ')
+  found = json.loads((out / 'timeline.json').read_text())
+  assert (found['stage'], found['dataset'], found['inputs']) == ('imu', 'stickman', ['a.csv'])
+  assert len((out / 'timeline.csv').read_text().splitlines()) == 6
+  flags[1] = '--input=none.csv'
+  code, text, err = run_here(capfd, *experiment, f'--workdir={undisturbed}', *flags)
+  assert (code, text) == (2, '')
+  assert err.splitlines()[-1] == 'error: --input=none.csv: no such file'
+  flags[1] = f'--input={path},a.mp4'
+  code, _, err = run_here(capfd, *experiment, f'--workdir={undisturbed}', *flags)
+  assert code == 2
+  assert 'no stage reads imu and video and nothing else; there are imu (imu), skele' in err
+
+
 @pytest.mark.parametrize(
   ('args', 'message'),
   [
@@ -174,6 +194,8 @@ def test_exported_files_agree_with_jax(experiment, undisturbed, tmp_path, capfd,
     (['--config=configs/demo.py', '--workdir=w', '--data_dir='], '--data_dir= is no folder'),
     (['--config=configs/demo.py', '--workdir=w', '--mode=tran'], '--mode=tran is none of train'),
     (['--config=configs/demo.py', '--workdir=w', '--stages=imu'], '--stages goes with --mode=exp'),
+    (['--config=configs/demo.py', '--workdir=w', '--mode=predict'], '--mode=predict and --input='),
+    (['--config=configs/demo.py', '--workdir=w', '--input=a.csv'], '--mode=predict and --input='),
     (['--config=configs/demo.py', '--workdir=w', '--mod=train'], "Unknown command line flag 'mod'"),
     (['--config=configs/demo.py', '--workdir=w', 'train'], "'train' is not understood"),
     (['--config=configs/utd_mhad.py:recipe=x', '--workdir=w'], "recipe='x' is none of"),

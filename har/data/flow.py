@@ -1,58 +1,19 @@
 """Optical flow: how far each pixel moves until the next stored frame."""
 
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from data_builders import flow as coding
 from har.data import pictures, video
 from har.data.frames import Frames
 from har.data.input import Arrays, Example, flip_decisions, normalise, per_example, step
-from har.errors import UserError
 from har.options import Schema, amount, choice, flag, numbers, size
 
 STILL = coding.STILL / 255
-
-
-def flow_clip(
-  flows: Sequence[bytes], chosen: np.ndarray, size: int, region: str = 'centre'
-) -> np.ndarray:
-  """Decodes the chosen flows as squares.
-
-  Scaling leaves the values, which stay pixels of the stored size.
-
-  Args:
-    flows: greyscale pictures `[2 H, W]`, as `data_builders.flow.pack` makes them.
-    chosen: int `[T, L]`, positions in `flows`.
-    size: side of the square.
-    region: one of `har.data.video.REGIONS`.
-
-  Returns:
-    uint8 `[T, size, size, 2 L]`, x and y of each of the L in turn.
-
-  Raises:
-    UserError: a flow is no picture.
-  """
-  decoded = {}
-  for i in dict.fromkeys(chosen.ravel().tolist()):
-    try:
-      both = Image.open(io.BytesIO(flows[i])).convert('L')
-    except UnidentifiedImageError as error:
-      raise UserError(video.NO_IMAGE) from error
-    width, height = both.width, both.height // 2
-    left, top, right, bottom = video.box(width, height, region)
-    pair = np.empty((size, size, 2), np.uint8)
-    for axis in range(2):
-      y = axis * height
-      part = (left, top + y, right, bottom + y)
-      pair[..., axis] = both.resize((size, size), Image.Resampling.BILINEAR, box=part)
-    decoded[i] = pair
-  return np.stack([np.concatenate([decoded[i] for i in row], -1) for row in chosen.tolist()])
 
 
 class Flow(Frames):
@@ -118,7 +79,7 @@ class Flow(Frames):
 
   def decode(self, frames: Any, chosen: np.ndarray) -> np.ndarray:
     """uint8 `[T, resize, resize, 2 L]` of the chosen flows, `[T, L]`."""
-    return flow_clip(frames, chosen, self.options['resize'], self.options['region'])
+    return video.flow_clip(frames, chosen, self.options['resize'], self.options['region'])
 
   def preprocess(
     self,

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import jax
 import numpy as np
 
+from har.data.steps import step
 from har.errors import UserError
 from har.options import Schema, read, shown
 
@@ -120,17 +121,6 @@ class Input(abc.ABC):
           f'config.inputs.{self.name}.{option}={shown(value)}: {len(value)} numbers for {channels} '
           'channels'
         )
-
-
-def step(operation: str, how: str, **numbers: Any) -> dict[str, Any]:
-  """One step of the preprocessing, for the JSON beside exported files.
-
-  Args:
-    operation: its name, for programs.
-    how: what is computed, for people, in terms of `numbers`.
-    **numbers: that it takes.
-  """
-  return {'operation': operation, **numbers, 'how': how}
 
 
 def normalise(options: Mapping[str, Any]) -> dict[str, Any]:

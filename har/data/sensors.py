@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from har.data.input import step
+from har.data.steps import step
 from har.errors import UserError
 
 

@@ -87,6 +87,14 @@ def box(width: int, height: int, region: str) -> tuple[float, float, float, floa
   return left, top, left + side, top + side
 
 
+def square(image: Image.Image, size: int, region: str = 'centre') -> np.ndarray:
+  """A picture, or its middle, as one of `REGIONS`, scaled: uint8 `[size, size, 3]`."""
+  part = box(*image.size, region)
+  if image.mode != 'RGB':
+    image = image.convert('RGB')
+  return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=part))
+
+
 def rgb_clip(
   frames: Sequence[bytes], chosen: np.ndarray, size: int, region: str = 'centre'
 ) -> np.ndarray:
@@ -107,9 +115,42 @@ def rgb_clip(
     if first.setdefault(frame, i) < i:
       clip[i] = clip[first[frame]]
       continue
-    image = open_rgb(frames[frame], size)
-    part = box(*image.size, region)
-    if image.mode != 'RGB':
-      image = image.convert('RGB')
-    clip[i] = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=part))
+    clip[i] = square(open_rgb(frames[frame], size), size, region)
   return clip if chosen.ndim == 1 else as_channels(clip)
+
+
+def flow_clip(
+  flows: Sequence[bytes], chosen: np.ndarray, size: int, region: str = 'centre'
+) -> np.ndarray:
+  """Decodes the chosen flows as squares.
+
+  Scaling leaves the values, which stay pixels of the stored size.
+
+  Args:
+    flows: greyscale pictures `[2 H, W]`, as `data_builders.flow.pack` makes them.
+    chosen: int `[T, L]`, positions in `flows`.
+    size: side of the square.
+    region: one of `REGIONS`.
+
+  Returns:
+    uint8 `[T, size, size, 2 L]`, x and y of each of the L in turn.
+
+  Raises:
+    UserError: a flow is no picture.
+  """
+  decoded = {}
+  for i in dict.fromkeys(chosen.ravel().tolist()):
+    try:
+      both = Image.open(io.BytesIO(flows[i])).convert('L')
+    except UnidentifiedImageError as error:
+      raise UserError(NO_IMAGE) from error
+    width, height = both.width, both.height // 2
+    left, top, right, bottom = box(width, height, region)
+    pair = np.empty((size, size, 2), np.uint8)
+    for axis in range(2):
+      y = axis * height
+      part = (left, top + y, right, bottom + y)
+      small = both.resize((size, size), Image.Resampling.BILINEAR, box=part)
+      pair[..., axis] = np.asarray(small)
+    decoded[i] = pair
+  return np.stack([np.concatenate([decoded[i] for i in row], -1) for row in chosen.tolist()])

@@ -6,7 +6,10 @@ import platform
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import numpy as np
+
 from har.data.dataset import Dataset
+from har.data.flow import Flow
 from har.data.input import Input
 from har.data.windows import Windowed
 from har.export.exportable import LOGITS, Exportable
@@ -23,6 +26,7 @@ _OPEN = {
   'onnx': "onnxruntime.InferenceSession('{0}').run(None, {{{1}}})",
   'stablehlo': "jax.export.deserialize(bytearray(open('{0}', 'rb').read())).call({{{1}}})",
 }
+_LOOKED_AT = 32  # recordings
 _LOGITS = 'one per label; their softmax gives probabilities'
 
 
@@ -42,6 +46,7 @@ def describe(
   read: Mapping[str, Input],
   dataset: Dataset,
   alarm: Mapping[str, Any] | None = None,
+  rows: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
   """The description of an exported file.
 
@@ -54,6 +59,7 @@ def describe(
     dataset: whose classes, channels and rates these are.
     alarm: the threshold of the score that tells abnormal from normal, and what it was fitted on,
       see `har.evaluate.anomaly.write_thresholds`; None if there is none.
+    rows: by input, see `usual_rows`.
   """
   names, batch = runner.names, 'batch' if runner.any_batch else 1
 
@@ -68,6 +74,8 @@ def describe(
     name: array(name, spec) | _input(name, variant.state, read, dataset)
     for name, spec in variant.inputs.items()
   }
+  for name, count in (rows or {}).items():
+    inputs[name]['rows'] = count
   back = {output: name for name, output in variant.state.items()}
   given = ', '.join(f'{name!r}: {name}' for name in inputs)
   packages = {p: importlib.metadata.version(p) for p in _PACKAGES[kind]}
@@ -89,6 +97,18 @@ def describe(
     'sha256': hashlib.sha256(file).hexdigest(),
     'versions': {'python': platform.python_version(), **packages},
   }
+
+
+def usual_rows(read: Mapping[str, Input], dataset: Dataset) -> dict[str, int]:
+  """Samples or frames of a recording by input, the median of a few spread over the dataset."""
+  found = {}
+  for name, one in read.items():
+    records = dataset.records((one.field,))
+    places = np.unique(np.linspace(0, len(records) - 1, _LOOKED_AT).round().astype(int))
+    lengths = [len(records[i][one.field]) for i in places.tolist()]
+    if recorded := [count for count in lengths if count]:
+      found[name] = int(np.median(recorded))
+  return found
 
 
 def _input(
@@ -117,11 +137,15 @@ def _output(name: str, back: Mapping[str, str]) -> dict[str, Any]:
 def _recording(one: Input, dataset: Dataset) -> dict[str, Any]:
   """What is recorded, and the way from there into the file."""
   before = dataset.steps(one.field) if isinstance(dataset, Windowed) else []
+  notes = dataset.metadata.get('frames', {})
+  stored = notes.get(one.field)
+  if one.kind == Flow.kind and 'rgb' in notes:
+    stored = f'{stored}; of frames stored as {notes["rgb"]}'
   return {
     'kind': one.kind,
     'field': one.field,
     'rate_hz': dataset.metadata.get('rates', {}).get(one.field),
-    'stored': dataset.metadata.get('frames', {}).get(one.field),
+    'stored': stored,
     'channels': [{'name': n, 'unit': unit} for n, unit in dataset.channels.get(one.field, ())],
     'steps': [*before, *one.steps()],
   }

@@ -5,7 +5,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,12 @@ class TestSplit:
   Attributes:
     examples: inputs `[1, ...]` by name, masks as 1 and 0.
     labels: true classes.
+    rows: of a recording by input, see `describe.usual_rows`.
   """
 
   examples: list[Arrays]
   labels: np.ndarray
+  rows: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 def run(experiment: Experiment, stages: Sequence[str] | None = None) -> list[Path]:
@@ -143,7 +145,7 @@ def read_split(experiment: Experiment, stage: str) -> TestSplit:
       one_example = {name: x[i : i + 1] for name, x in inputs.items()}
       examples.append({n: exportable.without_bools(x) for n, x in one_example.items()})
       labels.append(batch['label'][i])
-  return TestSplit(examples, np.array(labels))
+  return TestSplit(examples, np.array(labels), describe.usual_rows(one.inputs, context.dataset))
 
 
 def _checks(
@@ -162,7 +164,7 @@ def _checks(
   there = np.flatnonzero([all(one[n].any() for n in masks) for one in split.examples])
   places = np.linspace(0, len(there) - 1, min(_STREAMED, len(there))).round().astype(int)
   chosen = there[places]
-  clips = TestSplit([split.examples[i] for i in chosen], split.labels[chosen])
+  clips = TestSplit([split.examples[i] for i in chosen], split.labels[chosen], split.rows)
   expected = {f' in {len(chosen)} recordings sample by sample': run_jax(made.step, clips)}
   if not is_int8(made.variant):
     expected[' from whole clips'] = {name: x[chosen] for name, x in whole.items()}
@@ -237,6 +239,7 @@ def _write(experiment, made, path, kind, convert, open_file, split, expected) ->
       read=experiment.stages[made.stage].inputs,
       dataset=experiment.context.dataset,
       alarm=read_threshold(Path(experiment.context.workdir), made.stage, made.variant),
+      rows=split.rows,
     )
     text = json.dumps(description, indent=2, ensure_ascii=False)
     draft_json.write_text(f'{text}\n', encoding='utf-8')

@@ -11,7 +11,8 @@ from PIL import Image
 
 from data_builders import flow as coding
 from har.data import inputs
-from har.data.flow import flow_clip, mirrored
+from har.data.flow import mirrored
+from har.data.video import flow_clip
 from har.errors import UserError
 
 SIDE = 48

@@ -1,0 +1,174 @@
+"""Goes through sources, says what is found and writes it down."""
+
+import dataclasses
+import datetime
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from har.errors import UserError
+from har.evaluate.files import write_text
+from har.stream import recordings
+from har.stream.counters import Counters
+from har.stream.log import EventLog
+from har.stream.queue import Arrived, Queue
+from har.stream.recordings import Recording
+from har.stream.session import Found, Session
+
+_WAIT = 0.2  # Seconds after which a stop that was asked for is noticed.
+_EVERY = 10.0  # Seconds from one writing of the counters to the next.
+
+
+class Clock:
+  """Seconds since it was first asked."""
+
+  def __init__(self) -> None:
+    self._lock, self._start = threading.Lock(), 0.0
+
+  def seconds(self) -> float:
+    with self._lock:
+      self._start = self._start or time.monotonic()
+      return time.monotonic() - self._start
+
+
+def at_once(sources: Sequence[Recording], stopped: Callable[[], bool]) -> Iterator[Arrived | None]:
+  """What sources hold, in the order of time, as fast as it is asked for; nothing is dropped."""
+  for item in recordings.merged(sources):
+    if stopped():
+      return
+    yield Arrived(item, time.monotonic())
+
+
+def at_their_pace(
+  sources: Sequence[tuple[Recording, bool]], counters: Counters, stopped: Callable[[], bool]
+) -> Iterator[Arrived | None]:
+  """What sources give while they give it; what is not asked for in time is dropped and counted.
+
+  Files begin with the first of all sources; others when they are first heard.
+
+  Args:
+    sources: each with whether it is live, and no file.
+    counters: see `Queue`.
+    stopped: whether to end.
+
+  Yields:
+    None where nothing came for a while.
+  """
+  queue, clock = Queue(len(sources), counters), Clock()
+
+  def read(one: Recording, live: bool) -> None:
+    fault: BaseException | None = None
+    try:
+      offset: float | None = None
+      for item in one.items():
+        if offset is None:
+          now = clock.seconds()
+          offset = now if live else 0.0
+        item = item._replace(time=item.time + offset)
+        if not live:
+          time.sleep(max(item.time - clock.seconds(), 0.0))
+        queue.put(item)
+    except BaseException as e:
+      fault = e
+    queue.close(fault)
+
+  for one, live in sources:
+    threading.Thread(target=read, args=(one, live), daemon=True).start()
+  while not stopped():
+    try:
+      yield queue.get(_WAIT)
+    except EOFError:
+      return
+
+
+@dataclasses.dataclass
+class Follower:
+  """Takes what comes, and tells of it on standard output, line by line in JSON.
+
+  Attributes:
+    session: of the model.
+    counters: that are kept.
+    log: of events; None: they are told, and not kept.
+    windows: whether what is said of every window is told, too.
+    report: file of the counters; None: they are told at the end alone.
+  """
+
+  session: Session
+  counters: Counters
+  log: EventLog | None = None
+  windows: bool = False
+  report: Path | None = None
+  _written: float = dataclasses.field(default_factory=time.monotonic)
+
+  def follow(self, arrivals: Iterator[Arrived | None]) -> dict[str, Any]:
+    """Goes on to the end; returns the counters.
+
+    Raises:
+      UserError: a source fails, after what came before has been told; or the log.
+    """
+    fault = None
+    try:
+      for one in arrivals:
+        if one is not None:
+          self._take(one)
+        if self.report and time.monotonic() > self._written + _EVERY:
+          self._report()
+    except recordings.SourceError as e:
+      fault = e
+    for found in self.session.end():
+      self._tell(found)
+    counted = self._report()
+    if fault is not None:
+      raise fault
+    return counted
+
+  def _take(self, one: Arrived) -> None:
+    self.counters.taken[one.item.source] += 1
+    self.counters.waited.add(time.monotonic() - one.at)
+    for found in self.session.push(one.item):
+      if found.decision is not None:
+        self.counters.latency.add(time.monotonic() - one.at)
+      self._tell(found)
+
+  def _tell(self, found: Found) -> None:
+    decision, labels = found.decision, self.session.model.labels
+    if decision is not None:
+      self.counters.windows['known' if decision.known else 'unknown'] += 1
+      if self.windows:
+        told: dict[str, Any] = {'start': round(decision.start, 4), 'end': round(decision.end, 4)}
+        p = decision.probabilities
+        if p is not None:
+          told |= {'class': labels[int(p.argmax())], 'confidence': round(float(p.max()), 4)}
+        if decision.score is not None:
+          told['score'] = round(decision.score, 6)
+        _say(json.dumps({'state': 'window', **told}, ensure_ascii=False))
+    for what, event in found.events:
+      self.counters.events[what] += 1
+      record = {'state': what, **event.plain()}
+      if self.log is not None:
+        now = datetime.datetime.now(datetime.UTC)
+        self.log.append(record | {'at': now.isoformat(timespec='milliseconds')})
+      _say(json.dumps(record, ensure_ascii=False))
+
+  def _report(self) -> dict[str, Any]:
+    inputs = self.session.windows.inputs
+    found = self.counters.plain()
+    found['unordered'] = {name: one.unordered for name, one in inputs.items()}
+    found['windows']['passed_over'] = self.session.windows.passed_over
+    if self.report is not None:
+      write_text(self.report, f'{json.dumps(found, indent=1)}\n')
+    self._written = time.monotonic()
+    return found
+
+
+def _say(line: str) -> None:
+  try:
+    print(line, flush=True)
+  except BrokenPipeError:
+    # Whoever listened has gone; Python would complain once more at the end.
+    sys.stdout = open('/dev/null', 'w')  # noqa: SIM115
+    raise UserError('nobody reads standard output any more') from None

@@ -1,0 +1,67 @@
+"""A timeline of a recording, of any length.
+
+python -m har.stream.predict --model=EXPORT --input=FILE[,FILE] [--output=DIR]
+
+EXPORT is the folder `export` of a workdir, a stage's folder in it or a .tflite file; FILE is a
+video, or IMU samples as CSV or MAT; a pair of them begins at the same instant. No JAX is needed.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from har.errors import UserError
+from har.stream import command, recordings, result
+from har.stream.exported import Model, open_model
+from har.stream.options import Options
+from har.stream.session import Session
+
+
+def predict(model: Model, paths: Sequence[str], output: Path, options: Options) -> list[Path]:
+  """Writes the timeline of a recording.
+
+  Args:
+    model: opened.
+    paths: of files, see `recordings.open_files`.
+    output: folder.
+    options: of windows and events.
+
+  Returns:
+    The files written.
+
+  Raises:
+    UserError: a recording that the model does not take, or a folder that cannot be written.
+  """
+  files = recordings.open_files(paths, model, rate=options.rate, time_unit=options.time_unit)
+  session = Session(model, {one.source: one.rate for one in files}, options)
+  for note in (note for one in files for note in one.notes):
+    print(note, file=sys.stderr)
+  decisions, events = [], []
+  found = [found for item in recordings.merged(files) for found in session.push(item)]
+  for one in found + session.end():
+    decisions += [one.decision] if one.decision else []
+    events += [event for what, event in one.events if what == 'ended']
+  if not any(one.known for one in decisions):
+    raise UserError(f'--input={",".join(paths)}: too little was recorded to say anything')
+  facts = {'inputs': [Path(path).name for path in paths]}
+  written = result.write(output, session, decisions, events, facts)
+  print(f'{len(decisions)} windows, {len(events)} events: {", ".join(map(str, written))}')
+  return written
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """The command line; returns the exit status."""
+  parser = command.parser(__doc__ or '', 'python -m har.stream.predict')
+  parser.add_argument('--input', required=True, help='FILE, or a pair FILE,FILE')
+  parser.add_argument('--output', default='predictions', help='folder for timeline.{csv,json,png}')
+  args = parser.parse_args(argv)
+  with command.told():
+    paths = command.files(args.input)
+    given = {recordings.kind(path) for path in paths}
+    model = open_model(args.model, args.variant, args.stage, given, args.threads)
+    predict(model, paths, Path(args.output), command.options(args))
+  return 0
+
+
+if __name__ == '__main__':
+  sys.exit(main())

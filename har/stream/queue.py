@@ -1,0 +1,85 @@
+"""What has come and was not taken yet, bounded: the oldest is dropped, and counted."""
+
+import collections
+import threading
+import time
+from typing import NamedTuple
+
+from har.stream.counters import Counters
+from har.stream.recordings import Item
+
+LONGEST = 0.5
+"""Seconds that anything waits at most."""
+_MOST = 10_000  # Of each source, whatever comes at once.
+
+
+class Arrived(NamedTuple):
+  """What came, and when: `time.monotonic()`."""
+
+  item: Item
+  at: float
+
+
+class Queue:
+  """Between the threads that read sources and the one that works.
+
+  Args:
+    sources: how many there are; each calls `close` at its end.
+    counters: whose `dropped` is kept.
+    longest: see `LONGEST`.
+  """
+
+  def __init__(self, sources: int, counters: Counters, longest: float = LONGEST):
+    self._open, self._counters, self._longest = sources, counters, longest
+    self._waiting: dict[str, collections.deque[Arrived]] = collections.defaultdict(
+      collections.deque
+    )
+    self._changed = threading.Condition()
+    self._fault: BaseException | None = None
+
+  def put(self, item: Item) -> None:
+    """Takes what has just come."""
+    with self._changed:
+      waiting = self._waiting[item.source]
+      if len(waiting) == _MOST:
+        self._drop(waiting)
+      waiting.append(Arrived(item, time.monotonic()))
+      self._drop_old()
+      self._changed.notify()
+
+  def close(self, fault: BaseException | None = None) -> None:
+    """One source has ended; with a fault, `get` raises it."""
+    with self._changed:
+      self._open -= 1
+      self._fault = self._fault or fault
+      self._changed.notify()
+
+  def get(self, timeout: float) -> Arrived | None:
+    """The earliest of what waits; None if nothing comes.
+
+    Raises:
+      EOFError: all sources have ended, and nothing waits.
+    """
+    with self._changed:
+      self._changed.wait_for(lambda: self._fault or not self._open or self._any(), timeout)
+      if self._fault is not None:
+        raise self._fault
+      self._drop_old()
+      if not self._any():
+        if not self._open:
+          raise EOFError
+        return None
+      first = min((w for w in self._waiting.values() if w), key=lambda w: w[0].item.time)
+      return first.popleft()
+
+  def _drop_old(self) -> None:
+    oldest = time.monotonic() - self._longest
+    for waiting in self._waiting.values():
+      while waiting and waiting[0].at < oldest:
+        self._drop(waiting)
+
+  def _drop(self, waiting: collections.deque[Arrived]) -> None:
+    self._counters.dropped[waiting.popleft().item.source] += 1
+
+  def _any(self) -> bool:
+    return any(self._waiting.values())

@@ -1,0 +1,268 @@
+"""Streams: the events of `predict`, also after kills; drops are counted and lag is bounded."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from har.errors import UserError
+from har.stream import __main__ as command
+from har.stream import follow, live, predict, recordings
+from har.stream.counters import Counters
+from har.stream.exported import open_model
+from har.stream.log import EventLog
+from har.stream.options import Options
+from har.stream.recordings import Signal
+from har.stream.session import Session
+from tests.har.stream import exports
+from tests.launching import ROOT
+
+OPTIONS = Options(seconds=1.0, step=0.25)
+KILLS = 20
+
+
+def flags(export, options):
+  values = {**dataclasses.asdict(options.rule), 'seconds': options.seconds, 'step': options.step}
+  return [f'--model={export}', *(f'--{name}={value!r}' for name, value in values.items())]
+
+
+def lines(path, state='ended'):
+  found = [json.loads(line) for line in path.read_text().splitlines()]
+  for one in found:
+    assert one.pop('at')[:2] == '20'
+  return [{n: x for n, x in one.items() if n != 'state'} for one in found if one['state'] == state]
+
+
+def predicted(export, paths, options, folder):
+  predict.predict(open_model(export), [str(path) for path in paths], folder, options)
+  return json.loads((folder / 'timeline.json').read_text())['events']
+
+
+@pytest.fixture(autouse=True)
+def signals_kept():
+  before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+  yield
+  for number, handler in before.items():
+    signal.signal(number, handler)
+
+
+@pytest.mark.parametrize('name', ['resampled', 'causal'])
+def test_a_streamed_file_has_the_events_that_predict_finds(name, request, tmp_path, capsys):
+  export = request.getfixturevalue(name)
+  path = exports.table(tmp_path / 'a.csv', exports.movement(40.0))
+  options = exports.lively(open_model(export), path, OPTIONS)
+  expected = predicted(export, [path], options, tmp_path / 'out')
+  assert len(expected) > 3
+  capsys.readouterr()
+  log = tmp_path / 'log.jsonl'
+  report = tmp_path / 'counters.json'
+  args = [*flags(export, options), f'--source={path}', f'--log={log}', f'--counters={report}']
+  assert command.main(args) == 0
+  assert lines(log) == expected
+  assert len(lines(log, 'raised')) == len(expected)
+  *told, counted = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+  assert [one['name'] for one in told if one['state'] == 'ended'] == [e['name'] for e in expected]
+  assert counted.pop('state') == 'counters'
+  assert counted == json.loads(report.read_text())
+  assert counted['taken'] == {'imu': 2000}
+  assert counted['dropped'] == {}
+  assert counted['windows'] == {'known': 157, 'passed_over': 0}
+  assert counted['events'] == {'raised': len(expected), 'ended': len(expected)}
+  assert 0 < counted['latency_ms']['p50'] <= counted['latency_ms']['max']
+
+
+def test_a_pair_and_a_video_alone_likewise(both, film, tmp_path):
+  samples = exports.table(tmp_path / 'a.csv', exports.movement(12.0))
+  rng = np.random.default_rng(0)
+  pictures = (rng.integers(0, 255, (180, 1, 1, 3)) * np.ones((24, 32, 1))).astype(np.uint8)
+  video = exports.film(tmp_path / 'a.mkv', pictures)
+  for export, paths in ((film, [video]), (both, [samples, video])):
+    options = dataclasses.replace(OPTIONS, step=0.1)
+    if export is film:
+      options = exports.lively(open_model(export), video, options)
+    expected = predicted(export, paths, options, tmp_path / export.parent.name)
+    log = tmp_path / f'{len(paths)}.jsonl'
+    source = ','.join(map(str, paths))
+    assert command.main([*flags(export, options), f'--source={source}', f'--log={log}']) == 0
+    assert lines(log) == expected
+    assert expected
+
+
+def test_standard_input_is_a_file_that_comes_by_and_by(causal, tmp_path):
+  samples = exports.movement(20.0)
+  path = exports.table(tmp_path / 'a.csv', samples)
+  options = exports.lively(open_model(causal), path, OPTIONS)
+  expected = predicted(causal, [path], options, tmp_path / 'out')
+  text = path.read_text().replace('\n', '\nwhat,ever\n', 1)
+  done = subprocess.run(
+    [sys.executable, '-m', 'har.stream', *flags(causal, options), '--source=-', '--pace=fast'],
+    cwd=ROOT,
+    input=text,
+    capture_output=True,
+    text=True,
+    timeout=300,
+  )
+  assert done.returncode == 0, done.stderr
+  found = [json.loads(line) for line in done.stdout.splitlines()]
+  ended = [
+    {n: x for n, x in one.items() if n != 'state'} for one in found if one['state'] == 'ended'
+  ]
+  assert ended == expected
+  assert found[-1]['bad_lines'] == 1
+
+
+def test_after_a_kill_the_log_holds_every_event_that_was_told(causal, tmp_path):
+  """And no broken line: 20 kills, at another moment each."""
+  path = exports.table(tmp_path / 'a.csv', exports.movement(240.0))
+  options = exports.lively(open_model(causal), path, OPTIONS)
+  expected = predicted(causal, [path], options, tmp_path / 'out')
+  assert len(expected) > 24
+  log, told = tmp_path / 'log.jsonl', []
+  args = [*flags(causal, options), f'--source={path}', f'--log={log}']
+  for kill in range(KILLS):
+    process = subprocess.Popen(
+      [sys.executable, '-m', 'har.stream', *args],
+      cwd=ROOT,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.DEVNULL,
+      text=True,
+    )
+    for line in process.stdout:
+      one = json.loads(line)
+      if one['state'] == 'ended':
+        told.append((kill, {n: x for n, x in one.items() if n != 'state'}))
+        if sum(k == kill for k, _ in told) == 1 + kill % 12:  # Half of them is still to come.
+          break
+    os.kill(process.pid, signal.SIGKILL)
+    left = process.stdout.read().splitlines(keepends=True)
+    process.stdout.close()
+    assert process.wait() == -signal.SIGKILL
+    for line in left:
+      if line.endswith('\n') and (one := json.loads(line))['state'] == 'ended':
+        told.append((kill, {n: x for n, x in one.items() if n != 'state'}))
+    assert log.read_bytes().endswith(b'\n')
+    # One run after another, each from the beginning on.
+    written, runs = lines(log), []
+    for event in written:
+      if event == expected[0]:
+        runs.append([])
+      runs[-1].append(event)
+    assert len(runs) == kill + 1
+    assert all(run == expected[: len(run)] for run in runs)
+    mine = [event for k, event in told if k == kill]
+    assert runs[-1][: len(mine)] == mine
+    assert len(runs[-1]) - len(mine) <= 1  # Written, and not told any more.
+  assert command.main(args) == 0
+  assert lines(log)[-len(expected) :] == expected
+
+
+def test_an_endless_stream_ends_at_a_signal(causal, tmp_path):
+  path = exports.table(tmp_path / 'a.csv', exports.movement(60.0))
+  process = subprocess.Popen(
+    [
+      *(sys.executable, '-m', 'har.stream', f'--model={causal}', f'--source={path}'),
+      *('--pace=real', '--windows', '--seconds=1.0'),
+    ],
+    cwd=ROOT,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  started = time.monotonic()
+  first = json.loads(process.stdout.readline())
+  assert (first['start'], first['end']) == (0.0, 1.0)
+  process.send_signal(signal.SIGTERM)
+  out, err = process.communicate(timeout=60)
+  assert process.returncode == 0, err
+  assert time.monotonic() - started < 30
+  counted = json.loads(out.splitlines()[-1])
+  assert 50 <= counted['taken']['imu'] < 1500
+  assert counted['dropped'] == {}
+
+
+def slow_session(export, seconds, counters):
+  """A session whose model takes so many seconds for a window."""
+  model = open_model(export)
+
+  def run(inputs):
+    time.sleep(seconds)
+    return model.run(inputs)
+
+  return Session(dataclasses.replace(model, run=run), {'imu': 50.0}, OPTIONS, live=True)
+
+
+def test_at_half_the_needed_speed_drops_are_counted_and_lag_is_bounded(resampled, tmp_path):
+  path = exports.table(tmp_path / 'a.csv', exports.movement(6.0))
+  counters = Counters()
+  session = slow_session(resampled, 0.5, counters)  # Windows end every 0.25 s.
+  sources = [(one, False) for one in recordings.open_files([str(path)], session.model)]
+  follower = follow.Follower(session, counters)
+  arrivals = follow.at_their_pace(sources, counters, lambda: False)
+  counted = follower.follow(arrivals)
+  taken, dropped = counted['taken']['imu'], counted['dropped'].get('imu', 0)
+  assert taken + dropped == 300
+  assert counted['windows']['passed_over'] + dropped > 0
+  assert counted['waited_ms']['max'] <= 1000
+  assert counted['latency_ms']['max'] <= 1000 + 2 * 500
+  assert counted['windows']['known'] >= 5
+
+
+def test_a_source_that_fails_ends_what_goes_on(resampled, tmp_path, capsys):
+  model, counters = open_model(resampled), Counters()
+  path = exports.table(tmp_path / 'a.csv', exports.movement(10.0))
+  (recording,) = recordings.open_files([str(path)], model)
+  options = exports.lively(model, path, OPTIONS)
+
+  def items():
+    for item in recording.items():
+      yield item
+      if item.time > 8:
+        raise recordings.SourceError('unplugged')
+
+  log = EventLog(tmp_path / 'log.jsonl')
+  session = Session(model, {'imu': 50.0}, options)
+  broken = dataclasses.replace(recording, items=items)
+  with pytest.raises(UserError, match='unplugged'):
+    follow.Follower(session, counters, log).follow(follow.at_once([broken], lambda: False))
+  log.close()
+  ended = lines(tmp_path / 'log.jsonl')
+  assert len(ended) == len(lines(tmp_path / 'log.jsonl', 'raised')) > 0
+
+
+def test_samples_of_another_kind_are_refused_on_standard_input(resampled):
+  signal_, counters = Signal.of(open_model(resampled)), Counters()
+  samples = exports.movement(8.0)
+
+  def text(values):
+    return [','.join(map(str, [7 + k / 50, *row])) for k, row in enumerate(values)]
+
+  found = list(live.read_lines(['t,a,b,c,d,e,f', *text(samples), '', 'x'], signal_, counters))
+  assert len(found) == 400
+  assert counters.bad_lines == 1
+  assert [found[0].time, found[50].time] == [0.0, pytest.approx(1.0)]
+  with pytest.raises(UserError, match=r'standard input, line 1: has 4 channels'):
+    list(live.read_lines(text(samples[:, :4]), signal_, counters))
+  with pytest.raises(UserError, match=r'standard input: .* gravity in m/s\^2'):
+    list(live.read_lines(text(samples * 9.81), signal_, counters))
+
+
+def test_what_is_live_is_known_by_its_name():
+  for name in ('-', 'camera', 'camera:/dev/video1', '/dev/video0', 'rtsp://host/1'):
+    assert live.is_live(name)
+  for name in ('a.csv', '/data/camera.mp4', 'cameras/1.mp4', './-'):
+    assert not live.is_live(name)
+
+
+def test_a_camera_that_is_not_there_is_one_line(film, capsys):
+  with pytest.raises(SystemExit) as end:
+    command.main([f'--model={film}', '--source=camera:/dev/video97'])
+  assert end.value.code == 2
+  err = capsys.readouterr().err
+  assert err.startswith('error: --source=camera:/dev/video97: cannot be opened')
+  assert err.count('\n') == 1
