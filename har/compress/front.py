@@ -202,7 +202,7 @@ def _split(model: Any, variables: Variables, inputs: Any, trained: Sequence[str]
 
 
 def _trains(path: Path | None, trained: Sequence[str]) -> bool:
-  return bool(path) and path[0] == 'params' and matches(path[1:], trained)
+  return path is not None and path[0] == 'params' and matches(path[1:], trained)
 
 
 def _shapes(tree: Any) -> Any:
