@@ -69,7 +69,7 @@ def test_forms_agree(kind, few_blocks):
 
 @pytest.mark.parametrize('kind', [I3D, C3D])
 def test_bfloat16(kind, few_blocks):
-  x = clip(2, 4, 16, 16, 3)
+  x = clip(2, 8, 32, 32, 3)
   variables = fakes.draw_variables(kind(width=0.125), x)
 
   def run(dtype):
@@ -84,11 +84,14 @@ def test_bfloat16(kind, few_blocks):
     inferred = jax.jit(model.apply)(variables, x)
     return *found, gradient, inferred.sequence
 
-  _, _, _, exact = run(jnp.float32)
+  _, _, slopes, exact = run(jnp.float32)
   y, updates, gradient, sequence = run(jnp.bfloat16)
   assert y.sequence.dtype == sequence.dtype == jnp.bfloat16
   assert {v.dtype for v in jax.tree.leaves((updates, gradient))} == {jnp.dtype('float32')}
-  assert all(np.isfinite(v).all() and np.any(v) for v in jax.tree.leaves(gradient))
+  for one, slope in zip(*map(jax.tree.leaves, (gradient, slopes)), strict=True):
+    assert np.isfinite(one).all()
+    # What the next batch norm takes away is rounding alone.
+    assert np.any(one) or np.abs(slope).max() < 1e-3
   np.testing.assert_allclose(sequence.astype(np.float32), exact, atol=0.05 * exact.max())
 
 
