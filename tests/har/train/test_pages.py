@@ -25,17 +25,12 @@ def system(monkeypatch, tmp_path, kernel, libc):
 
 def test_starts_anew_with_the_setting(monkeypatch, tmp_path, started):
   system(monkeypatch, tmp_path, 'always [madvise] never', 'glibc 2.36')
-  monkeypatch.setenv('GLIBC_TUNABLES', 'glibc.malloc.arena_max=2')
+  monkeypatch.setenv('GLIBC_TUNABLES', 'glibc.malloc.check=1')
   pages.restart_with_huge_pages()
   ((program, arguments, environment),) = started
   assert program == sys.executable
   assert arguments == sys.orig_argv
-  assert environment['GLIBC_TUNABLES'].replace('glibc.malloc.', '').split(':') == [
-    'arena_max=2',
-    'hugetlb=1',
-    'mmap_max=0',
-    'trim_threshold=9223372036854775807',
-  ]
+  assert environment['GLIBC_TUNABLES'] == 'glibc.malloc.check=1:glibc.malloc.hugetlb=1'
   monkeypatch.setenv('GLIBC_TUNABLES', environment['GLIBC_TUNABLES'])
   pages.restart_with_huge_pages()
   assert len(started) == 1
