@@ -1,7 +1,7 @@
 """Anomalies of the wrist's signals: falls among daily activities, in WEDA-FALL.
 
   python -m har.evaluate.folds --workdir=runs/anomaly --raw_dir=FOLDER \
-      --config=configs/anomaly.py:model=forecast,labels=none
+      --config=configs/anomaly.py:model=forecast
 
 The folder holds the owner's `50Hz` as a folder or zip. A recording's score is that of its highest
 window of 3 s. Falls were mostly recorded at 40 Hz and daily activities at 50; what that leaves in
@@ -15,8 +15,7 @@ from ml_collections import ConfigDict
 from configs import base, weda_fall
 
 DATASETS = ('weda_fall',)
-MODELS = {'lstm_ae': 'none', 'cnn_gru_ae': 'none', 'forecast': 'none', 'cnn_gru': 'all'}
-"""With the labels that each learns from."""
+MODELS = ('lstm_ae', 'cnn_gru_ae', 'forecast', 'cnn_gru')
 PEOPLE = (
   *((1, 2, 21, 22, 27), (3, 4, 5, 23, 28), (6, 7, 8, 24, 29)),
   *((9, 10, 11, 25, 30), (12, 13, 14, 26, 31)),
@@ -31,13 +30,12 @@ def get_config(arg: str | None = None) -> ConfigDict:
 
   Args:
     arg: `dataset=`, one of `DATASETS` (weda_fall); `model=`, one of `MODELS` (cnn_gru): an LSTM
-      autoencoder, one of convolutions and a GRU, a forecaster, or a classifier; and `labels=`, none
-      (normal people's activities alone are trained on) or all, which the classifier needs.
+      autoencoder, one of convolutions and a GRU, a forecaster, all of which are trained on normal
+      activities alone, or a classifier, which learns from all labels.
   """
-  args = base.parse_arg(arg, dataset='weda_fall', model='cnn_gru', labels='')
+  args = base.parse_arg(arg, dataset='weda_fall', model='cnn_gru')
   base.choose('dataset', args['dataset'], DATASETS)
-  model = base.choose('model', args['model'], tuple(MODELS))
-  base.choose('labels', args['labels'] or MODELS[model], (MODELS[model],))
+  model = base.choose('model', args['model'], MODELS)
   config = weda_fall.get_config()
   config.dataset.fold_people = PEOPLE
   config.dataset.validation_fraction = 0.2

@@ -148,11 +148,11 @@ def find(
   splits = [_split(model, variables, shapes, trained) for shapes in (example, two)]
   one = splits[0]
   names = tuple(name for name in among if name in one.reads and name not in one.raw)
-  # Of an input that is read late as well, what is kept would be wrong.
-  apart = not one.reads & (one.raw & frozenset(among)) and one.between
+  # What is kept must not depend on an input that has no front.
+  alone = one.between and not one.reads & one.raw & frozenset(among)
   pairs = zip(*(split.between for split in splits), strict=True)
   kept = {f'{names[0]}_front{i}': leaf(a, b) for i, (a, b) in enumerate(pairs)} if names else {}
-  return FoldedFront(names if apart else (), example, tuple(trained), kept)
+  return FoldedFront(names if alone else (), example, tuple(trained), kept)
 
 
 def run(operations: Iterable[Operation], env: dict[Value | Path, Any]) -> None:

@@ -40,9 +40,7 @@ class ConvDecoder(nn.Module):
   @nn.compact
   def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> Outputs:
     """Returns reconstructions, float32 `[B, T, C]` by input."""
-    pooled = jnp.concatenate([features[n].pooled.astype(self.dtype) for n in sorted(features)], -1)
-    pooled = dropout(pooled, self.dropout, mode, name='dropout')
-    code = nn.Dense(self.bottleneck, dtype=self.dtype, name='bottleneck')(pooled)
+    code = _bottleneck(self, features, mode)
     return Outputs(reconstruction={n: self._decode(n, shape, code) for n, shape in self.shapes})
 
   def _decode(self, name: str, shape: tuple[int, ...], code: jax.Array) -> jax.Array:
@@ -60,6 +58,14 @@ class ConvDecoder(nn.Module):
       x = nn.relu(x)
     x = nn.Conv(outputs, (self.kernel,), dtype=self.dtype, name=f'{name}_out')(x)
     return x[:, :samples].astype(jnp.float32)
+
+
+def _bottleneck(decoder: Any, features: dict[str, Features], mode: Mode) -> jax.Array:
+  """The few numbers that stand for each example, `[B, bottleneck]`; of a decoder's own layers."""
+  dtype = decoder.dtype
+  pooled = jnp.concatenate([features[n].pooled.astype(dtype) for n in sorted(features)], -1)
+  pooled = dropout(pooled, decoder.dropout, mode, name='dropout')
+  return nn.Dense(decoder.bottleneck, dtype=dtype, name='bottleneck')(pooled)
 
 
 class RecurrentDecoder(nn.Module):
@@ -87,9 +93,7 @@ class RecurrentDecoder(nn.Module):
   @nn.compact
   def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> Outputs:
     """Returns reconstructions, float32 `[B, T, C]` by input."""
-    pooled = jnp.concatenate([features[n].pooled.astype(self.dtype) for n in sorted(features)], -1)
-    pooled = dropout(pooled, self.dropout, mode, name='dropout')
-    code = nn.Dense(self.bottleneck, dtype=self.dtype, name='bottleneck')(pooled)
+    code = _bottleneck(self, features, mode)
     found = {}
     for name, (samples, *channels) in self.shapes:
       size = math.prod(channels)

@@ -34,6 +34,7 @@ EXPERIMENTS = [
   ('edge_anomaly', None),
   ('anomaly', None),
   ('anomaly', 'model=lstm_ae'),
+  ('anomaly', 'model=cnn_gru_ae'),
   ('anomaly', 'model=forecast'),
   ('light_video', None),
   ('mmact', None),
@@ -266,6 +267,12 @@ def test_two_streams_start_from_one_file_and_store_flow_beside_frames():
   assert config.stages.fusion.head.kind == 'mlp'
   late = two_stream.get_config('fusion=late').stages.fusion
   assert (late.head.kind, late.trained) == ('decision', ('head',))
+  arg = 'dataset=fight,weights=mobilenet_v2-imagenet,stack=1,trained=time'
+  kept = two_stream.get_config(arg)
+  schema.check(kept)
+  assert (kept.inputs.flow.show, kept.inputs.flow.region) == ('picture', 'whole')
+  for name in ('rgb', 'flow', 'fusion'):
+    assert (kept.stages[name].trained, kept.stages[name].cached_views) == (('head',), 4)
   for wrong, message in (('fusion=early', 'none of late, concat'), ('stack=0', 'above 0')):
     with pytest.raises(UserError, match=message):
       two_stream.get_config(wrong)
