@@ -51,7 +51,8 @@ def rows(asked: Asked) -> list[Row]:
     Row('c3d', f'{baseline},model=c3d', splits),
     Row('s3d', f'{baseline},model=s3d', splits),
     Row('i3d', f'{baseline},model=i3d,weights=i3d-kinetics400', splits),
-    Row('two_stream', f'{baseline},model=two_stream,{mobile}', splits),
+    # Flow as a picture: ten flows at each instant are trained from the first layer on, for days.
+    Row('two_stream', f'{baseline},model=two_stream,stack=1,trained=time,{mobile}', splits),
   ]
   return [quick for row in found if (quick := _quick(row))] if asked.quick else found
 

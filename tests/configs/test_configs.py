@@ -255,6 +255,16 @@ def test_light_video_divides_each_dataset_by_what_it_has(name):
   assert config.dataset.protocol == ('official' if name in ('ucf101', 'hmdb51') else 'folds')
 
 
+def test_a_frozen_light_model_is_slimmed_by_training_all_of_it():
+  light = importlib.import_module('configs.light_video')
+  frozen = light.get_config('dataset=fight,weights=mobilenet_v2-imagenet')
+  schema.check(frozen)
+  assert frozen.stages.rgb.cached_views == 4
+  assert frozen.compress.slim.trained == ('*',)
+  assert frozen.compress.slim.changes.to_dict() == {'cached_views': 0}
+  assert 'changes' not in light.get_config('dataset=fight').compress.slim
+
+
 def test_two_streams_start_from_one_file_and_store_flow_beside_frames():
   arg = 'dataset=fight,weights=mobilenet_v2-imagenet,fusion=concat,stack=5'
   config = two_stream.get_config(arg)
