@@ -6,15 +6,14 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from har.errors import UserError
 from har.evaluate.files import write_text
 from har.stream import recordings
 from har.stream.counters import Counters
-from har.stream.log import EventLog
 from har.stream.queue import Arrived, Queue
 from har.stream.recordings import Recording
 from har.stream.session import Found, Session
@@ -85,9 +84,30 @@ def at_their_pace(
       return
 
 
+class Log(Protocol):
+  """Where events are kept."""
+
+  def append(self, record: Mapping[str, Any]) -> None:
+    """Keeps one; it is on the disk when this returns."""
+
+
+def say(record: Mapping[str, Any]) -> None:
+  """Tells something on standard output, as a line of JSON.
+
+  Raises:
+    UserError: nobody reads it.
+  """
+  try:
+    print(json.dumps(record, ensure_ascii=False), flush=True)
+  except BrokenPipeError:
+    # Whoever listened has gone; Python would complain once more at the end.
+    sys.stdout = open('/dev/null', 'w')  # noqa: SIM115
+    raise UserError('nobody reads standard output any more') from None
+
+
 @dataclasses.dataclass
 class Follower:
-  """Takes what comes, and tells of it on standard output, line by line in JSON.
+  """Takes what comes, and tells of it.
 
   Attributes:
     session: of the model.
@@ -95,13 +115,15 @@ class Follower:
     log: of events; None: they are told, and not kept.
     windows: whether what is said of every window is told, too.
     report: file of the counters; None: they are told at the end alone.
+    say: takes what is told, ready for JSON.
   """
 
   session: Session
   counters: Counters
-  log: EventLog | None = None
+  log: Log | None = None
   windows: bool = False
   report: Path | None = None
+  say: Callable[[Mapping[str, Any]], None] = say
   _written: float = dataclasses.field(default_factory=time.monotonic)
 
   def follow(self, arrivals: Iterator[Arrived | None]) -> dict[str, Any]:
@@ -143,32 +165,31 @@ class Follower:
         p = decision.probabilities
         if p is not None:
           told |= {'class': labels[int(p.argmax())], 'confidence': round(float(p.max()), 4)}
+          told['probabilities'] = [round(float(x), 4) for x in p]
         if decision.score is not None:
           told['score'] = round(decision.score, 6)
-        _say(json.dumps({'state': 'window', **told}, ensure_ascii=False))
+        if decision.lacking:
+          told['lacking'] = list(decision.lacking)
+        self.say({'state': 'window', **told})
     for what, event in found.events:
       self.counters.events[what] += 1
       record = {'state': what, **event.plain()}
       if self.log is not None:
         now = datetime.datetime.now(datetime.UTC)
         self.log.append(record | {'at': now.isoformat(timespec='milliseconds')})
-      _say(json.dumps(record, ensure_ascii=False))
+      self.say(record)
 
-  def _report(self) -> dict[str, Any]:
+  def counted(self) -> dict[str, Any]:
+    """The counters, for JSON."""
     inputs = self.session.windows.inputs
     found = self.counters.plain()
     found['unordered'] = {name: one.unordered for name, one in inputs.items()}
     found['windows']['passed_over'] = self.session.windows.passed_over
+    return found
+
+  def _report(self) -> dict[str, Any]:
+    found = self.counted()
     if self.report is not None:
       write_text(self.report, f'{json.dumps(found, indent=1)}\n')
     self._written = time.monotonic()
     return found
-
-
-def _say(line: str) -> None:
-  try:
-    print(line, flush=True)
-  except BrokenPipeError:
-    # Whoever listened has gone; Python would complain once more at the end.
-    sys.stdout = open('/dev/null', 'w')  # noqa: SIM115
-    raise UserError('nobody reads standard output any more') from None

@@ -239,6 +239,13 @@ class Flow(Frames):
     return pictures + pictures[-1:] * self._apart, heard
 
 
+def stored_side(about: Mapping[str, Any]) -> int:
+  """Pixels of the short side of what data sets store of a video, by an input's description; 0 if it
+  does not say."""
+  found = _STORED.search(str(about.get('stored')))
+  return int(found[2]) if found else 0
+
+
 KINDS: dict[str, type[Input]] = {'signal': Input, 'frames': Frames, 'flow': Flow}
 
 

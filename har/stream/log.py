@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ class EventLog:
   """Appends to a file; each line is written in one call and is on the disk when `append` returns.
 
   A last line without an end, which a computer leaves that loses its power, is cut off when the file
-  is opened again.
+  is opened again. Threads may share it.
 
   Attributes:
     cut: bytes that were cut off.
@@ -28,7 +29,7 @@ class EventLog:
     Raises:
       UserError: it cannot be written, or another process writes it.
     """
-    self._path = Path(path)
+    self._path, self._lock = Path(path), threading.Lock()
     try:
       self._path.parent.mkdir(parents=True, exist_ok=True)
       self._file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -50,14 +51,15 @@ class EventLog:
       UserError: the disk is full, or gone; no part of the line is left.
     """
     data = f'{json.dumps(record, ensure_ascii=False)}\n'.encode()
-    size = os.fstat(self._file).st_size
-    try:
-      if os.write(self._file, data) < len(data):
-        raise OSError('only a part of a line could be written')
-      os.fsync(self._file)
-    except OSError as e:
-      os.ftruncate(self._file, size)
-      raise UserError(f'--log={self._path}: cannot be written ({e.strerror or e})') from e
+    with self._lock:
+      size = os.fstat(self._file).st_size
+      try:
+        if os.write(self._file, data) < len(data):
+          raise OSError('only a part of a line could be written')
+        os.fsync(self._file)
+      except OSError as e:
+        os.ftruncate(self._file, size)
+        raise UserError(f'--log={self._path}: cannot be written ({e.strerror or e})') from e
 
   def close(self) -> None:
     os.close(self._file)

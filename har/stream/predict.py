@@ -3,34 +3,38 @@
 python -m har.stream.predict --model=EXPORT --input=FILE[,FILE] [--output=DIR]
 
 EXPORT is the folder `export` of a workdir, a stage's folder in it or a .tflite file; FILE is a
-video, or IMU samples as CSV or MAT; a pair of them begins at the same instant. No JAX is needed.
+video, or IMU samples as CSV or MAT; a pair of them begins at the same instant. With --output=- no
+file is written: what `timeline.json` holds is a line on standard output. No JAX is needed.
 """
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from har.errors import UserError
 from har.stream import command, recordings, result
+from har.stream.events import Event
 from har.stream.exported import Model, open_model
 from har.stream.options import Options
 from har.stream.session import Session
+from har.stream.windows import Decision
+
+Found = tuple[Session, list[Decision], list[Event], dict[str, Any]]
+"""A session that has ended, what it decided, events that ended, and facts of the recording."""
 
 
-def predict(model: Model, paths: Sequence[str], output: Path, options: Options) -> list[Path]:
-  """Writes the timeline of a recording.
+def analyse(model: Model, paths: Sequence[str], options: Options) -> Found:
+  """Goes through a recording.
 
   Args:
     model: opened.
     paths: of files, see `recordings.open_files`.
-    output: folder.
     options: of windows and events.
 
-  Returns:
-    The files written.
-
   Raises:
-    UserError: a recording that the model does not take, or a folder that cannot be written.
+    UserError: a recording that the model does not take.
   """
   files = recordings.open_files(paths, model, rate=options.rate, time_unit=options.time_unit)
   session = Session(model, {one.source: one.rate for one in files}, options)
@@ -43,7 +47,19 @@ def predict(model: Model, paths: Sequence[str], output: Path, options: Options) 
     events += [event for what, event in one.events if what == 'ended']
   if not any(one.known for one in decisions):
     raise UserError(f'--input={",".join(paths)}: too little was recorded to say anything')
-  facts = {'inputs': [Path(path).name for path in paths]}
+  return session, decisions, events, {'inputs': [Path(path).name for path in paths]}
+
+
+def predict(model: Model, paths: Sequence[str], output: Path, options: Options) -> list[Path]:
+  """Writes the timeline of a recording into a folder; see `analyse`.
+
+  Returns:
+    The files written.
+
+  Raises:
+    UserError: a recording that the model does not take, or a folder that cannot be written.
+  """
+  session, decisions, events, facts = analyse(model, paths, options)
   written = result.write(output, session, decisions, events, facts)
   print(f'{len(decisions)} windows, {len(events)} events: {", ".join(map(str, written))}')
   return written
@@ -53,13 +69,18 @@ def main(argv: Sequence[str] | None = None) -> int:
   """The command line; returns the exit status."""
   parser = command.parser(__doc__ or '', 'python -m har.stream.predict')
   parser.add_argument('--input', required=True, help='FILE, or a pair FILE,FILE')
-  parser.add_argument('--output', default='predictions', help='folder for timeline.{csv,json,png}')
+  told = 'folder for timeline.{csv,json,png}, or -'
+  parser.add_argument('--output', default='predictions', help=told)
   args = parser.parse_args(argv)
   with command.told():
     paths = command.files(args.input)
     given = {recordings.kind(path) for path in paths}
     model = open_model(args.model, args.variant, args.stage, given, args.threads)
-    predict(model, paths, Path(args.output), command.options(args))
+    if args.output == '-':
+      found = result.plain(*analyse(model, paths, command.options(args)))
+      print(json.dumps(found, ensure_ascii=False))
+    else:
+      predict(model, paths, Path(args.output), command.options(args))
   return 0
 
 

@@ -42,20 +42,7 @@ def write(
   rows = _table(session, decisions)
   buffer = io.StringIO()
   csv.writer(buffer, lineterminator='\n').writerows(rows)
-  windows = [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
-  about = session.model.about
-  found = {
-    **facts,
-    **{name: about[name] for name in ('stage', 'variant', 'dataset', 'sha256') if name in about},
-    'seconds': session.windows.seconds,
-    'step': session.windows.step,
-    'abnormal': list(session.alarms),
-    'rule': vars(session.rule),
-    'threshold': session.threshold or None,
-    'windows': [{n: None if x == '' else x for n, x in one.items()} for one in windows],
-    'events': [one.plain() for one in events],
-  }
-  text = json.dumps(found, indent=1, ensure_ascii=False)
+  text = json.dumps(plain(session, decisions, events, facts), indent=1, ensure_ascii=False)
   written = [
     write_text(folder / NAMES[0], buffer.getvalue()),
     write_text(folder / NAMES[1], f'{text}\n'),
@@ -73,6 +60,29 @@ def write(
   except OSError as e:
     raise UserError(f'cannot write {picture}: {e.strerror or e}') from e
   return [*written, picture]
+
+
+def plain(
+  session: Session,
+  decisions: Sequence[Decision],
+  events: Sequence[Event],
+  facts: Mapping[str, Any],
+) -> dict[str, Any]:
+  """What `timeline.json` holds, see `write`."""
+  head, *rows = _table(session, decisions)
+  windows = [dict(zip(head, row, strict=True)) for row in rows]
+  about = session.model.about
+  return {
+    **facts,
+    **{name: about[name] for name in ('stage', 'variant', 'dataset', 'sha256') if name in about},
+    'seconds': session.windows.seconds,
+    'step': session.windows.step,
+    'abnormal': list(session.alarms),
+    'rule': vars(session.rule),
+    'threshold': session.threshold or None,
+    'windows': [{n: None if x == '' else x for n, x in one.items()} for one in windows],
+    'events': [one.plain() for one in events],
+  }
 
 
 def _table(session: Session, decisions: Sequence[Decision]) -> list[list[Any]]:

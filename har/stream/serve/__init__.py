@@ -1,0 +1,1 @@
+"""A page for cameras, phones and recordings, and its server; no JAX."""

@@ -1,0 +1,99 @@
+"""One stream: from the messages of a page to what it is told."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from har.stream.counters import Counters
+from har.stream.follow import Follower
+from har.stream.log import EventLog
+from har.stream.options import Options
+from har.stream.queue import Arrived, Queue
+from har.stream.recordings import Item
+from har.stream.serve.jpeg import Decoder
+from har.stream.serve.offers import Offer
+from har.stream.session import Session
+
+Say = Callable[[Mapping[str, Any]], None]
+_WAIT = 0.2  # Seconds after which the counters are looked at, if nothing comes.
+_EVERY = 1.0  # Seconds from one telling of the counters to the next.
+
+
+class _Named:
+  """A log of several streams."""
+
+  def __init__(self, log: EventLog, number: int):
+    self._log, self._number = log, number
+
+  def append(self, record: Mapping[str, Any]) -> None:
+    self._log.append({'stream': self._number, **record})
+
+
+class Live:
+  """Follows what is put into it, in a thread of its own.
+
+  Attributes:
+    counters: of what came.
+  """
+
+  def __init__(
+    self,
+    offer: Offer,
+    rates: Mapping[str, float],
+    options: Options,
+    log: EventLog | None,
+    number: int,
+  ):
+    """Opens the model, which takes a while.
+
+    Raises:
+      UserError: it cannot be opened any more.
+    """
+    self.counters = Counters()
+    self._queue = Queue(1, self.counters)
+    self._session = Session(offer.open(), rates, options, live=True)
+    kept = _Named(log, number) if log is not None else None
+    self._follower = Follower(self._session, self.counters, kept, windows=True, say=self._tell)
+    self._decode, self._say = Decoder(), lambda record: None
+    self._latest, self._told = 0.0, time.monotonic()
+
+  def put(self, item: Item) -> None:
+    """Takes what has just come; frames are JPEG."""
+    self._queue.put(item)
+
+  def close(self) -> None:
+    """Nothing more will come."""
+    self._queue.close()
+
+  def run(self, say: Say) -> None:
+    """Goes on until it is closed.
+
+    Args:
+      say: is told windows, events, and every second the counters; of a window `after` is the time
+        of the frame or sample that completed it.
+
+    Raises:
+      UserError: a frame cannot be decoded, or the log cannot be written.
+    """
+    self._say = say
+    found = self._follower.follow(self._arrivals())
+    say({'state': 'counters', **found})
+
+  def _arrivals(self) -> Iterator[Arrived | None]:
+    while True:
+      try:
+        one = self._queue.get(_WAIT)
+      except EOFError:
+        return
+      if one is not None:
+        self._latest = one.item.time
+        if one.item.source == 'video':
+          one = one._replace(item=one.item._replace(value=self._decode(one.item.value)))
+      yield one
+      if time.monotonic() > self._told + _EVERY:
+        self._told = time.monotonic()
+        self._say({'state': 'counters', **self._follower.counted()})
+
+  def _tell(self, record: Mapping[str, Any]) -> None:
+    window = record['state'] == 'window'
+    self._say({**record, 'after': self._latest} if window else record)
