@@ -38,7 +38,8 @@ def analyse(model: Model, paths: Sequence[str], options: Options) -> Found:
   """
   files = recordings.open_files(paths, model, rate=options.rate, time_unit=options.time_unit)
   session = Session(model, {one.source: one.rate for one in files}, options)
-  for note in (note for one in files for note in one.notes):
+  notes = [note for one in files for note in one.notes]
+  for note in notes:
     print(note, file=sys.stderr)
   decisions, events = [], []
   found = [found for item in recordings.merged(files) for found in session.push(item)]
@@ -47,7 +48,8 @@ def analyse(model: Model, paths: Sequence[str], options: Options) -> Found:
     events += [event for what, event in one.events if what == 'ended']
   if not any(one.known for one in decisions):
     raise UserError(f'--input={",".join(paths)}: too little was recorded to say anything')
-  return session, decisions, events, {'inputs': [Path(path).name for path in paths]}
+  facts = {'inputs': [Path(path).name for path in paths], 'notes': notes}
+  return session, decisions, events, facts
 
 
 def predict(model: Model, paths: Sequence[str], output: Path, options: Options) -> list[Path]:

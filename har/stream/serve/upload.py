@@ -119,9 +119,11 @@ async def _timeline(
       process.kill()
       await asyncio.wait((working,))
   out, err = working.result()
-  told = err.decode(errors='replace').replace(f'{folder}{os.sep}', '').splitlines()
+  here = f'{folder}{os.sep}'
   if process.returncode == 0:
-    return {**json.loads(out), 'notes': told}
+    found = json.loads(out)
+    return {**found, 'notes': [note.replace(here, '') for note in found['notes']]}
+  told = err.decode(errors='replace').replace(here, '').splitlines()
   if process.returncode == 2 and told and told[-1].startswith('error: '):
     raise Refused(422, told[-1].removeprefix('error: ').removeprefix('--input='))
   if process.returncode == -signal.SIGKILL:

@@ -74,8 +74,6 @@ class Served:
     """What the server answers to bytes: the status, headers and body."""
     with socket.create_connection(('127.0.0.1', self.port), seconds) as connection:
       connection.sendall(data)
-      with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_WR)
       found = b''
       with contextlib.suppress(ConnectionResetError):
         while more := connection.recv(2**16):

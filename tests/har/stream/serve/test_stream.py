@@ -85,7 +85,7 @@ def test_samples_alone(resampled, tmp_path):
     windows = of(told, 'window')
     assert [one['class'] for one in windows] == [one['class'] for one in found['windows']]
     assert [one['start'] for one in windows] == [one['start'] for one in found['windows']]
-    assert all(0 <= one['after'] - one['end'] < 0.05 for one in windows)
+    assert all(abs(one['after'] - one['end']) < 0.05 for one in windows)
     counted = of(told, 'counters')[-1]
     assert counted['taken'] == {'imu': len(rows)}
     assert counted['dropped'] == {}
@@ -139,7 +139,7 @@ def test_files_that_are_sent_have_the_timeline_of_predict(resampled, tmp_path):
     assert found.pop('inputs') == ['samples-1.csv']
     assert found.pop('notes') == []
     wanted = expected(resampled, [path], options)
-    wanted.pop('inputs')
+    del wanted['inputs'], wanted['notes']
     assert found == json.loads(json.dumps(wanted))
     four = exports.table(tmp_path / 'four.csv', exports.movement(3.0)[:, :4])
     status, _, body = served.post([('four.csv', four.read_bytes())])
