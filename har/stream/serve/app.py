@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from har.stream.serve import upload, websocket
 from har.stream.serve.guard import App, Guard
+from har.stream.serve.limits import Refused
 from har.stream.serve.site import Site
 
 TYPES = {
@@ -57,7 +58,13 @@ def build(
     yield
     site.threads.shutdown(wait=True, cancel_futures=True)
 
-  app = Starlette(routes=routes, lifespan=lifespan)
+  async def refuse(request: Request, refused: Exception) -> Response:
+    del request
+    assert isinstance(refused, Refused)
+    site.totals.refuse(refused.code)
+    return PlainTextResponse(f'{refused.reason}\n', refused.code, {'Connection': 'close'})
+
+  app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={Refused: refuse})
   app.state.site = site
   return Guard(app, site.totals, hosts, token, wasm=bool(files))
 

@@ -70,13 +70,7 @@ class Guard:
           given.append(name, value)
       await send(message)
 
-    try:
-      await self._app(scope, receive, answer)
-    except Refused as e:  # Before anything was answered.
-      self._totals.refuse(e.code)
-      await PlainTextResponse(f'{e.reason}\n', e.code, {'Connection': 'close'})(
-        scope, receive, answer
-      )
+    await self._app(scope, receive, answer)
 
   def _host(self, headers: Headers) -> str:
     given = headers.getlist('host')

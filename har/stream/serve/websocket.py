@@ -103,9 +103,11 @@ class _Connection:
         await asyncio.wait((sending,), timeout=_LAST)
     sending.cancel()
     await asyncio.wait((sending,))
+    _faults(Exception, sending)  # Whatever it was, it has been seen.
+    failed = _faults(Exception, working)
     for fault in (*gone, *_faults(Exception, receiving)):
       raise fault
-    for fault in _faults(Exception, working):
+    for fault in failed:
       if not isinstance(fault, UserError):
         raise fault
       raise Refused(BAD_DATA if isinstance(fault, SourceError) else FAILED, str(fault)) from None

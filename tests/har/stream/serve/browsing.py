@@ -1,0 +1,70 @@
+"""A real browser with a camera that shows a film and sensors that tests move."""
+
+import contextlib
+import shutil
+from fractions import Fraction
+
+import av
+import numpy as np
+
+BROWSER, DRIVER = shutil.which('chromium'), shutil.which('chromedriver')
+
+# Moves like `exports.movement`, in a browser's units, as strongly as `window.strength` says.
+MOVE = """
+window.strength = arguments[0];
+const gauss = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
+const speeds = [1.0, 1.3, 0.7, 1.1, 0.9, 1.7];
+setInterval(() => {
+  const t = performance.now() / 1000;
+  const x = speeds.map((speed) => Math.sin(2 * Math.PI * t * speed) * window.strength + 0.02 * gauss());
+  window.dispatchEvent(new DeviceMotionEvent('devicemotion', {
+    accelerationIncludingGravity: { x: 4.9 * x[0], y: 4.9 * x[1], z: 9.81 + 4.9 * x[2] },
+    rotationRate: { alpha: 50 * x[3], beta: 50 * x[4], gamma: 50 * x[5] },
+    interval: 20,
+  }));
+}, 20);
+"""
+
+
+def camera_film(path, seconds=6, rate=15, size=(240, 320)):
+  """A figure that walks up and down before a wall, as Chromium's fake cameras take it."""
+  height, width = size
+  y, x = np.mgrid[:height, :width]
+  with av.open(str(path), 'w', format='yuv4mpegpipe') as container:
+    stream = container.add_stream('wrapped_avframe', rate=rate)
+    stream.height, stream.width, stream.pix_fmt = height, width, 'yuv420p'
+    for i in range(seconds * rate):
+      picture = np.empty((height, width, 3), np.uint8)
+      picture[:] = [70, 92, 110]
+      picture[y > 0.82 * height] = [58, 62, 66]
+      middle = width * (0.5 + 0.3 * np.sin(2 * np.pi * i / (seconds * rate)))
+      body = np.abs(x - middle) < 22 - 8 * (y > 0.6 * height)
+      picture[body & (y > 0.36 * height) & (y < 0.9 * height)] = [220, 120, 60]
+      picture[(x - middle) ** 2 + (y - 0.28 * height) ** 2 < 20**2] = [235, 190, 160]
+      frame = av.VideoFrame.from_ndarray(picture, format='rgb24').reformat(format='yuv420p')
+      frame.pts, frame.time_base = i, Fraction(1, rate)
+      container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+  return path
+
+
+@contextlib.contextmanager
+def browser(folder, film=None, size=(1240, 1000)):
+  """Chromium, driven by Selenium."""
+  from selenium import webdriver
+  from selenium.webdriver.chrome.service import Service
+
+  options = webdriver.ChromeOptions()
+  options.binary_location = BROWSER
+  flags = ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage']
+  flags += ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream']
+  flags += [f'--use-file-for-fake-video-capture={film}'] if film else []
+  flags += [f'--window-size={size[0]},{size[1]}', f'--user-data-dir={folder / "profile"}']
+  for flag in flags:
+    options.add_argument(flag)
+  options.set_capability('goog:loggingPrefs', {'browser': 'ALL'})
+  driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+  try:
+    yield driver
+  finally:
+    driver.quit()
