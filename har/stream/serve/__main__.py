@@ -9,6 +9,7 @@ No JAX is needed.
 """
 
 import ipaddress
+import logging
 import secrets
 import socket
 import sys
@@ -54,6 +55,8 @@ def serve(args: Any) -> None:
     from har.stream.serve.site import Site
   except ImportError as e:
     raise UserError(f'{e.name} is missing: pip install -r requirements-serve.txt') from e
+  # It warns of what is refused anyway.
+  logging.getLogger('python_multipart').setLevel(logging.ERROR)
   options, limits, token = command.options(args), Limits(), token_of(args.host, args.token)
   found = offers.find(args.model, args.variant, args.stage, args.threads, options)
   log = EventLog(args.log) if args.log else None

@@ -65,6 +65,7 @@ def build(
     return PlainTextResponse(f'{refused.reason}\n', refused.code, {'Connection': 'close'})
 
   app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={Refused: refuse})
+  app.router.redirect_slashes = False
   app.state.site = site
   return Guard(app, site.totals, hosts, token, wasm=bool(files))
 

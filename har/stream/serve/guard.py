@@ -18,6 +18,7 @@ Scope, Message = MutableMapping[str, Any], MutableMapping[str, Any]
 Receive, Send = Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 COOKIE = 'har_token'
+_HEADERS = 2**14  # Bytes.
 _SCHEMES = {'ws': 'http', 'wss': 'https'}
 
 
@@ -54,6 +55,8 @@ class Guard:
       return
     headers = Headers(scope=scope)
     try:
+      if sum(len(name) + len(value) for name, value in headers.raw) > _HEADERS:
+        raise Refused(431, f'headers of more than {_HEADERS} bytes')
       host = self._host(headers)
       self._origin(scope, headers, host)
       fresh = self._allowed(scope, headers)
@@ -145,13 +148,6 @@ def _is_address(name: str) -> bool:
 async def _refuse(refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
   """Answers a request, or a WebSocket that has not begun."""
   headers = {'Connection': 'close', 'Cache-Control': 'no-store'}
-  response = PlainTextResponse(f'{refused.reason}\n', refused.code, headers)
-
-  async def told(message: Message) -> None:
-    if scope['type'] == 'websocket':
-      message = {**message, 'type': f'websocket.{message["type"]}'}
-    await send(message)
-
   if scope['type'] == 'websocket':
     await receive()
-  await response(scope, receive, told)
+  await PlainTextResponse(f'{refused.reason}\n', refused.code, headers)(scope, receive, send)

@@ -11,7 +11,6 @@ and at the end `{"type": "stop"}`.
 """
 
 import json
-import math
 import struct
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -27,6 +26,7 @@ from har.stream.serve.offers import Offer, Sources
 FRAME, SAMPLES = 1, 2
 _JPEG = b'\xff\xd8\xff'
 _HEAD = struct.Struct('<Bd')
+_LATEST = 1e10  # Seconds: 1970 and some centuries.
 _LARGEST = 1e6  # Of a sample, in whatever unit.
 
 
@@ -117,14 +117,14 @@ class Reader:
 
   def _time(self, source: str, time: float, elapsed: float) -> float:
     """Seconds from the first stamp on; what is before it is at it."""
-    if not math.isfinite(time):
-      raise Refused(BAD_DATA, 'a time that is not finite')
+    if not abs(time) <= _LATEST:
+      raise Refused(BAD_DATA, 'a time that no clock tells')
     if self._first is None:
       self._first = time
-    time = max(time - self._first, 0.0)
+    time -= self._first
     if time > elapsed + self._limits.ahead:
       raise Refused(NOT_ALLOWED, f'times more than {self._limits.ahead:g} s ahead of the clock')
     if time < self._latest.get(source, 0.0) - self._limits.back:
       raise Refused(NOT_ALLOWED, f'times that go back by more than {self._limits.back:g} s')
     self._latest[source] = max(time, self._latest.get(source, 0.0))
-    return time
+    return max(time, 0.0)

@@ -12,11 +12,11 @@ BROWSER, DRIVER = shutil.which('chromium'), shutil.which('chromedriver')
 # Moves like `exports.movement`, in a browser's units, as strongly as `window.strength` says.
 MOVE = """
 window.strength = arguments[0];
-const gauss = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
+const noise = () => 0.06 * (Math.random() - 0.5);
 const speeds = [1.0, 1.3, 0.7, 1.1, 0.9, 1.7];
 setInterval(() => {
   const t = performance.now() / 1000;
-  const x = speeds.map((speed) => Math.sin(2 * Math.PI * t * speed) * window.strength + 0.02 * gauss());
+  const x = speeds.map((s) => Math.sin(2 * Math.PI * t * s) * window.strength + noise());
   window.dispatchEvent(new DeviceMotionEvent('devicemotion', {
     accelerationIncludingGravity: { x: 4.9 * x[0], y: 4.9 * x[1], z: 9.81 + 4.9 * x[2] },
     rotationRate: { alpha: 50 * x[3], beta: 50 * x[4], gamma: 50 * x[5] },
