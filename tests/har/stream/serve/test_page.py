@@ -1,0 +1,147 @@
+"""The page in a real browser: its camera shows a film, and its sensors are moved by the test."""
+
+import dataclasses
+import json
+import time
+
+import numpy as np
+import pytest
+
+from har.stream.exported import open_model
+from har.stream.log import EventLog
+from har.stream.options import Options, Rule
+from har.stream.windows import Windows
+from tests.har.stream import exports
+from tests.har.stream.serve import browsing, serving
+
+pytestmark = pytest.mark.skipif(
+  not (browsing.BROWSER and browsing.DRIVER), reason='Chromium and its driver are not installed'
+)
+
+
+@pytest.fixture(scope='module')
+def driver(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('browser')
+  film = browsing.camera_film(folder / 'film.y4m')
+  with browsing.browser(folder, film) as found:
+    yield found
+
+
+def text(driver, name):
+  return driver.find_element('id', name).text
+
+
+def number(driver, name):
+  return int(text(driver, name).split()[0])
+
+
+def wait(driver, condition, seconds=60.0):
+  end = time.monotonic() + seconds
+  while not condition():
+    names = ('state', 'class', 'notice', 'windows', 'frames', 'samples', 'score')
+    assert time.monotonic() < end, [text(driver, name) for name in names]
+    time.sleep(0.05)
+
+
+def clean(driver):
+  """Whether the browser had nothing to complain of, such as what the page's policy forbids."""
+  return [one for one in driver.get_log('browser') if one['level'] == 'SEVERE'] == []
+
+
+def scores(export):
+  """The largest score of somebody who rests, and the least of somebody who moves."""
+  model = open_model(export)
+  found = []
+  for strength in (0.0, 1.0):
+    windows = Windows(model, {'imu': 50.0}, seconds=1.0, step=0.25)
+    t = np.arange(500) / 50
+    x = np.sin(2 * np.pi * t[:, None] * [1.0, 1.3, 0.7, 1.1, 0.9, 1.7]) * strength
+    x = x * [0.5, 0.5, 0.5, 50, 50, 50] + [0, 0, 1, 0, 0, 0]
+    told = [d.score for s, row in zip(t, x, strict=True) for d in windows.push('imu', s, row)]
+    found.append(told)
+  return max(found[0]), min(found[1])
+
+
+def test_a_fall_of_the_phone_is_an_alarm(driver, anomaly):
+  """Rest is none; movement is, and ends with it."""
+  rest, movement = scores(anomaly)
+  assert movement > 2 * rest
+  options = Options(seconds=1.0, step=0.25, threshold=float(np.sqrt(rest * movement)))
+  with serving.Served(anomaly, options) as served:
+    driver.get(f'http://{served.address}/')
+    wait(driver, lambda: 'motion' in text(driver, 'model'))
+    driver.execute_script(browsing.MOVE, 0.0)
+    driver.find_element('id', 'start').click()
+    wait(driver, lambda: number(driver, 'windows') >= 8)
+    assert text(driver, 'class') == 'normal'
+    assert not driver.find_element('id', 'alarm').is_displayed()
+    driver.execute_script('window.strength = 1')
+    wait(driver, lambda: driver.find_element('id', 'alarm').is_displayed())
+    colour = 'return getComputedStyle(document.getElementById("verdict")).backgroundColor'
+    wait(driver, lambda: driver.execute_script(colour) == 'rgb(179, 23, 28)')
+    assert text(driver, 'events').startswith('anomaly')
+    driver.execute_script('window.strength = 0')
+    wait(driver, lambda: not driver.find_element('id', 'alarm').is_displayed())
+    assert 0 <= number(driver, 'latency') < 5000
+    driver.find_element('id', 'start').click()
+    wait(driver, lambda: text(driver, 'state') == 'stopped')
+  assert clean(driver)
+
+
+def test_camera_and_motion_together(driver, both, tmp_path):
+  """Something is an event whatever is likeliest; the page lists what the log has."""
+  log = EventLog(tmp_path / 'log.jsonl')
+  rule = Rule(on=1e-6, off=1e-9, cool_down=0.0)
+  options = Options(seconds=1.0, step=0.25, rule=rule)
+  with serving.Served(both, options, log=log) as served:
+    driver.get(f'http://{served.address}/')
+    wait(driver, lambda: 'motion and camera' in text(driver, 'model'))
+    driver.execute_script(browsing.MOVE, 1.0)
+    driver.find_element('id', 'start').click()
+    wait(driver, lambda: driver.find_element('id', 'alarm').is_displayed())
+    wait(driver, lambda: number(driver, 'windows') >= 8)
+    assert number(driver, 'frames') >= 20
+    assert number(driver, 'samples') >= 50
+    assert 'too little' not in text(driver, 'confidence')
+    shown = driver.execute_script('return document.getElementById("video").videoWidth')
+    assert shown == 320
+    driver.find_element('id', 'start').click()
+    wait(driver, lambda: text(driver, 'state') == 'stopped')
+    listed = text(driver, 'events').splitlines()
+  log.close()
+  ended = [json.loads(line) for line in (tmp_path / 'log.jsonl').read_text().splitlines()]
+  ended = [one for one in ended if one['state'] == 'ended']
+  assert [one['name'] for one in ended] == [line for line in listed if ' s, ' not in line][::-1]
+  assert clean(driver)
+
+
+def test_a_recording_is_sent(driver, resampled, tmp_path):
+  path = exports.table(tmp_path / 'a.csv', exports.movement(12.0))
+  options = exports.lively(open_model(resampled), path, Options(seconds=1.0, step=0.25))
+  four = exports.table(tmp_path / 'four.csv', exports.movement(3.0)[:, :4])
+  with serving.Served(resampled, options) as served:
+    driver.get(f'http://{served.address}/')
+    wait(driver, lambda: 'motion' in text(driver, 'model'))
+    driver.find_element('id', 'files').send_keys(str(path))
+    driver.find_element('id', 'send').click()
+    wait(driver, lambda: text(driver, 'answer').startswith('45 windows'))
+    driver.find_element('id', 'files').clear()
+    driver.find_element('id', 'files').send_keys(str(four))
+    driver.find_element('id', 'send').click()
+    wait(driver, lambda: 'has 4 channels' in text(driver, 'answer'))
+
+
+def test_what_is_missing_is_told(driver, resampled):
+  """Without HTTPS, by an address that is not this computer's own to the browser; without token."""
+  options = dataclasses.replace(Options(), seconds=1.0)
+  with serving.Served(resampled, options, token='a-very-long-token') as served:
+    driver.get(f'http://{served.address}/')
+    assert 'open the address with ?token=' in driver.page_source
+    driver.get(f'http://{served.address}/?token=a-very-long-token')
+    wait(driver, lambda: 'motion' in text(driver, 'model'))
+    assert driver.current_url == f'http://{served.address}/'
+    driver.execute_script(browsing.MOVE, 1.0)
+    driver.find_element('id', 'start').click()
+    wait(driver, lambda: number(driver, 'windows') >= 1)
+    driver.get(f'http://0.0.0.0:{served.port}/?token=a-very-long-token')
+    wait(driver, lambda: 'over HTTPS' in text(driver, 'notice'))
