@@ -50,7 +50,7 @@ export function signals(canvas, samples, groups, end, seconds) {
       line(context, points, colour(i));
     }
     context.fillStyle = '#9db0be';
-    context.fillText(`±${largest.toPrecision(2)} ${group.unit}`, 6, strip * g + 13);
+    context.fillText(`±${largest.toPrecision(2)} ${group.unit}`, 6, strip * (g + 1) - 5);
   });
 }
 

@@ -127,7 +127,7 @@ class Running {
     if (running !== this) return;
     running = null;
     at('start').textContent = 'Start';
-    at('verdict').classList.remove('alarming');
+    this.view.show(false);
     state(reason ? 'ended' : 'stopped', reason ? 'bad' : '');
     if (reason) notice(reason);
   }

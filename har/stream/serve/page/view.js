@@ -3,6 +3,7 @@
 import * as draw from './draw.js';
 
 const [SIGNALS, SCORES, LISTED] = [10, 60, 100]; // Seconds, seconds, events.
+const HELD = 3000; // Milliseconds for which an alarm stays that is over.
 const at = (id) => document.getElementById(id);
 const percent = (x) => `${Math.round(100 * x)}%`;
 
@@ -66,7 +67,12 @@ export class View {
   }
 
   alarm() {
-    const alarming = this.red && this.open.size > 0;
+    clearTimeout(this.held);
+    if (this.open.size) this.show(this.red);
+    else this.held = setTimeout(() => this.show(false), HELD);
+  }
+
+  show(alarming) {
     at('verdict').classList.toggle('alarming', alarming);
     at('alarm').hidden = !alarming;
   }
