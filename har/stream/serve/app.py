@@ -10,9 +10,10 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import ASGIApp
 
 from har.stream.serve import upload, websocket
-from har.stream.serve.guard import App, Guard
+from har.stream.serve.guard import Guard
 from har.stream.serve.limits import Refused
 from har.stream.serve.site import Site
 
@@ -32,7 +33,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 def build(
   site: Site, hosts: frozenset[str], token: str = '', files: Mapping[str, Path] | None = None
-) -> App:
+) -> ASGIApp:
   """The application.
 
   Args:

@@ -3,20 +3,17 @@
 import hmac
 import ipaddress
 import socket
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from collections.abc import Collection
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from har.stream.serve.limits import Refused
 from har.stream.serve.site import Totals
 
-Scope, Message = MutableMapping[str, Any], MutableMapping[str, Any]
-Receive, Send = Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 COOKIE = 'har_token'
 _HEADERS = 2**14  # Bytes.
 _SCHEMES = {'ws': 'http', 'wss': 'https'}
@@ -36,7 +33,7 @@ class Guard:
   rebinding) has that name as `Host`. Addresses in digits cannot be rebound.
   """
 
-  def __init__(self, app: App, totals: Totals, hosts: Collection[str], token: str, wasm: bool):
+  def __init__(self, app: ASGIApp, totals: Totals, hosts: Collection[str], token: str, wasm: bool):
     """Guards an application.
 
     Args:

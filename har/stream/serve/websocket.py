@@ -83,7 +83,10 @@ class _Connection:
     reader = messages.Reader(offer, rates, self._limits)
     receiving = asyncio.create_task(self._receive_all(live, reader))
     sending = asyncio.create_task(self._send_all())
-    say = lambda record: loop.call_soon_threadsafe(self._tell, record, sending)  # noqa: E731
+
+    def say(record: Mapping[str, Any]) -> None:
+      loop.call_soon_threadsafe(self._tell, record, sending)
+
     working = asyncio.ensure_future(loop.run_in_executor(site.threads, live.run, say))
     try:
       await asyncio.wait((receiving, sending, working), return_when=asyncio.FIRST_COMPLETED)
