@@ -8,6 +8,7 @@ that is printed. Browsers give cameras and motion sensors to pages of this compu
 No JAX is needed.
 """
 
+import contextlib
 import ipaddress
 import logging
 import secrets
@@ -80,7 +81,8 @@ def serve(args: Any) -> None:
     for name in addresses(args.host):
       query = f'?token={token}' if token else ''
       print(f'{scheme}://{name}:{listening.getsockname()[1]}/{query}', flush=True)
-    uvicorn.Server(config).run([listening])
+    with contextlib.suppress(KeyboardInterrupt):
+      uvicorn.Server(config).run([listening])
 
 
 def token_of(host: str, given: str) -> str:
