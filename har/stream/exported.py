@@ -94,15 +94,15 @@ def open_model(
   Raises:
     UserError: nothing there, nothing that fits, a damaged or foreign file.
   """
-  file = _find(Path(path), variant, stage, frozenset(given))
+  file = locate(Path(path), variant, stage, given)
   model = _open(file, threads)
   model.check()
   step = file.with_name(f'{file.name.removesuffix(".tflite")}.step.tflite')
   return dataclasses.replace(model, step=_open(step, threads) if step.exists() else None)
 
 
-def _find(path: Path, variant: str, stage: str, given: frozenset[str]) -> Path:
-  """The .tflite file that is meant."""
+def locate(path: Path, variant: str, stage: str, given: Collection[str]) -> Path:
+  """The .tflite file that is meant, see `open_model`."""
   if not path.exists():
     raise UserError(f'{path}: no such file or folder; --mode=export writes one')
   if path.is_file():

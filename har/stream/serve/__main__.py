@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   add('--token', default='', help='that others need; made anew at each start if not given')
   add('--certificate', default='', help='PEM file for HTTPS')
   add('--key', default='', help="the certificate's key, PEM")
+  add('--browser_runtime', default='', help="onnxruntime-web's package/dist, to compute on phones")
   add('--log', default='', help='file that events are appended to, a line of JSON each')
   args = parser.parse_args(argv)
   with command.told():
@@ -51,7 +52,7 @@ def serve(args: Any) -> None:
   try:
     import uvicorn
 
-    from har.stream.serve import app, guard, offers, protocols
+    from har.stream.serve import app, guard, local, offers, protocols
     from har.stream.serve.limits import Limits
     from har.stream.serve.site import Site
   except ImportError as e:
@@ -60,10 +61,11 @@ def serve(args: Any) -> None:
   logging.getLogger('python_multipart').setLevel(logging.ERROR)
   options, limits, token = command.options(args), Limits(), token_of(args.host, args.token)
   found = offers.find(args.model, args.variant, args.stage, args.threads, options)
+  files = local.add(found, args.browser_runtime) if args.browser_runtime else {}
   log = EventLog(args.log) if args.log else None
   site = Site(found, options, flags(args), limits, log)
   config = uvicorn.Config(
-    app.build(site, guard.names(args.host), token),
+    app.build(site, guard.names(args.host), token, files),
     http=protocols.http(limits),
     ws=protocols.Leaving,
     ws_max_size=limits.message,

@@ -3,11 +3,12 @@
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from har.errors import UserError
 from har.stream import inputs
-from har.stream.exported import SOURCES, Model, open_model
+from har.stream.exported import SOURCES, Model, locate, open_model
 from har.stream.options import Options
 from har.stream.recordings import Signal
 from har.stream.session import Session
@@ -39,12 +40,14 @@ class Offer:
     about: what a page has to know, for JSON.
     signal: what it takes of IMU samples.
     rates: samples and frames a second that it was trained with, by source; 0 where unknown.
+    file: of it, .tflite.
   """
 
   open: Callable[[], Model]
   about: dict[str, Any]
   signal: Signal | None
   rates: Mapping[str, float]
+  file: Path
 
 
 def find(
@@ -63,7 +66,8 @@ def find(
       return open_model(path, variant, stage, given, threads)
 
     try:
-      found[given] = _offer(opened, given, options)
+      file = locate(Path(path), variant, stage, given)
+      found[given] = _offer(opened, file, given, options)
     except UserError as e:
       fault = fault or e
   if not found:
@@ -72,7 +76,7 @@ def find(
   return found
 
 
-def _offer(opened: Callable[[], Model], given: Sources, options: Options) -> Offer:
+def _offer(opened: Callable[[], Model], file: Path, given: Sources, options: Options) -> Offer:
   """Raises UserError if the model does not follow just these sources."""
   model = opened()
   if not given <= model.sources:
@@ -90,14 +94,14 @@ def _offer(opened: Callable[[], Model], given: Sources, options: Options) -> Off
     'abnormal': list(session.alarms),
     'seconds': session.windows.seconds,
     'step': session.windows.step,
-    'on': session.rule.on,
+    'rule': vars(session.rule),
     'threshold': session.threshold or None,
   }
   if signal is not None:
     about['imu'] = {'rate': wanted['imu'], 'channels': channels(signal)}
   if 'video' in given:
     about['video'] = {'rate': wanted['video'], 'short_side': _short_side(model)}
-  return Offer(opened, about, signal, rates)
+  return Offer(opened, about, signal, rates, file)
 
 
 def _rate(model: Model, source: str) -> float:

@@ -72,14 +72,14 @@ def opened(folder, inputs, encoders, dataset=None, head=None, **changes):
     yield experiment.open_experiment(c, folder)
 
 
-def write(folder, *args, **changes):
-  """Writes such an experiment's LiteRT files; returns the folder `export`."""
+def write(folder, *args, formats=('tflite',), **changes):
+  """Writes such an experiment's files, LiteRT's unless told; returns the folder `export`."""
   targets = run.targets
 
-  def only_lite(form):
-    return (one for one in targets(form) if one[0] == 'tflite')
+  def chosen(form):
+    return (one for one in targets(form) if one[0] in formats)
 
-  with opened(folder, *args, **changes) as found, mock.patch.object(run, 'targets', only_lite):
+  with opened(folder, *args, **changes) as found, mock.patch.object(run, 'targets', chosen):
     run.run(found)
   return folder / 'export'
 

@@ -1,6 +1,7 @@
 // Brings the parts of the page together.
 
 import { Camera, Motion, missing, now } from './sources.js';
+import { Local } from './local.js';
 import { Stream } from './stream.js';
 import { View, followed } from './view.js';
 import * as upload from './upload.js';
@@ -36,6 +37,7 @@ function told(offer) {
 function choose() {
   const offer = chosen();
   at('start').disabled = !running && !offer;
+  at('local-label').hidden = !offer?.local;
   const there = about.offers.map((one) => one.sources.map((name) => (
     name === 'imu' ? 'motion sensors' : 'camera')).join(' and ')).join(', or ');
   at('model').textContent = offer ? told(offer) : `choose ${there}`;
@@ -52,7 +54,7 @@ class Running {
   constructor(offer) {
     this.offer = offer;
     this.view = new View(offer);
-    this.stream = new Stream();
+    this.stream = at('local').checked && offer.local ? new Local(offer) : new Stream();
     this.counts = { frames: 0, samples: 0, windows: 0 };
     this.first = null; // The time of what was sent first: windows count from there.
     this.sources = [];
@@ -70,7 +72,7 @@ class Running {
     if (offer.video) {
       this.camera = new Camera(at('video'), offer.video);
       this.sources.push(this.camera);
-      await this.camera.start(at('facing').value, (time, jpeg) => this.frame(time, jpeg));
+      await this.camera.start(at('facing').value, (...shot) => this.frame(...shot));
     }
     this.stream.open(begin, (message) => this.hear(message), (reason) => this.end(reason));
     state('connecting');
@@ -82,8 +84,8 @@ class Running {
     if (this.stream.sample(time, values)) this.sent('samples', time);
   }
 
-  frame(time, jpeg) {
-    if (this.stream.frame(time, jpeg)) this.sent('frames', time);
+  frame(time, jpeg, canvas) {
+    if (this.stream.frame(time, jpeg, canvas)) this.sent('frames', time);
   }
 
   sent(what, time) {
@@ -93,7 +95,7 @@ class Running {
 
   hear(message) {
     if (message.state === 'started') {
-      state('live', 'on');
+      state(this.stream instanceof Local ? 'live, on this device' : 'live', 'on');
     } else if (message.state === 'window') {
       this.counts.windows += 1;
       at('latency').textContent = milliseconds(1000 * (now() - this.first - message.after));
@@ -118,8 +120,7 @@ class Running {
 
   stop() {
     this.sources.forEach((one) => one.stop());
-    if (this.stream.socket) this.stream.stop();
-    else this.end('');
+    this.stream.stop();
   }
 
   end(reason) {

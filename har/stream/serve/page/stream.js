@@ -56,7 +56,7 @@ export class Stream {
 
   stop() {
     this.ready = false;
-    if (this.socket.readyState === WebSocket.OPEN) this.socket.send('{"type": "stop"}');
-    else this.socket.close();
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send('{"type": "stop"}');
+    else this.socket?.close();
   }
 }

@@ -10,9 +10,9 @@ const percent = (x) => `${Math.round(100 * x)}%`;
 /** What of a window is compared with which threshold. */
 export function followed(window, offer) {
   if (window.score !== undefined && offer.threshold) return [window.score / offer.threshold, 1];
-  if (!window.probabilities) return [null, offer.on];
+  if (!window.probabilities) return [null, offer.rule.on];
   const abnormal = offer.abnormal.map((name) => window.probabilities[offer.labels.indexOf(name)]);
-  return [abnormal.length ? abnormal.reduce((a, b) => a + b) : window.confidence, offer.on];
+  return [abnormal.length ? abnormal.reduce((a, b) => a + b) : window.confidence, offer.rule.on];
 }
 
 export class View {
@@ -22,7 +22,7 @@ export class View {
     this.windows = [];
     this.events = [];
     this.open = new Map();
-    this.threshold = offer.threshold ? 1 : offer.on;
+    this.threshold = offer.threshold ? 1 : offer.rule.on;
     this.red = Boolean(offer.abnormal.length || offer.threshold);
     this.groups = [];
     (offer.imu?.channels ?? []).forEach(({ unit }, i) => {

@@ -1,12 +1,14 @@
 """A real browser with a camera that shows a film and sensors that tests move."""
 
 import contextlib
+import os
 import shutil
 from fractions import Fraction
 
 import av
 import numpy as np
 
+RUNTIME = os.environ.get('ONNXRUNTIME_WEB', '')  # package/dist of onnxruntime-web.
 BROWSER, DRIVER = shutil.which('chromium'), shutil.which('chromedriver')
 
 # Moves like `exports.movement`, in a browser's units, as strongly as `window.strength` says.

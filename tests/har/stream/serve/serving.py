@@ -12,7 +12,7 @@ import uvicorn
 from websockets.sync import client
 
 from har.stream import command
-from har.stream.serve import app, guard, offers, protocols
+from har.stream.serve import app, guard, local, offers, protocols
 from har.stream.serve.__main__ import flags
 from har.stream.serve.limits import Limits
 from har.stream.serve.site import Site
@@ -26,9 +26,10 @@ class Served:
     site: of its parts.
   """
 
-  def __init__(self, export, options, limits=None, log=None, token='', files=None):
+  def __init__(self, export, options, limits=None, log=None, token='', runtime=''):
     self.token, limits = token, limits or Limits()
     found = offers.find(str(export), 'float32', '', 1, options)
+    files = local.add(found, runtime) if runtime else {}
     self.site = Site(found, options, flags_of(export, options), limits, log)
     built = app.build(self.site, guard.names('127.0.0.1'), token, files)
     self._listening = socket.create_server(('127.0.0.1', 0))

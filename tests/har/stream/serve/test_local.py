@@ -1,0 +1,109 @@
+"""In a browser the model says what `predict` says, and nothing is sent."""
+
+import json
+
+import numpy as np
+import pytest
+
+from har.errors import UserError
+from har.stream import predict, result
+from har.stream.exported import open_model
+from har.stream.options import Options
+from har.stream.serve import local, offers
+from tests import fakes
+from tests.har.stream import exports
+from tests.har.stream.serve import browsing, serving
+from tests.har.stream.serve.test_page import text, wait
+
+OPTIONS = Options(seconds=1.0, step=0.25)
+# Gives every sample and waits for what is said of it.
+RUN = """
+const [samples, done] = arguments;
+const told = [];
+(async () => {
+  const { Local } = await import('./local.js');
+  const { offers } = await (await fetch('offers')).json();
+  const one = new Local(offers[0]);
+  await one.open({}, (message) => told.push(message), (reason) => reason && told.push({ reason }));
+  for (const [time, ...values] of samples) {
+    one.sample(1000 + time, values);
+    while (one.busy) await new Promise((go) => setTimeout(go));
+  }
+  one.stop();
+  done(told);
+})().catch((error) => done([{ reason: `${error}` }]));
+"""
+
+
+@pytest.fixture(scope='module', params=['resample', 'pad', 'anomaly'])
+def exported(request, tmp_path_factory):
+  """Models as a browser takes them."""
+  folder = tmp_path_factory.mktemp(request.param) / 'run'
+  both = {'formats': ('tflite', 'onnx')}
+  inputs, encoders = {'imu': {'length': 40}}, {'imu': exports.CNN}
+  if request.param == 'anomaly':
+    data = fakes.FakeDataset(metadata=exports.FACTS)
+    head = {'kind': 'decoder', 'bottleneck': 4}
+    both['objective'] = {'kind': 'reconstruct'}
+    return exports.write(folder, inputs, encoders, data, head, **both)
+  inputs['imu']['fit'] = request.param
+  return exports.write(folder, inputs, encoders, **both)
+
+
+@pytest.mark.skipif(
+  not (browsing.BROWSER and browsing.DRIVER and browsing.RUNTIME),
+  reason='needs Chromium, its driver, and ONNXRUNTIME_WEB=package/dist of onnxruntime-web',
+)
+def test_a_browser_says_what_predict_says(exported, tmp_path):
+  path = exports.table(tmp_path / 'a.csv', exports.movement(20.0))
+  rows = np.loadtxt(path, delimiter=',', skiprows=1)
+  model = open_model(exported)
+  if model.labels and 'logits' in model.about['outputs']:
+    options = exports.lively(model, path, OPTIONS)
+  else:
+    scores = result.plain(*predict.analyse(model, [str(path)], OPTIONS))['windows']
+    middle = float(np.median([one['score'] for one in scores]))
+    options = Options(seconds=1.0, step=0.25, threshold=middle)
+  wanted = result.plain(*predict.analyse(model, [str(path)], options))
+  assert len(wanted['events']) > 1
+  runtime = browsing.RUNTIME
+  with (
+    serving.Served(exported, options, runtime=runtime) as served,
+    browsing.browser(tmp_path) as d,
+  ):
+    d.get(f'http://{served.address}/')
+    d.set_script_timeout(120)
+    told = d.execute_async_script(RUN, rows.tolist())
+    assert [one for one in told if 'reason' in one] == []
+    windows = [one for one in told if one['state'] == 'window']
+    assert len(windows) == len(wanted['windows'])
+    for one, other in zip(windows, wanted['windows'], strict=True):
+      assert one['start'] == pytest.approx(other['start'])
+      if 'score' in other:
+        assert one['score'] == pytest.approx(other['score'], rel=1e-3)
+      else:
+        assert one['confidence'] == pytest.approx(other['confidence'], abs=1e-3)
+    ended = [one for one in told if one['state'] == 'ended']
+    assert [one['name'] for one in ended] == [one['name'] for one in wanted['events']]
+    for name in ('start', 'end', 'peak', 'raised'):
+      assert [one[name] for one in ended] == pytest.approx([e[name] for e in wanted['events']])
+    # And by the switch on the page, without a stream to the server.
+    wait(d, lambda: d.find_element('id', 'local').is_displayed())
+    d.find_element('id', 'local').click()
+    d.execute_script(browsing.MOVE, 1.0)
+    d.find_element('id', 'start').click()
+    wait(d, lambda: int(text(d, 'windows')) >= 4)
+    assert text(d, 'state') == 'live, on this device'
+    assert served.site.totals.open == 0
+    assert [one for one in d.get_log('browser') if one['level'] == 'SEVERE'] == []
+
+
+def test_what_a_browser_cannot_run_is_told(resampled, tmp_path):
+  found = offers.find(str(resampled), 'float32', '', 1, OPTIONS)
+  with pytest.raises(UserError, match=r'has no ort.wasm.min.mjs; npm pack onnxruntime-web'):
+    local.add(found, str(tmp_path))
+  for name in local.RUNTIME:
+    (tmp_path / name).write_text('')
+  with pytest.raises(UserError, match=r'no \.onnx file beside the others'):
+    local.add(found, str(tmp_path))
+  assert 'local' not in json.dumps([one.about for one in found.values()])
