@@ -9,6 +9,7 @@ from har.errors import UserError
 from har.stream import predict, result
 from har.stream.exported import open_model
 from har.stream.options import Options
+from har.stream.preprocess import Clip, run
 from har.stream.serve import local, offers
 from tests import fakes
 from tests.har.stream import exports
@@ -96,6 +97,29 @@ def test_a_browser_says_what_predict_says(exported, tmp_path):
     assert text(d, 'state') == 'live, on this device'
     assert served.site.totals.open == 0
     assert [one for one in d.get_log('browser') if one['level'] == 'SEVERE'] == []
+
+
+@pytest.mark.skipif(
+  not (browsing.BROWSER and browsing.DRIVER), reason='Chromium and its driver are not installed'
+)
+def test_pictures_are_prepared_as_here(film, resampled, tmp_path):
+  """Squares, of which the browser's canvas makes those that it gives to this function."""
+  about = open_model(film).recorded['rgb']
+  pictures = np.random.default_rng(0).integers(0, 255, (15, 20, 20, 3), np.uint8)
+  clip = Clip(pictures, np.ones(len(pictures), bool))
+  wanted = run(clip, about['steps']).x
+  opaque = np.full((15, 20, 20, 1), 255, np.uint8)
+  shown = np.concatenate([pictures, opaque], -1).reshape(15, -1).tolist()
+  with serving.Served(resampled, OPTIONS) as served, browsing.browser(tmp_path) as d:
+    d.get(f'http://{served.address}/')
+    found = d.execute_async_script(
+      """const [input, rows, done] = arguments;
+      import('./local.js').then(({ prepareFrames }) => done([...prepareFrames(input, rows)]));""",
+      {'shape': about['shape'][1:], 'steps': list(about['steps'])},
+      shown,
+    )
+  assert wanted.shape == (4, 16, 16, 3)
+  np.testing.assert_allclose(np.reshape(found, wanted.shape), wanted, atol=1e-5)
 
 
 def test_what_a_browser_cannot_run_is_told(resampled, tmp_path):
