@@ -101,11 +101,11 @@ def leave(served, seed):
         one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
   for i in range(10):
     settled(served)
-    stream = served.stream()
-    stream.send(serving.start(imu=50.0, video=15.0))
-    for k in range(i):
-      stream.send(serving.frame(k / 15, hostile.jpeg()))
-    stream.close_socket()
+    with served.stream() as stream:
+      stream.send(serving.start(imu=50.0, video=15.0))
+      for k in range(i):
+        stream.send(serving.frame(k / 15, hostile.jpeg()))
+      stream.close_socket()
   return 70
 
 
