@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
 
+from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
@@ -59,8 +60,8 @@ async def _store(request: Request, folder: Path, limits: Limits) -> list[Path]:
   parser = MultiPartParser(request.headers, body, max_files=_FILES, max_fields=0)
   try:
     form = await parser.parse()
-  except MultiPartException as e:
-    raise Refused(400, f'not a readable form: {e.message}') from None
+  except (MultiPartException, FormParserError) as e:
+    raise Refused(400, f'not a readable form ({e})') from None
   try:
     given = [one for _, one in form.multi_items() if isinstance(one, UploadFile)]
     if not given or len(given) < len(form.multi_items()):
