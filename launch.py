@@ -19,7 +19,7 @@ from har.stream import options as predict_options
 from har.train import pages
 
 _PATHS = ('config', 'workdir', 'data_dir', 'raw_dir')
-_MODES = ('train', 'evaluate', 'compress', 'export', 'benchmark', 'predict')
+_MODES = ('train', 'evaluate', 'compress', 'export', 'benchmark', 'predict', 'robustness')
 # That read a finished workdir, stage by stage.
 _OF_STAGES = ('export', 'benchmark', 'predict')
 # What wrong flags, config files and overrides raise while they are parsed.
@@ -59,7 +59,10 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything is written.')
 _MODE = flags.DEFINE_string('mode', 'train', f'One of {", ".join(_MODES)}.')
 _SPLIT = flags.DEFINE_enum(
-  'split', 'test', ('test', 'validation'), 'What --mode=train, evaluate and compress evaluate on.'
+  'split',
+  'test',
+  ('test', 'validation'),
+  'What is evaluated on, but by --mode=export and benchmark.',
 )
 _STAGES = flags.DEFINE_list(
   'stages', None, 'Of --mode=export, benchmark and predict; if not given, all or the one that fits.'
@@ -209,6 +212,10 @@ def _dispatch(config: Any, workdir: pathlib.Path) -> None:
     from har.export import benchmark
 
     benchmark.run(opened, _STAGES.value, command=command)
+  elif _MODE.value == 'robustness':
+    from har.evaluate import robustness
+
+    robustness.run(opened, command=command)
   elif _MODE.value == 'compress':
     compression.compress(opened, command=command)
   else:

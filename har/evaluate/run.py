@@ -27,6 +27,7 @@ from har.evaluate import tested as tested_lib
 from har.evaluate.tested import Tested
 from har.metrics.classification import Predictions
 from har.metrics.detection import Detections
+from har.objectives.classify import Classifier
 from har.train import experiment as experiment_lib
 from har.train import stage as stage_lib
 from har.train.experiment import Experiment
@@ -154,11 +155,7 @@ def _table(
 
 def _product(experiment: Experiment, tested: Mapping[str, Tested]) -> Predictions | None:
   """The untrained fusion of the stages of one modality that classify, if there are several."""
-  singles = [
-    name
-    for name, one in experiment.stages.items()
-    if len(one.modalities) == 1 and 'logits' in tested[name].scores
-  ]
+  singles = recognisers(experiment)
   if len(singles) < 2:
     return None
   present = {n: p for n in singles for p in tested[n].present.values()}
@@ -166,6 +163,15 @@ def _product(experiment: Experiment, tested: Mapping[str, Tested]) -> Prediction
   units = tested_lib.units(experiment)
   names = experiment.context.dataset.class_names
   return Predictions.from_scores(units.keys, units.labels, scores, names)
+
+
+def recognisers(experiment: Experiment) -> list[str]:
+  """The stages of one modality that classify."""
+  return [
+    name
+    for name, one in experiment.stages.items()
+    if len(one.modalities) == 1 and isinstance(one.objective, Classifier)
+  ]
 
 
 def folder(experiment: Experiment) -> Path:

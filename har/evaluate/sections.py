@@ -7,7 +7,9 @@ import numpy as np
 from har.metrics import classification
 from har.metrics.classification import Predictions
 
-PRODUCT = 'product'
+PRODUCT, DECISION = 'product', 'decision'
+UNTRAINED = (PRODUCT, DECISION)
+"""What stands among predictions, and is no stage."""
 MOST_CONFUSIONS, MOST_SIGNALS, MOST_RIGHT = 8, 6, 3
 
 Classified = Mapping[str, Predictions]

@@ -1,0 +1,1 @@
+"""Recordings as broken or badly mounted sensors would have given them, for tests of robustness."""
