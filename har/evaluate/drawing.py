@@ -24,6 +24,7 @@ COLOURS = {
   'skeleton': '#d99a1f',
   'fusion': '#d6455d',
   'product': '#8a929c',
+  'decision': '#5c6b7a',
 }
 STYLE = {
   'svg.fonttype': 'none',

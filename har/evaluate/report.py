@@ -76,7 +76,7 @@ def write_report(
   first = predictions[stages[0]]
   flagged = [name for name in first.class_names if name in set(about.abnormal)]
   classified = {n: p for n, p in predictions.items() if isinstance(p, Predictions)}
-  classifiers = {n: p for n, p in classified.items() if n != sections.PRODUCT}
+  classifiers = {n: p for n, p in classified.items() if n not in sections.UNTRAINED}
   rows = _rows(table)
   page = (
     _environment()
@@ -87,7 +87,7 @@ def write_report(
       split=table.get('split', results.OPTIONAL['split']),
       modalities=_modalities(table),
       fusions=sections.fusions(table),
-      colours={name: drawing.colour(name) for name in [*stages, sections.PRODUCT]},
+      colours={name: drawing.colour(name) for name in [*stages, *sections.UNTRAINED]},
       rows=rows,
       metrics=results.metric_names(row['metrics'] for row in rows),
       removed=bool(table.get('removed')),

@@ -25,6 +25,7 @@ OPTIONAL: dict[str, Any] = {
   'alarms': {},
   'cautions': [],
   'anomaly': {},
+  'decision': {},
 }
 """Further keys, and what is written where they are not given."""
 _TITLES = {'top1': 'Top-1', 'top5': 'Top-5', 'auroc': 'AUROC'}
@@ -39,9 +40,11 @@ def write_results(workdir: str | os.PathLike, results: Mapping) -> Path:
     results: `dataset`, `protocol`, `seed`; `stages` {stage: {variant: metrics}}; `parameters`
       {stage: count}; `bytes` {stage: {variant: size}}; `seconds` {stage: training time}; and those
       of `OPTIONAL` that there are: `split` that was evaluated on, `modalities` {stage: [names]},
-      `baselines` {'product': metrics}, `missing` {modality: [trial keys]}, `removed` {stage:
-      {modality: metrics without it}}, `alarms` {stage: counts of `sections.alarms`}, `cautions`
-      [sentences that say why figures flatter] and `anomaly`, see `har.evaluate.anomaly.table`.
+      `baselines` {'product' and 'decision': metrics}, `missing` {modality: [trial keys]}, `removed`
+      {stage: {modality: metrics without it}}, `alarms` {stage: counts of `sections.alarms`},
+      `cautions` [sentences that say why figures flatter], `anomaly`, see
+      `har.evaluate.anomaly.table`, and `decision`, what `har.evaluate.decision` fitted and its
+      `calibration` on the split.
       `metrics` are what the `metrics` of predictions and detections return.
 
   Raises:
@@ -154,7 +157,9 @@ def table_rows(results: Mapping) -> list[dict]:
       rows.append(_row(stage, variant, values, parameters, size, seconds))
     for modality, values in results.get('removed', {}).get(stage, {}).items():
       rows.append(_row(stage, without(modality), values))
-  return rows + [_row(n, 'untrained', v) for n, v in results.get('baselines', {}).items()]
+  variants = {'decision': 'calibrated'}
+  blocks = results.get('baselines', {}).items()
+  return rows + [_row(n, variants.get(n, 'untrained'), v) for n, v in blocks]
 
 
 def _row(stage, variant, values, parameters=None, size=None, seconds=None) -> dict:

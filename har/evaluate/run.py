@@ -17,6 +17,7 @@ from har.evaluate import (
   anomaly,
   anomaly_table,
   baselines,
+  decision,
   gradcam,
   recordings,
   report,
@@ -24,6 +25,7 @@ from har.evaluate import (
   sections,
 )
 from har.evaluate import tested as tested_lib
+from har.evaluate.decision import Decision
 from har.evaluate.tested import Tested
 from har.metrics.classification import Predictions
 from har.metrics.detection import Detections
@@ -88,10 +90,16 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
   product = _product(experiment, tested)
   if product is not None:
     predictions[sections.PRODUCT] = product
+  decided = decision.of_experiment(
+    experiment, lambda _, names: {name: tested[name].validation or {} for name in names}
+  )
+  if decided is not None:
+    predictions[sections.DECISION] = _decision(experiment, tested, decided)
   table = _table(experiment, tested, predictions) | {
     'parameters': {n: int(size[0]) for n, size in sizes.items()},
     'bytes': {n: {VARIANT: int(size[1])} for n, size in sizes.items()},
     'seconds': {n: round(facts[n]['seconds'], 1) for n in experiment.stages},
+    'decision': _calibration(experiment, tested, decided),
   }
   group = tested_lib.units(experiment).group
   extra = {
@@ -109,6 +117,7 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
     notes = [_note(one, facts[name]) for name, one in experiment.stages.items()]
     notes = table['cautions'] + notes + anomaly.notes(detected)
     anomaly.write_thresholds(folder(experiment), detected)
+    decision.write(folder(experiment), decided)
     notes += _choices(experiment) + _absences(context.split, tested)
     if group is not None:
       notes.append(
@@ -135,7 +144,7 @@ def _table(
     'seed': experiment.config.seed,
     'modalities': {n: list(one.modalities) for n, one in experiment.stages.items()},
     'stages': {n: {VARIANT: predictions[n].metrics()} for n in experiment.stages},
-    'baselines': {n: p.metrics() for n, p in predictions.items() if n == sections.PRODUCT},
+    'baselines': {n: p.metrics() for n, p in predictions.items() if n in sections.UNTRAINED},
     'missing': context.dataset.missing,
     'removed': {
       n: {m: _evaluated(experiment, n, scores).metrics() for m, scores in t.removed.items()}
@@ -163,6 +172,34 @@ def _product(experiment: Experiment, tested: Mapping[str, Tested]) -> Prediction
   units = tested_lib.units(experiment)
   names = experiment.context.dataset.class_names
   return Predictions.from_scores(units.keys, units.labels, scores, names)
+
+
+def _own(
+  experiment: Experiment, tested: Mapping[str, Tested], decided: Decision
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+  """What experts said of the split, and whether they had something to go by."""
+  stages = experiment.stages
+  scores = {n: decision.own_scores(stages[n], tested[n].scores) for n in decided.experts}
+  return scores, {n: there for n in scores for there in tested[n].present.values()}
+
+
+def _decision(
+  experiment: Experiment, tested: Mapping[str, Tested], decided: Decision
+) -> Predictions:
+  fused = decided.fuse(*_own(experiment, tested, decided))
+  units, names = tested_lib.units(experiment), experiment.context.dataset.class_names
+  return Predictions.from_scores(units.keys, units.labels, fused, names)
+
+
+def _calibration(
+  experiment: Experiment, tested: Mapping[str, Tested], decided: Decision | None
+) -> dict[str, Any]:
+  """What `results.json` says of the decision, on the split that is evaluated on."""
+  if decided is None:
+    return {}
+  own = _own(experiment, tested, decided)
+  found = decision.calibrations(decided, *own, tested_lib.units(experiment).labels)
+  return {**decided.plain(), 'calibration': found}
 
 
 def recognisers(experiment: Experiment) -> list[str]:

@@ -51,7 +51,7 @@ def verdict(results: Mapping) -> dict | None:
 def pairs(results: Mapping, predictions: Classified) -> list[dict]:
   """Each fusion against each single stage and the untrained product, example by example."""
   found = []
-  others = singles(results) + [PRODUCT] * (PRODUCT in predictions)
+  others = singles(results) + [name for name in UNTRAINED if name in predictions]
   for fusion in fusions(results):
     fused = predictions[fusion].correct
     for name in others:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from har.data import loader
-from har.evaluate import anomaly, recordings
+from har.evaluate import anomaly, decision, recordings
 from har.train import mesh as mesh_lib
 from har.train import predict, step
 from har.train import stage as stage_lib
@@ -26,6 +26,8 @@ class Tested:
       modality.
     examples: scores of its examples before windows are put together.
     held_out: those of the examples of `anomaly.held_out`; None if there are none.
+    validation: `scores` and `present` of the examples that decisions are fused by, see
+      `har.evaluate.decision.of_experiment`; None if they are not.
   """
 
   scores: dict[str, np.ndarray]
@@ -33,6 +35,7 @@ class Tested:
   removed: dict[str, dict[str, np.ndarray]]
   examples: dict[str, np.ndarray]
   held_out: dict[str, np.ndarray] | None
+  validation: dict[str, Any] | None = None
 
 
 def test(experiment: Experiment, name: str, variables: dict) -> Tested:
@@ -42,20 +45,24 @@ def test(experiment: Experiment, name: str, variables: dict) -> Tested:
   scores = jax.jit(step.make_eval_step(*parts))
   removed = jax.jit(step.make_removed_step(*parts, one.modalities))
 
-  def everything(variables, batch):
+  def plain(variables, batch):
     present = {m: batch[f'{m}_present'] for m in one.modalities if f'{m}_present' in batch}
+    return {'scores': scores(variables, batch), 'present': present}
+
+  def everything(variables, batch):
     several = len(one.modalities) > 1
-    return {
-      'scores': scores(variables, batch),
-      'present': present,
-      'removed': removed(variables, batch) if several else {},
-    }
+    without = removed(variables, batch) if several else {}
+    return {**plain(variables, batch), 'removed': without}
 
   positions = experiment.context.evaluated
   found = _over(experiment, name, everything, variables, positions)
   normal = _held_out(experiment, name, scores, variables)
+  validation = None
+  if name in decision.experts(experiment.stages) and not decision.why_not(experiment):
+    validated = experiment.context.splits.validation
+    validation = _over(experiment, name, plain, variables, validated)
   pooled = recordings.pool(found, units(experiment).group)
-  return Tested(**pooled, examples=found['scores'], held_out=normal)
+  return Tested(**pooled, examples=found['scores'], held_out=normal, validation=validation)
 
 
 def predict_split(
