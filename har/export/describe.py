@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import platform
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from har.data.dataset import Dataset
 from har.data.flow import Flow
 from har.data.input import Input
 from har.data.windows import Windowed
+from har.evaluate import decision, robustness_table
 from har.export.exportable import LOGITS, Exportable
 
 _PACKAGES = {
@@ -47,6 +49,7 @@ def describe(
   dataset: Dataset,
   alarm: Mapping[str, Any] | None = None,
   rows: Mapping[str, int] | None = None,
+  measured: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
   """The description of an exported file.
 
@@ -60,6 +63,7 @@ def describe(
     alarm: the threshold of the score that tells abnormal from normal, and what it was fitted on,
       see `har.evaluate.anomaly.write_thresholds`; None if there is none.
     rows: by input, see `usual_rows`.
+    measured: see `measured_of`.
   """
   names, batch = runner.names, 'batch' if runner.any_batch else 1
 
@@ -93,10 +97,27 @@ def describe(
     'labels': list(dataset.class_names),
     'abnormal': list(dataset.metadata.get('abnormal', ())),
     'alarm': alarm,
+    **(measured or {}),
     'bytes': len(file),
     'sha256': hashlib.sha256(file).hexdigest(),
     'versions': {'python': platform.python_version(), **packages},
   }
+
+
+def measured_of(workdir: Path, stage: str) -> dict[str, Any]:
+  """What evaluations of a run found of a stage in float32, as far as there were any.
+
+  `calibration`, how its outputs become probabilities that can be fused with others' (see
+  `har.evaluate.decision.Expert`), and `harmless_shift`, seconds (see
+  `har.evaluate.robustness_table`).
+
+  Raises:
+    UserError: a file is damaged.
+  """
+  experts = (decision.read(workdir) or {}).get('experts', {})
+  shifts = (robustness_table.read(workdir) or {}).get('harmless_shift', {})
+  found = {'calibration': experts.get(stage), 'harmless_shift': shifts.get(stage)}
+  return {name: value for name, value in found.items() if value is not None}
 
 
 def usual_rows(read: Mapping[str, Input], dataset: Dataset) -> dict[str, int]:

@@ -34,8 +34,9 @@ def load(
   made = exportable.load(finished.of(experiment)[stage], variant)
   read, dataset = experiment.stages[stage].inputs, experiment.context.dataset
   rows = describe.usual_rows(read, dataset)
+  measured = describe.measured_of(experiment.context.workdir, stage)
   about = describe.describe(
-    b'', 'stablehlo', made, _Names(made), read=read, dataset=dataset, rows=rows
+    b'', 'stablehlo', made, _Names(made), read=read, dataset=dataset, rows=rows, measured=measured
   )
   call = jax.jit(made.call)
   return about | {'format': 'jax', 'sha256': ''}, lambda inputs: jax.device_get(

@@ -240,6 +240,7 @@ def _write(experiment, made, path, kind, convert, open_file, split, expected) ->
       dataset=experiment.context.dataset,
       alarm=read_threshold(Path(experiment.context.workdir), made.stage, made.variant),
       rows=split.rows,
+      measured=describe.measured_of(Path(experiment.context.workdir), made.stage),
     )
     text = json.dumps(description, indent=2, ensure_ascii=False)
     draft_json.write_text(f'{text}\n', encoding='utf-8')

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from har.errors import UserError
-from har.stream import command, recordings, result
+from har.stream import command, offset, recordings, result
 from har.stream.events import Event
 from har.stream.exported import Model, open_model
 from har.stream.options import Options
@@ -41,14 +41,24 @@ def analyse(model: Model, paths: Sequence[str], options: Options) -> Found:
   notes = [note for one in files for note in one.notes]
   for note in notes:
     print(note, file=sys.stderr)
-  decisions, events = [], []
-  found = [found for item in recordings.merged(files) for found in session.push(item)]
+  motion = _motion(model, files, paths)
+  decisions, events, found = [], [], []
+  for item in recordings.merged(files):
+    found += session.push(item)
+    if motion is not None:
+      motion.push(item)
   for one in found + session.end():
     decisions += [one.decision] if one.decision else []
     events += [event for what, event in one.events if what == 'ended']
   if not any(one.known for one in decisions):
     raise UserError(f'--input={",".join(paths)}: too little was recorded to say anything')
-  facts = {'inputs': [Path(path).name for path in paths], 'notes': notes}
+  facts: dict[str, Any] = {'inputs': [Path(path).name for path in paths], 'notes': notes}
+  if motion is not None and (apart := motion.estimate()) is not None:
+    # A model that is harmed by any shift at all is told of more than what cannot be measured.
+    harmless = max(float(model.about.get('harmless_shift', offset.HARMLESS)), offset.FINEST)
+    facts['offset'] = apart.plain(harmless)
+    notes.append(apart.text(harmless))
+    print(notes[-1], file=sys.stderr)
   return session, decisions, events, facts
 
 
@@ -65,6 +75,18 @@ def predict(model: Model, paths: Sequence[str], output: Path, options: Options) 
   written = result.write(output, session, decisions, events, facts)
   print(f'{len(decisions)} windows, {len(events)} events: {", ".join(map(str, written))}')
   return written
+
+
+def _motion(
+  model: Model, files: Sequence[recordings.Recording], paths: Sequence[str]
+) -> offset.Motion | None:
+  """What takes the motion of a pair; None if there is none."""
+  if {one.source for one in files} != {'imu', 'video'}:
+    return None
+  signal = recordings.Signal.of(model)
+  assert signal is not None
+  tables = sum(recordings.kind(path) == 'imu' for path in paths)
+  return offset.Motion([unit for _, unit in signal.channels], tables)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
