@@ -32,7 +32,7 @@ class Offset:
   """An estimate.
 
   Attributes:
-    seconds: what happens at t in the video is in the IMU at t + `seconds`: positive if the latter is
+    seconds: what happens at t in the video is in the IMU at t + `seconds`: positive if the IMU is
       late.
     confidence: 0 to 1, the correlation times how far it stands out from that of the next best lag.
     correlation: of the two curves at that lag, -1 to 1.
