@@ -295,7 +295,7 @@ def test_a_disk_that_fails_is_one_line(experiment, tmp_path, capfd, monkeypatch)
   )
 
 
-@pytest.mark.parametrize('mode', ['evaluate', 'compress', 'export', 'benchmark'])
+@pytest.mark.parametrize('mode', ['evaluate', 'compress', 'export', 'benchmark', 'robustness'])
 def test_untrained_workdirs_are_refused(mode, experiment, undisturbed, tmp_path, capfd):
   workdir = tmp_path / 'run'
   code, _, err = run_here(capfd, *experiment, f'--workdir={workdir}', f'--mode={mode}')
