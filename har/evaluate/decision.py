@@ -245,8 +245,8 @@ def calibrations(
     experts={n: e if e.slope else Expert(temperature=1.0) for n, e in decided.experts.items()},
     weights={names: (1.0,) * len(names) for names in decided.weights},
   )
-  fused = [one.fuse(scores, present) for one in (uncalibrated, decided)]
-  return found | {'decision': _quality(*fused, labels)}
+  before, after = (one.fuse(scores, present) for one in (uncalibrated, decided))
+  return found | {'decision': _quality(before, after, labels)}
 
 
 def _quality(before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:

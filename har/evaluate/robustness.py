@@ -57,68 +57,99 @@ def run(experiment: Experiment, *, command: str, seed: int = SEED) -> dict[str, 
       written.
   """
   models, context = Models(experiment), experiment.context
-  inputs = {n: i for one in experiment.stages.values() for n, i in one.inputs.items()}
-  fields = suite.fields_of(context.dataset, inputs.values(), context.splits.train)
-  found, notes = suite.cases(fields)
-  names = list(experiment.stages)
-  clean_pass = _pooled(
-    experiment, models.run(context.dataset, context.evaluated, names, removed=True)
-  )
-  clean = Outcome(
-    {name: one['scores'] for name, one in clean_pass.items()},
-    {m: there for one in clean_pass.values() for m, there in one['present'].items()},
-  )
+  found, notes = suite.cases(_fields(experiment))
+  again = _Again(experiment, models, seed)
   fused = decision.of_experiment(experiment, lambda p, n: models.run(context.dataset, p, n))
-  reference = _figures(experiment, clean, fused)
-  if not reference:
+  clean = _figures(experiment, again.clean, fused)
+  if not clean:
     raise UserError('no stage has an accuracy, or an AUROC: there is nothing to compare')
-  corrupted = _Corrupted(experiment, fields, seed)
   rows = []
   for i, case in enumerate(found):
-    if case.group == MISSING:
-      outcome = _without(experiment, case, inputs, clean, clean_pass)
-    else:
-      touched = [n for n, one in experiment.stages.items() if _reads(one.inputs, case.field)]
-      again = _pooled(experiment, models.run(corrupted.dataset(case), context.evaluated, touched))
-      changed = {name: one['scores'] for name, one in again.items()}
-      there = {m: x for one in again.values() for m, x in one['present'].items()}
-      outcome = Outcome({**clean.scores, **changed}, {**clean.present, **there})
-    rows.append((case, _figures(experiment, outcome, fused)))
+    rows.append((case, _figures(experiment, again.under(case), fused)))
     _say(f'{i + 1} of {len(found)}: {case.group}, {case.what} {case.severity_text}')
-  table = robustness_table.table(
-    reference,
-    rows,
-    {
-      'dataset': context.dataset.name,
-      'protocol': experiment.config.dataset.protocol,
-      'split': context.split,
-      'examples': len(tested_lib.units(experiment).keys),
-      'seed': seed,
-      'run_seed': experiment.config.seed,
-      'metrics': {
-        n: 'top1' if 'logits' in (clean.scores.get(n) or {'logits': 0}) else 'auroc'
-        for n in reference
-      },
-      'notes': notes,
-      'command': command,
-    },
-  )
+  facts = {
+    'dataset': context.dataset.name,
+    'protocol': experiment.config.dataset.protocol,
+    'split': context.split,
+    'examples': len(tested_lib.units(experiment).keys),
+    'seed': seed,
+    'run_seed': experiment.config.seed,
+    'metrics': {name: 'auroc' if _detects(again.clean, name) else 'top1' for name in clean},
+    'notes': [*notes, *filter(None, [decision.why_not(experiment)])],
+    'command': command,
+  }
+  table = robustness_table.table(clean, rows, facts)
   if jax.process_index() == 0:
     robustness_table.write(evaluation.folder(experiment), table)
   return table
 
 
+def _inputs(experiment: Experiment) -> dict[str, Input]:
+  return {n: i for one in experiment.stages.values() for n, i in one.inputs.items()}
+
+
+def _fields(experiment: Experiment) -> dict[str, suite.Field]:
+  context = experiment.context
+  return suite.fields_of(context.dataset, _inputs(experiment).values(), context.splits.train)
+
+
+class _Again:
+  """The stages over the split again and again, each time with one thing corrupted.
+
+  Attributes:
+    clean: of the recordings as they are.
+  """
+
+  def __init__(self, experiment: Experiment, models: Models, seed: int):
+    context = experiment.context
+    self._experiment, self._models = experiment, models
+    self._corrupted = _Corrupted(experiment, seed)
+    found = models.run(context.dataset, context.evaluated, list(experiment.stages), removed=True)
+    self._first = recordings.pool(found, tested_lib.units(experiment).group)
+    self.clean = self._outcome(self._first)
+
+  def under(self, case: Case) -> Outcome:
+    """Of the recordings that a corruption has changed."""
+    stages, context = self._experiment.stages, self._experiment.context
+    if case.group == MISSING:
+      return self._without(case.field)
+    touched = [
+      name
+      for name, one in stages.items()
+      if any(given.field == case.field for given in one.inputs.values())
+    ]
+    found = self._models.run(self._corrupted.dataset(case), context.evaluated, touched)
+    return self._outcome(recordings.pool(found, tested_lib.units(self._experiment).group))
+
+  def _outcome(self, found: Mapping[str, Any]) -> Outcome:
+    """With what is known of the stages that were not run again."""
+    every = {name: found.get(name, self._first[name]) for name in self._experiment.stages}
+    scores = {name: one['scores'] for name, one in every.items()}
+    return Outcome(scores, {m: x for one in every.values() for m, x in one['present'].items()})
+
+  def _without(self, field: str) -> Outcome:
+    """Of recordings without a field, which stages know."""
+    gone = [name for name, one in _inputs(self._experiment).items() if one.field == field]
+    scores: dict[str, Any] = {}
+    for name, one in self._experiment.stages.items():
+      lost = [m for m in one.modalities if m in gone]
+      if not lost:
+        scores[name] = self.clean.scores[name]
+      elif len(lost) == 1 and len(one.modalities) > 1:
+        scores[name] = self._first[name]['removed'][lost[0]]
+      else:
+        scores[name] = None
+    count = len(tested_lib.units(self._experiment).keys)
+    return Outcome(scores, {**self.clean.present, **{m: np.zeros(count, bool) for m in gone}})
+
+
 class _Corrupted:
   """Datasets in which one thing is corrupted; whole recordings are opened once."""
 
-  def __init__(
-    self,
-    experiment: Experiment,
-    fields: Mapping[str, suite.Field],
-    seed: int,
-  ):
-    dataset, evaluated = experiment.context.dataset, experiment.context.evaluated
-    self._dataset, self._fields, self._seed = dataset, fields, seed
+  def __init__(self, experiment: Experiment, seed: int):
+    dataset: Any = experiment.context.dataset
+    evaluated = experiment.context.evaluated
+    self._dataset, self._fields, self._seed = dataset, _fields(experiment), seed
     self._windowed = isinstance(dataset, Windowed)
     self._base = dataset.base if self._windowed else dataset
     self._positions = np.unique(dataset.recording[evaluated]) if self._windowed else evaluated
@@ -153,42 +184,12 @@ class _Base:
     self.records = records
 
 
-def _reads(inputs: Mapping[str, Input], field: str) -> bool:
-  return any(one.field == field for one in inputs.values())
-
-
-def _pooled(experiment: Experiment, found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-  return recordings.pool(found, tested_lib.units(experiment).group)
-
-
-def _without(
-  experiment: Experiment,
-  case: Case,
-  inputs: Mapping[str, Input],
-  clean: Outcome,
-  clean_pass: Mapping[str, Any],
-) -> Outcome:
-  """What stages say where no example has a field, and they know it."""
-  gone = [name for name, one in inputs.items() if one.field == case.field]
-  scores: dict[str, Any] = {}
-  for name, one in experiment.stages.items():
-    lost = [m for m in one.modalities if m in gone]
-    left = len(one.modalities) - len(lost)
-    if not lost:
-      scores[name] = clean.scores[name]
-    elif len(lost) == 1 and left:
-      scores[name] = clean_pass[name]['removed'][lost[0]]
-    else:
-      scores[name] = None
-  count = len(tested_lib.units(experiment).keys)
-  return Outcome(scores, {**clean.present, **{m: np.zeros(count, bool) for m in gone}})
-
-
 def _figures(
   experiment: Experiment, outcome: Outcome, fused: Decision | None
 ) -> dict[str, float | None]:
   """The figure of each stage, and of their fusions without training."""
-  units, found = tested_lib.units(experiment), {}
+  units = tested_lib.units(experiment)
+  found: dict[str, float | None] = {}
   for name, scores in outcome.scores.items():
     if scores is None:
       found[name] = None
@@ -201,9 +202,10 @@ def _figures(
 
 def _untrained(
   experiment: Experiment, outcome: Outcome, fused: Decision | None
-) -> dict[str, float]:
+) -> dict[str, float | None]:
   """Accuracy of the product of the single models, and of the decision."""
-  labels, found = tested_lib.units(experiment).labels, {}
+  labels = tested_lib.units(experiment).labels
+  found: dict[str, float | None] = {}
   alone = {n for n, one in experiment.stages.items() if len(one.modalities) == 1}
   own = {n: experiment.stages[n].modalities[0] for n in alone}
   present = {n: outcome.present[m] for n, m in own.items() if m in outcome.present}
@@ -218,8 +220,14 @@ def _untrained(
       for n, s in heard.items()
       if n in fused.experts
     }
-    found[sections.DECISION] = _top1(fused.fuse(scores, present), labels)
+    if scores:
+      found[sections.DECISION] = _top1(fused.fuse(scores, present), labels)
   return found
+
+
+def _detects(outcome: Outcome, name: str) -> bool:
+  scores = outcome.scores.get(name)
+  return scores is not None and 'logits' not in scores
 
 
 def _top1(scores: np.ndarray, labels: np.ndarray) -> float:

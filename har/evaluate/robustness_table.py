@@ -37,7 +37,7 @@ def table(
     `values` by column), `drops` (by group and column, the mean over the group's rows that have a
     figure of what is lost) and `harmless_shift` (see `harmless_shift`).
   """
-  plain = [
+  plain: list[dict[str, Any]] = [
     {
       'group': case.group,
       'corruption': case.what,
@@ -49,7 +49,7 @@ def table(
     }
     for case, values in rows
   ]
-  groups = dict.fromkeys(row['group'] for row in plain)
+  groups = dict.fromkeys(case.group for case, _ in rows)
   drops = {group: {name: _drop(clean, plain, group, name) for name in clean} for group in groups}
   found = {**facts, 'columns': list(clean), 'clean': dict(clean), 'rows': plain, 'drops': drops}
   return found | {'harmless_shift': {name: harmless_shift(found, name) for name in clean}}

@@ -131,9 +131,8 @@ def motion_of_frames(frames: np.ndarray) -> np.ndarray:
 
 def curve(times: Sequence[float], motion: np.ndarray) -> np.ndarray:
   """Motion at `RATE`, smoothed, float `[N]`, from second 0 on; before the first time it is NaN."""
-  times = np.asarray(times, np.float64)
   grid = np.arange(int(times[-1] * RATE) + 1) / RATE
-  values = np.interp(grid, times, motion)
+  values = np.interp(grid, np.asarray(times, np.float64), motion)
   reach = int(_SMOOTH * RATE / 2)
   window = np.cos(np.pi * np.arange(-reach, reach + 1) / (_SMOOTH * RATE)) ** 2
   weight = np.convolve(np.ones(len(values)), window, 'same')

@@ -13,18 +13,20 @@ from har.evaluate import decision, results, robustness, robustness_table
 from har.evaluate import run as evaluation
 from har.train import experiment
 from tests import fakes
+from tests.har.evaluate import test_anomaly
 from tests.har.train import test_loop
 
 KEPT = ('noise', 'dropped samples')
+CASES = suite.cases
 
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
   """IMU, skeleton and a fusion; subject 3 validates. Of the suite some severities are run."""
-  workdir, real = tmp_path_factory.mktemp('robustness'), suite.cases
+  workdir = tmp_path_factory.mktemp('robustness')
 
   def some(fields):
-    found, notes = real(fields)
+    found, notes = CASES(fields)
     kept = [c for c in found if c.what in KEPT or c.group in (suite.MISSING, suite.WRONG)]
     return kept + [c for c in found if c.group == suite.SHIFT and abs(c.severity) < 0.2], notes
 
@@ -47,6 +49,7 @@ def test_the_clean_row_is_the_evaluation(trained):
   untrained = {name: one['top1'] for name, one in table['baselines'].items()}
   assert set(untrained) == {'product', 'decision'}
   assert found['clean'] == tested | untrained
+  assert found['columns'] == ['imu', 'skeleton', 'fusion', 'product', 'decision']
   workdir = opened.context.workdir
   assert json.loads((workdir / 'robustness.json').read_text()) == found
   with open(workdir / 'robustness.csv', newline='') as file:
@@ -100,6 +103,20 @@ def test_the_decision_is_kept_with_the_models(trained):
   assert set(table['decision']['calibration']) == {'imu', 'skeleton', 'decision'}
   assert results.read_results(opened.context.workdir)['decision'] == table['decision']
   assert 'Decisions fused' in (opened.context.workdir / 'report.html').read_text()
+
+
+def test_a_detector_of_windows_has_its_auroc(tmp_path, monkeypatch):
+  opened, table = test_anomaly.evaluated(monkeypatch, tmp_path, test_anomaly.config('reconstruct'))
+  kept = ('noise', 'dead', 'imu')
+  monkeypatch.setattr(suite, 'cases', lambda f: ([c for c in CASES(f)[0] if c.what in kept], []))
+  found = robustness.run(opened, command='test')
+  assert (found['columns'], found['metrics']) == (['imu'], {'imu': 'auroc'})
+  assert found['clean']['imu'] == table['stages']['imu']['float32']['auroc']
+  values = {row['corruption'] + row['group']: row['values']['imu'] for row in found['rows']}
+  assert values['imumissing'] is None
+  assert values['deadimu'] == 0.5  # All recordings look alike.
+  assert 0 <= values['imuwrong recording'] <= 1
+  assert found['notes'][0].startswith('Decisions are not fused')
 
 
 def test_a_shift_is_harmless_up_to_the_first_that_costs_more():
