@@ -21,6 +21,7 @@ import launch as launch_lib
 from configs import demo
 from har import options
 from har.data import dataset as dataset_lib
+from har.data.corrupt import suite
 from har.errors import UserError
 from har.export import run as export
 from har.export import supported
@@ -129,6 +130,23 @@ def test_evaluate_repeats_the_evaluation(experiment, undisturbed, capfd):
   code, _, err = run_here(capfd, *experiment, f'--workdir={relative}', '--mode=evaluate')
   assert code == 0, err
   assert report.exists()
+
+
+def test_robustness_starts_from_the_evaluation(experiment, undisturbed, capfd, monkeypatch):
+  cases = suite.cases
+  kept = ('dead', 'imu', 'skeleton')
+  monkeypatch.setattr(suite, 'cases', lambda f: ([c for c in cases(f)[0] if c.what in kept], []))
+  flags = [f'--workdir={undisturbed}', '--mode=robustness']
+  code, out, err = run_here(capfd, *experiment, *flags)
+  assert code == 0, err
+  assert 'mean drop' in out
+  found = json.loads((undisturbed / 'robustness.json').read_text())
+  stages = json.loads((undisturbed / 'results.json').read_text())['stages']
+  assert {name: found['clean'][name] for name in stages} == {
+    name: one['float32']['top1'] for name, one in stages.items()
+  }
+  for ending in ('json', 'csv', 'html'):
+    (undisturbed / f'robustness.{ending}').unlink()
 
 
 def test_exported_files_agree_with_jax(experiment, undisturbed, tmp_path, capfd, monkeypatch):

@@ -1,11 +1,14 @@
 """The description beside a file says what a user of it needs."""
 
 import hashlib
+import json
 import types
 
 import jax
 import jax.numpy as jnp
+import pytest
 
+from har.errors import UserError
 from har.export import describe
 from har.export.exportable import Exportable
 from tests import fakes
@@ -17,6 +20,19 @@ def call(_):
 
 def whole(inputs):
   return {'logits': call(inputs)['logits']}
+
+
+def test_what_evaluations_found_of_a_stage(tmp_path):
+  assert describe.measured_of(tmp_path, 'imu') == {}
+  expert = {'temperature': 1.5, 'slope': 0.0, 'offset': 0.0, 'logarithm': False}
+  (tmp_path / 'decision.json').write_text(json.dumps({'experts': {'imu': expert}}))
+  shifts = {'imu': None, 'fusion': 0.1}
+  (tmp_path / 'robustness.json').write_text(json.dumps({'harmless_shift': shifts}))
+  assert describe.measured_of(tmp_path, 'imu') == {'calibration': expert}
+  assert describe.measured_of(tmp_path, 'fusion') == {'harmless_shift': 0.1}
+  (tmp_path / 'decision.json').write_text('{')
+  with pytest.raises(UserError, match=r'decision\.json: .* evaluate the stages again'):
+    describe.measured_of(tmp_path, 'imu')
 
 
 def test_inputs_labels_versions_and_checksum():

@@ -99,6 +99,31 @@ def test_a_pair(both, tmp_path):
   assert found['abnormal'] == ['swipe_left', 'swipe_right']
 
 
+def test_the_offset_of_a_pair_is_told_and_nothing_is_shifted(both, tmp_path, capsys):
+  model = open_model(both)
+  rng = np.random.default_rng(0)
+  t, at = np.arange(400) / 50, rng.uniform(1, 6, 5)
+  signal = np.zeros((400, 6))
+  signal[:, 3] = 100 * np.exp(-(((t[:, None] - at - 0.7) / 0.15) ** 2)).sum(1)
+  frames = np.zeros((105, 24, 32, 3), np.uint8)
+  motion = np.exp(-(((np.arange(105)[:, None] / 15 - at) / 0.15) ** 2)).sum(1)
+  frames += (100 + 80 * motion * (-1) ** np.arange(105)).astype(np.uint8)[:, None, None, None]
+  files = [exports.table(tmp_path / 'a.csv', signal), exports.film(tmp_path / 'a.mkv', frames)]
+  predict.predict(model, [str(file) for file in files], tmp_path / 'pair', OPTIONS)
+  _, found = written(tmp_path / 'pair')
+  offset = found['offset']
+  assert offset['seconds'] == pytest.approx(0.7, abs=0.06)
+  assert (offset['harmless'], offset['exceeds']) == (0.25, True)
+  assert 's late (confidence' in capsys.readouterr().err
+  model.about['harmless_shift'] = 1.0
+  predict.predict(model, [str(file) for file in files], tmp_path / 'again', OPTIONS)
+  _, again = written(tmp_path / 'again')
+  assert (again['offset']['harmless'], again['offset']['exceeds']) == (1.0, False)
+  assert again['windows'] == found['windows']
+  predict.predict(model, [str(files[0])], tmp_path / 'alone', OPTIONS)
+  assert 'offset' not in written(tmp_path / 'alone')[1]
+
+
 def test_a_score_has_the_threshold_of_the_export(anomaly, tmp_path):
   path = str(exports.table(tmp_path / 'a.csv', exports.movement(12.0)))
   model = open_model(anomaly)
