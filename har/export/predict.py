@@ -4,13 +4,14 @@ The exported file runs where there is one, and needs no data set; else the stage
 else is `har.stream`, so that both give the same timeline.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from har.data import inputs as inputs_lib
 from har.errors import UserError
-from har.export import direct
+from har.export import describe, direct
 from har.stream import exported, predict, recordings
 from har.stream.options import Options
 from har.train.experiment import Experiment
@@ -56,6 +57,9 @@ def run(
   else:
     model = exported.Model(*direct.load(open_experiment(), stage, variant))
     model.check()
+  # What has been measured since the export.
+  about = {**model.about, **describe.measured_of(workdir, stage)}
+  model = dataclasses.replace(model, about=about)
   return predict.predict(model, paths, Path(output or workdir / 'predictions'), options)
 
 
