@@ -50,13 +50,13 @@ def get_config(arg: str | None = None) -> ConfigDict:
     }
   )
   augment = {'imu': {'scale': 0.15, 'time_warp': 0.2, 'jitter': 0.05}, 'rgb': {'flip': 0.5}}
-  for name, epochs in (('imu', 60.0), ('rgb', 30.0)):
+  for name, epochs in (('imu', 200.0), ('rgb', 150.0)):
     config.stages[name] = base.stage([name], augment={name: augment[name]}, **_stage(epochs))
   config.stages.rgb.init_from = args['weights'] or 'random'
   if args['weights']:
     config.stages.rgb.trained = ('rgb/time', 'head')
     config.stages.rgb.cached_views = 2
-  config.stages.fusion = base.fusion(MODALITIES, augment=augment, **_stage(20.0))
+  config.stages.fusion = base.fusion(MODALITIES, augment=augment, **_stage(60.0))
   # The network of pictures is a feature extractor by then.
   config.stages.fusion.trained = ('imu', 'rgb/time', 'head')
   config.stages.fusion.head = ConfigDict({'kind': 'mlp', 'hidden': 64, 'dropout': 0.3})
@@ -70,7 +70,8 @@ def _stage(epochs: float) -> dict[str, Any]:
     'learning_rate': 2e-3,
     'epochs': epochs,
     'batch_size': 16,
-    'validate_every': 2,
+    # Few people validate: 6 validations without a new best are 60 epochs.
+    'validate_every': 10,
     'early_stopping': 6,
     'head': {'kind': 'linear', 'dropout': 0.3},
     'objective': {'kind': 'classify', 'label_smoothing': 0.1},
