@@ -75,7 +75,7 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
   """
   context = experiment.context
   tested, sizes, facts = {}, {}, {}
-  for name in experiment.stages:
+  for name in experiment.deployed:
     variables, facts[name] = experiment_lib.load(experiment, name, sharded=True)
     leaves = jax.tree.leaves(variables['params'])
     sizes[name] = (
@@ -90,7 +90,7 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
   table = _table(experiment, tested, predictions) | {
     'parameters': {n: int(size[0]) for n, size in sizes.items()},
     'bytes': {n: {VARIANT: int(size[1])} for n, size in sizes.items()},
-    'seconds': {n: round(facts[n]['seconds'], 1) for n in experiment.stages},
+    'seconds': {n: round(facts[n]['seconds'], 1) for n in experiment.deployed},
   }
   group = tested_lib.units(experiment).group
   extra = {
@@ -105,7 +105,7 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
   if jax.process_index() == 0:
     for (name, variant), predicted in extra.items():
       results.write_predictions(folder(experiment), name, variant, predicted)
-    notes = [_note(one, facts[name]) for name, one in experiment.stages.items()]
+    notes = [_note(one, facts[name]) for name, one in experiment.deployed.items()]
     notes = table['cautions'] + notes + anomaly.notes(detected)
     anomaly.write_thresholds(folder(experiment), detected)
     notes += _choices(experiment) + _absences(context.split, tested)
@@ -132,8 +132,8 @@ def _table(
     'protocol': experiment.config.dataset.protocol,
     'split': context.split,
     'seed': experiment.config.seed,
-    'modalities': {n: list(one.modalities) for n, one in experiment.stages.items()},
-    'stages': {n: {VARIANT: predictions[n].metrics()} for n in experiment.stages},
+    'modalities': {n: list(one.modalities) for n, one in experiment.deployed.items()},
+    'stages': {n: {VARIANT: predictions[n].metrics()} for n in experiment.deployed},
     'baselines': {n: p.metrics() for n, p in predictions.items() if n == sections.PRODUCT},
     'missing': context.dataset.missing,
     'removed': {
@@ -144,7 +144,7 @@ def _table(
     'alarms': {
       n: sections.alarms(p, abnormal)
       for n, p in predictions.items()
-      if abnormal and isinstance(p, Predictions) and n in experiment.stages
+      if abnormal and isinstance(p, Predictions) and n in experiment.deployed
     },
     'cautions': protocols.cautions(
       context.dataset.index, context.splits, protocols.SplitOptions.of(experiment.config.dataset)
@@ -156,7 +156,7 @@ def _product(experiment: Experiment, tested: Mapping[str, Tested]) -> Prediction
   """The untrained fusion of the stages of one modality that classify, if there are several."""
   singles = [
     name
-    for name, one in experiment.stages.items()
+    for name, one in experiment.deployed.items()
     if len(one.modalities) == 1 and 'logits' in tested[name].scores
   ]
   if len(singles) < 2:
@@ -198,8 +198,8 @@ def _write(experiment, table, predictions, notes, details, command, detected) ->
   splits, subjects = context.splits, context.dataset.index.columns.get('subject')
   about = report.About(
     abnormal=context.dataset.metadata.get('abnormal', ()),
-    curves=report.read_curves(context.workdir, list(experiment.stages)),
-    selections={n: one.objective.selection for n, one in experiment.stages.items()},
+    curves=report.read_curves(context.workdir, list(experiment.deployed)),
+    selections={n: one.objective.selection for n, one in experiment.deployed.items()},
     facts={
       'command': command,
       'examples': f'{len(splits.train)} train, {len(splits.validation)} validation, '
@@ -225,7 +225,7 @@ def _write(experiment, table, predictions, notes, details, command, detected) ->
 def _signals(experiment: Experiment) -> Callable[[str], dict[str, np.ndarray]] | None:
   """Reads the recorded signals of an example, if the experiment uses any."""
   dataset, units = experiment.context.dataset, tested_lib.units(experiment)
-  inputs = {n: i for one in experiment.stages.values() for n, i in one.inputs.items()}
+  inputs = {n: i for one in experiment.deployed.values() for n, i in one.inputs.items()}
   names = {name: i.field for name, i in inputs.items() if isinstance(i, Signal)}
   if not names:
     return None
@@ -272,7 +272,7 @@ def _choices(experiment: Experiment) -> list[str]:
     return []
   said = [
     name
-    for name, one in experiment.stages.items()
+    for name, one in experiment.deployed.items()
     if one.config['keep'] == 'best'
     or one.config['early_stopping']
     or one.config['optimizer']['schedule'] == 'plateau'
