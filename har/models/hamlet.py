@@ -44,8 +44,9 @@ class Hamlet(nn.Module):
   @nn.compact
   def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> Outputs:
     """Returns logits, float32 `[B, num_classes]`."""
-    options = {'width': self.hidden, 'heads': self.heads, 'rate': self.dropout}
-    x, present = attended_modalities(features, mode, dtype=self.dtype, **options)
+    x, present = attended_modalities(
+      features, mode, width=self.hidden, heads=self.heads, rate=self.dropout, dtype=self.dtype
+    )
     attention = nn.MultiHeadDotProductAttention(self.heads, dtype=self.dtype, name='between')
     if present is None:
       x = attention(x)
@@ -94,5 +95,4 @@ def attended_modalities(
   if all(present is None for present in there):
     return jnp.stack(found, 1), None
   everywhere = jnp.ones(len(found[0]), bool)
-  there = [everywhere if present is None else present for present in there]
-  return jnp.stack(found, 1), jnp.stack(there, 1)
+  return jnp.stack(found, 1), jnp.stack([everywhere if p is None else p for p in there], 1)

@@ -47,8 +47,9 @@ class MuMu(nn.Module):
   @nn.compact
   def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> Outputs:
     """Returns logits, float32 `[B, num_classes]`, and group logits, float32 `[B, groups]`."""
-    options = {'width': self.hidden, 'heads': self.heads, 'rate': self.dropout}
-    x, present = attended_modalities(features, mode, dtype=self.dtype, **options)
+    x, present = attended_modalities(
+      features, mode, width=self.hidden, heads=self.heads, rate=self.dropout, dtype=self.dtype
+    )
     scores = nn.Dense(1, dtype=self.dtype, name='weight')(x)[..., 0].astype(jnp.float32)
     if present is not None:
       # As low as can be and still finite: an example may have nothing.

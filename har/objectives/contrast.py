@@ -73,12 +73,8 @@ class Contrast(Pretraining):
       size = len(embeddings[a])
       valid = present.get(a, jnp.ones(size, bool)) & present.get(b, jnp.ones(size, bool))
       for one, other in ((a, b), (b, a)):
-        loss, hit = one_way(
-          *(unit(embeddings[n]) for n in (one, other)),
-          *(near.get(n) for n in (one, other)),
-          valid,
-          self.temperature,
-        )
+        x, y = unit(embeddings[one]), unit(embeddings[other])
+        loss, hit = one_way(x, y, near.get(one), near.get(other), valid, self.temperature)
         losses.append(loss / 2)
         right.append(hit)
     return jnp.stack(losses).sum(), {'retrieval': jnp.stack(right).mean()}
