@@ -1,6 +1,7 @@
 """MuMu's head against the same numbers in NumPy."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -63,3 +64,13 @@ def test_the_activity_trains_what_the_group_is_told_by_but_its_classifier(task, 
   for name, layer in grads.items():
     moved = any(np.abs(x).max() > 1e-6 for x in jax.tree.leaves(layer))
     assert moved != name.startswith(untouched), name
+
+
+def test_what_is_given_is_float32_though_the_computation_is_bfloat16():
+  half = HEAD.clone(dtype=jnp.bfloat16)
+  outputs = jax.eval_shape(half.apply, drawn(HEAD), BOTH)
+  assert outputs.logits.dtype == outputs.group_logits.dtype == jnp.float32
+  hidden = jax.eval_shape(
+    lambda variables: half.apply(variables, BOTH, capture_intermediates=True)[1], drawn(HEAD)
+  )['intermediates']
+  assert hidden['guided']['__call__'][0].dtype == jnp.bfloat16
