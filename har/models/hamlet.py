@@ -25,8 +25,8 @@ class Hamlet(nn.Module):
     num_classes: number of logits.
     hidden: width of the features that are attended to, a multiple of `heads`.
     heads: of both attentions.
-    fused: what comes of the attended modalities: their concatenation (the paper's MAT-CONCAT, its
-      best on UTD-MHAD) or their sum (MAT-SUM).
+    fused: what comes of the attended modalities: their concatenation (the paper's MAT-CONCAT) or
+      their sum (MAT-SUM).
     dropout: rate on each modality's features, before and after its attention, and on the
       classifier's hidden layer.
     dtype: of the computation; the logits are float32.
