@@ -89,8 +89,8 @@ class FinishedStage:
 
 
 def of(experiment: Experiment) -> dict[str, FinishedStage]:
-  """The stages of an experiment by name, in their order."""
+  """The stages of an experiment that are deployed, by name, in their order."""
   stages: dict[str, FinishedStage] = {}
-  for name in experiment.stages:
+  for name in experiment.deployed:
     stages[name] = FinishedStage(experiment, name, stages)
   return stages

@@ -46,7 +46,7 @@ def compress(experiment: Experiment, *, command: str) -> dict:
   """
   # A variant comes after what it starts from.
   wanted = sorted(experiment.config.compress.variants, key=list(variants.TRAINED).index)
-  for stage in experiment.stages:
+  for stage in experiment.deployed:
     checkpoints.check_finished(experiment.context.workdir, stage)
   stages = finished.of(experiment)
   _check(stages, wanted)

@@ -176,7 +176,7 @@ def own_scores(one: Stage, scores: Scores) -> np.ndarray:
 def why_not(experiment: Experiment) -> str:
   """Why nothing can be fitted, a sentence; '' if it can be."""
   context = experiment.context
-  if not experts(experiment.stages):
+  if not experts(experiment.deployed):
     return 'Decisions are not fused: no two stages of one modality, one a recogniser.'
   if context.split == 'validation':
     return 'Decisions are not fused: weights would be fitted on what is evaluated.'
@@ -205,7 +205,7 @@ def of_experiment(
   """
   if why_not(experiment):
     return None
-  context, names = experiment.context, experts(experiment.stages)
+  context, names = experiment.context, experts(experiment.deployed)
   validation = context.splits.validation
   units = recordings.units(context.dataset, validation)
   found = recordings.pool(predict(validation, names), units.group)

@@ -27,7 +27,7 @@ class Models:
   def __init__(self, experiment: Experiment):
     self._experiment = experiment
     self._variables, self._steps, self._removed, self._entries = {}, {}, {}, {}
-    for name, one in experiment.stages.items():
+    for name, one in experiment.deployed.items():
       self._variables[name], _ = experiment_lib.load(experiment, name, sharded=True)
       parts = one.model, one.preprocess, one.objective
       self._steps[name] = jax.jit(step.make_eval_step(*parts))

@@ -85,7 +85,7 @@ def run(experiment: Experiment, *, command: str, seed: int = SEED) -> dict[str, 
 
 
 def _inputs(experiment: Experiment) -> dict[str, Input]:
-  return {n: i for one in experiment.stages.values() for n, i in one.inputs.items()}
+  return {n: i for one in experiment.deployed.values() for n, i in one.inputs.items()}
 
 
 def _fields(experiment: Experiment) -> dict[str, suite.Field]:
@@ -104,7 +104,7 @@ class _Again:
     context = experiment.context
     self._experiment, self._models = experiment, models
     self._corrupted = _Corrupted(experiment, seed)
-    found = models.run(context.dataset, context.evaluated, list(experiment.stages), removed=True)
+    found = models.run(context.dataset, context.evaluated, list(experiment.deployed), removed=True)
     self._first = recordings.pool(found, tested_lib.units(experiment).group)
     self.clean = self._outcome(self._first)
 
@@ -123,7 +123,7 @@ class _Again:
 
   def _outcome(self, found: Mapping[str, Any]) -> Outcome:
     """With what is known of the stages that were not run again."""
-    every = {name: found.get(name, self._first[name]) for name in self._experiment.stages}
+    every = {name: found.get(name, self._first[name]) for name in self._experiment.deployed}
     scores = {name: one['scores'] for name, one in every.items()}
     return Outcome(scores, {m: x for one in every.values() for m, x in one['present'].items()})
 
@@ -131,7 +131,7 @@ class _Again:
     """Of recordings without a field, which stages know."""
     gone = [name for name, one in _inputs(self._experiment).items() if one.field == field]
     scores: dict[str, Any] = {}
-    for name, one in self._experiment.stages.items():
+    for name, one in self._experiment.deployed.items():
       lost = [m for m in one.modalities if m in gone]
       if not lost:
         scores[name] = self.clean.scores[name]
@@ -206,7 +206,7 @@ def _untrained(
   """Accuracy of the product of the single models, and of the decision."""
   labels = tested_lib.units(experiment).labels
   found: dict[str, float | None] = {}
-  alone = {n for n, one in experiment.stages.items() if len(one.modalities) == 1}
+  alone = {n for n, one in experiment.deployed.items() if len(one.modalities) == 1}
   own = {n: experiment.stages[n].modalities[0] for n in alone}
   present = {n: outcome.present[m] for n, m in own.items() if m in outcome.present}
   heard = {n: s for n, s in outcome.scores.items() if n in alone and s is not None}

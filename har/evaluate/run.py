@@ -78,7 +78,7 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
   """
   context = experiment.context
   tested, sizes, facts = {}, {}, {}
-  for name in experiment.stages:
+  for name in experiment.deployed:
     variables, facts[name] = experiment_lib.load(experiment, name, sharded=True)
     leaves = jax.tree.leaves(variables['params'])
     sizes[name] = (
@@ -98,7 +98,7 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
   table = _table(experiment, tested, predictions) | {
     'parameters': {n: int(size[0]) for n, size in sizes.items()},
     'bytes': {n: {VARIANT: int(size[1])} for n, size in sizes.items()},
-    'seconds': {n: round(facts[n]['seconds'], 1) for n in experiment.stages},
+    'seconds': {n: round(facts[n]['seconds'], 1) for n in experiment.deployed},
     'decision': _calibration(experiment, tested, decided),
   }
   group = tested_lib.units(experiment).group
@@ -114,7 +114,7 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
   if jax.process_index() == 0:
     for (name, variant), predicted in extra.items():
       results.write_predictions(folder(experiment), name, variant, predicted)
-    notes = [_note(one, facts[name]) for name, one in experiment.stages.items()]
+    notes = [_note(one, facts[name]) for name, one in experiment.deployed.items()]
     notes = table['cautions'] + notes + anomaly.notes(detected)
     anomaly.write_thresholds(folder(experiment), detected)
     decision.write(folder(experiment), decided)
@@ -142,8 +142,8 @@ def _table(
     'protocol': experiment.config.dataset.protocol,
     'split': context.split,
     'seed': experiment.config.seed,
-    'modalities': {n: list(one.modalities) for n, one in experiment.stages.items()},
-    'stages': {n: {VARIANT: predictions[n].metrics()} for n in experiment.stages},
+    'modalities': {n: list(one.modalities) for n, one in experiment.deployed.items()},
+    'stages': {n: {VARIANT: predictions[n].metrics()} for n in experiment.deployed},
     'baselines': {n: p.metrics() for n, p in predictions.items() if n in sections.UNTRAINED},
     'missing': context.dataset.missing,
     'removed': {
@@ -154,7 +154,7 @@ def _table(
     'alarms': {
       n: sections.alarms(p, abnormal)
       for n, p in predictions.items()
-      if abnormal and isinstance(p, Predictions) and n in experiment.stages
+      if abnormal and isinstance(p, Predictions) and n in experiment.deployed
     },
     'cautions': protocols.cautions(
       context.dataset.index, context.splits, protocols.SplitOptions.of(experiment.config.dataset)
@@ -178,7 +178,7 @@ def _own(
   experiment: Experiment, tested: Mapping[str, Tested], decided: Decision
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
   """What experts said of the split, and whether they had something to go by."""
-  stages = experiment.stages
+  stages = experiment.deployed
   scores = {n: decision.own_scores(stages[n], tested[n].scores) for n in decided.experts}
   return scores, {n: there for n in scores for there in tested[n].present.values()}
 
@@ -206,7 +206,7 @@ def recognisers(experiment: Experiment) -> list[str]:
   """The stages of one modality that classify."""
   return [
     name
-    for name, one in experiment.stages.items()
+    for name, one in experiment.deployed.items()
     if len(one.modalities) == 1 and isinstance(one.objective, Classifier)
   ]
 
@@ -241,8 +241,8 @@ def _write(experiment, table, predictions, notes, details, command, detected) ->
   splits, subjects = context.splits, context.dataset.index.columns.get('subject')
   about = report.About(
     abnormal=context.dataset.metadata.get('abnormal', ()),
-    curves=report.read_curves(context.workdir, list(experiment.stages)),
-    selections={n: one.objective.selection for n, one in experiment.stages.items()},
+    curves=report.read_curves(context.workdir, list(experiment.deployed)),
+    selections={n: one.objective.selection for n, one in experiment.deployed.items()},
     facts={
       'command': command,
       'examples': f'{len(splits.train)} train, {len(splits.validation)} validation, '
@@ -268,7 +268,7 @@ def _write(experiment, table, predictions, notes, details, command, detected) ->
 def _signals(experiment: Experiment) -> Callable[[str], dict[str, np.ndarray]] | None:
   """Reads the recorded signals of an example, if the experiment uses any."""
   dataset, units = experiment.context.dataset, tested_lib.units(experiment)
-  inputs = {n: i for one in experiment.stages.values() for n, i in one.inputs.items()}
+  inputs = {n: i for one in experiment.deployed.values() for n, i in one.inputs.items()}
   names = {name: i.field for name, i in inputs.items() if isinstance(i, Signal)}
   if not names:
     return None
@@ -315,7 +315,7 @@ def _choices(experiment: Experiment) -> list[str]:
     return []
   said = [
     name
-    for name, one in experiment.stages.items()
+    for name, one in experiment.deployed.items()
     if one.config['keep'] == 'best'
     or one.config['early_stopping']
     or one.config['optimizer']['schedule'] == 'plateau'

@@ -58,7 +58,7 @@ def test(experiment: Experiment, name: str, variables: dict) -> Tested:
   found = _over(experiment, name, everything, variables, positions)
   normal = _held_out(experiment, name, scores, variables)
   validation = None
-  if name in decision.experts(experiment.stages) and not decision.why_not(experiment):
+  if name in decision.experts(experiment.deployed) and not decision.why_not(experiment):
     validated = experiment.context.splits.validation
     validation = _over(experiment, name, plain, variables, validated)
   pooled = recordings.pool(found, units(experiment).group)

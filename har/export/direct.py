@@ -29,8 +29,8 @@ def load(
   Raises:
     UserError: no such stage or variant, or it is not finished.
   """
-  if stage not in experiment.stages:
-    raise UserError(f'--stages={stage}: the stages are {", ".join(experiment.stages)}')
+  if stage not in experiment.deployed:
+    raise UserError(f'--stages={stage}: the stages are {", ".join(experiment.deployed)}')
   made = exportable.load(finished.of(experiment)[stage], variant)
   read, dataset = experiment.stages[stage].inputs, experiment.context.dataset
   rows = describe.usual_rows(read, dataset)

@@ -12,6 +12,7 @@ from typing import Any
 from har.data import inputs as inputs_lib
 from har.errors import UserError
 from har.export import describe, direct
+from har.objectives.registry import OBJECTIVES
 from har.stream import exported, predict, recordings
 from har.stream.options import Options
 from har.train.experiment import Experiment
@@ -64,9 +65,10 @@ def run(
 
 
 def _reads(config: Any) -> dict[str, dict[str, Any]]:
-  """The inputs of each stage, as descriptions have them."""
+  """The inputs of each stage that is deployed, as descriptions have them."""
   kinds = {name: inputs_lib.build(name, given).kind for name, given in config.inputs.items()}
   return {
     stage: {'inputs': {n: {'kind': kinds[n], 'steps': []} for n in config.stages[stage].modalities}}
     for stage in config.order
+    if OBJECTIVES[config.stages[stage].objective.kind].deployed
   }

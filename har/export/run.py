@@ -103,8 +103,8 @@ def choose(experiment: Experiment, stages: Sequence[str] | None) -> list[Finishe
     UserError: one is unknown.
   """
   for name in stages or ():
-    if name not in experiment.stages:
-      raise UserError(f'--stages={name}: the stages are {", ".join(experiment.stages)}')
+    if name not in experiment.deployed:
+      raise UserError(f'--stages={name}: the stages are {", ".join(experiment.deployed)}')
   found = finished.of(experiment)
   return [found[name] for name in stages or found]
 

@@ -36,7 +36,7 @@ def announce(experiment: Experiment) -> None:
   """
   if jax.process_index():
     return
-  for name, stage in experiment.stages.items():
+  for name, stage in experiment.deployed.items():
     if checkpoints.finished(experiment.context.workdir, name):
       continue
     lines = problems(stage.model, stage.variables, stage.example)

@@ -35,6 +35,8 @@ class Outputs:
     reconstruction: of each input as it entered the model, float32 `[B, T, ...]` by input.
     forecast: of what comes after each sample, float32 `[B, T, 2 C]` by input: the means of C
       channels, and the logarithms of their variances.
+    group_logits: of groups of classes, float32 `[B, G]`; None of heads that tell none.
+    embeddings: of each input, float32 `[B, E]` by input, of heads for pretraining.
     features: of each input.
   """
 
@@ -42,11 +44,13 @@ class Outputs:
   own_logits: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
   reconstruction: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
   forecast: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
+  group_logits: Any = None
+  embeddings: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
   features: dict[str, Features] = flax.struct.field(default_factory=dict)
 
   def deployed(self) -> 'Outputs':
     """Without what only training needs."""
-    return dataclasses.replace(self, own_logits={}, features={})
+    return dataclasses.replace(self, own_logits={}, group_logits=None, embeddings={}, features={})
 
   def named(self) -> dict[str, jax.Array]:
     """What is deployed, by the names that exported files use."""

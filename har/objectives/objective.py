@@ -65,6 +65,11 @@ class Objective(abc.ABC):
   anomaly_meaning: ClassVar[str] = ''
   needs_inputs: ClassVar[bool] = False
   """Whether it reads the inputs themselves, and not only what the model makes of them."""
+  views: ClassVar[int] = 1
+  """How many times a training batch is augmented; `prepare` gets the results one below another."""
+  deployed: ClassVar[bool] = True
+  """Whether its model is of use by itself. If not, it is there for later stages to start from, and
+  is neither evaluated nor compressed nor exported."""
 
   def trains_on(self, labels: np.ndarray) -> np.ndarray:
     """bool [N], false for training examples [N] of a class that is left out; none is by default."""
@@ -77,7 +82,7 @@ class Objective(abc.ABC):
     """What the model sees of a training batch, and what it is to give.
 
     Args:
-      inputs: preprocessed and augmented.
+      inputs: preprocessed and augmented, `[views B, ...]`.
       batch: as it came from the loader, with `label` int32 [B].
       key: PRNG key of the step.
       teacher: variables of the stage that this one learns from; None if it has none.

@@ -5,16 +5,26 @@ from typing import Any
 
 from har import options
 from har.objectives.classify import Classify
+from har.objectives.cmkm import Mined
+from har.objectives.contrast import Contrast
+from har.objectives.cooperate import Cooperate
+from har.objectives.dask import Dask
 from har.objectives.distil import Distil
 from har.objectives.forecast import Forecast
 from har.objectives.objective import Facts, Objective
 from har.objectives.reconstruct import Reconstruct
+from har.objectives.views import Views
 
 OBJECTIVES: dict[str, type[Objective]] = {
   'classify': Classify,
+  'cmkm': Mined,
+  'contrast': Contrast,
+  'cooperate': Cooperate,
+  'dask': Dask,
   'distil': Distil,
   'forecast': Forecast,
   'reconstruct': Reconstruct,
+  'views': Views,
 }
 
 # Attributes that are not for configs to set.

@@ -25,6 +25,7 @@ class Measured:
     variant: float32, int8...
     metrics: as in `results.json`, by split, then by seed.
     file: the row of `benchmark.csv`, of the first run; None if there is none.
+    published: Top-1 that others state, of float32; None if nobody does.
   """
 
   row: str
@@ -32,6 +33,7 @@ class Measured:
   variant: str
   metrics: Mapping[str, Mapping[int, Mapping[str, float]]]
   file: Mapping[str, str] | None
+  published: float | None = None
 
   @property
   def seeds(self) -> int:
@@ -93,7 +95,8 @@ def collect(runs: Sequence[Run]) -> list[Measured]:
       metrics: dict[str, dict[int, Mapping[str, float]]] = {run.split: {} for run in runs}
       for run, table in zip(runs, tables, strict=True):
         metrics[run.split][run.seed] = table['stages'][stage][variant]
-      found.append(Measured(row.name, stage, variant, metrics, files.get(variant)))
+      published = row.published if variant == 'float32' else None
+      found.append(Measured(row.name, stage, variant, metrics, files.get(variant), published))
   return found
 
 

@@ -32,6 +32,7 @@ class Row:
     flags: further ones, for all splits.
     variants: trained by `--mode=compress` besides, of `har.compress`.
     benchmark: whether the first run's files are measured.
+    published: Top-1 that others state of what the row is like, a fraction; None if nobody does.
   """
 
   name: str
@@ -40,3 +41,4 @@ class Row:
   flags: tuple[str, ...] = ()
   variants: tuple[str, ...] = ()
   benchmark: bool = True
+  published: float | None = None

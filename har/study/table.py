@@ -25,7 +25,7 @@ _SPEEDS = {
 """Columns of `study.csv` by those of `benchmark.csv`."""
 COLUMNS = (
   *('model', 'stage', 'variant', 'quick', 'folds', 'seeds', 'examples'),
-  *('top1', 'top1_deviation', 'top1_deviation_of_seeds', 'top1_pooled'),
+  *('top1', 'top1_deviation', 'top1_deviation_of_seeds', 'top1_pooled', 'published'),
   *('precision', 'recall', 'f1', *_SPEEDS),
 )
 QUICK = 'QUICK VERSION: NO RESULT'
@@ -63,6 +63,7 @@ def record(one: Measured, quick: bool = False) -> dict[str, str | int | float | 
     'top1_deviation': one.deviation('top1'),
     'top1_deviation_of_seeds': one.deviation_of_seeds('top1'),
     'top1_pooled': one.pooled,
+    'published': one.published,
     **{name: one.mean(name) for name in ('precision', 'recall', 'f1')},
     **{name: one.speed(column) for name, column in _SPEEDS.items()},
   }
@@ -79,6 +80,7 @@ _COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
   'top1': ('Top-1', _percent),
   'top1_deviation': ('Std', _percent),
   'top1_deviation_of_seeds': ('Std of seeds', _percent),
+  'published': ('Published', lambda value: f'{100 * value:.2f}'),
   'precision': ('P', _percent),
   'recall': ('R', _percent),
   'f1': ('F1', _percent),

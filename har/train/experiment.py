@@ -44,6 +44,11 @@ class Experiment:
   context: loop.Context
   stages: dict[str, stage.Stage]
 
+  @property
+  def deployed(self) -> dict[str, stage.Stage]:
+    """The stages but for those that only pretrain."""
+    return {name: one for name, one in self.stages.items() if one.objective.deployed}
+
 
 def open_experiment(
   config: ml_collections.ConfigDict,

@@ -19,6 +19,7 @@ Preprocess = Callable[..., dict[str, jax.Array]]
 
 # Folded into the key of the augmentation, whose inputs have small numbers.
 _OBJECTIVE = 1000
+_VIEWS = 2000
 
 
 @flax.struct.dataclass
@@ -136,7 +137,7 @@ def _differentiation(model, preprocess, objective: Objective, trained: Sequence[
   def differentiate(state, batch, key, teacher):
     train, frozen = partition(state.params, trained)
     augment_key, dropout_key = jax.random.split(key)
-    inputs = preprocess(batch, key=augment_key)
+    inputs = _augmented(preprocess, batch, augment_key, objective.views)
     inputs, targets = objective.prepare(
       inputs, batch, jax.random.fold_in(augment_key, _OBJECTIVE), teacher
     )
@@ -154,6 +155,16 @@ def _differentiation(model, preprocess, objective: Objective, trained: Sequence[
     return ({'loss': loss} | metrics, grads), state.replace(batch_stats=stats)
 
   return differentiate
+
+
+def _augmented(preprocess: Preprocess, batch: Batch, key: jax.Array, views: int) -> Batch:
+  """A batch of B as so many views of it, `[views B, ...]`."""
+  first = preprocess(batch, key=key)
+  if views == 1:
+    return first
+  keys = (jax.random.fold_in(key, _VIEWS + i) for i in range(1, views))
+  found = [first, *(preprocess(batch, key=key) for key in keys)]
+  return {name: jnp.concatenate([view[name] for view in found]) for name in first}
 
 
 def _updating(optimizer, trained: Sequence[str], ema: float):

@@ -46,6 +46,8 @@ def traced(fn, variables, inputs, keep_float=()):
     (['imu', 'skeleton'], {'kind': 'residual', 'hidden': 8}),
     (['imu', 'skeleton'], {'kind': 'concat_mlp', 'hidden': 8}),
     (['imu', 'skeleton'], {'kind': 'attention', 'hidden': 8, 'heads': 2, 'layers': 1}),
+    (['imu', 'skeleton'], {'kind': 'hamlet', 'hidden': 8}),
+    (['imu', 'skeleton'], {'kind': 'mumu', 'hidden': 8, 'groups': 2}),
   ],
 )
 def test_a_folded_graph_computes_what_the_model_does(modalities, head):

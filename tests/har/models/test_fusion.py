@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from har.errors import UserError
-from har.models import fusion
+from har.models import fusion, hamlet, mumu
 from har.models.mode import Mode
 from har.models.types import Features
 
@@ -27,6 +27,9 @@ HEADS = [
   fusion.Decision(7),
   fusion.Residual(7),
   fusion.Attention(7, hidden=16),
+  hamlet.Hamlet(7, hidden=16),
+  hamlet.Hamlet(7, hidden=16, fused='sum'),
+  mumu.MuMu(7, groups=3, hidden=16),
 ]
 
 
@@ -43,11 +46,9 @@ def test_any_modalities_in_any_order(head, names):
   np.testing.assert_allclose(head.apply(variables, backwards).logits, logits, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-  'kind', [fusion.Linear, fusion.ConcatMLP, fusion.Decision, fusion.Residual, fusion.Attention]
-)
+@pytest.mark.parametrize('kind', sorted({type(head) for head in HEADS}, key=lambda k: k.__name__))
 def test_dropout_only_where_the_head_trains(kind):
-  head = kind(7, dropout=0.5)
+  head = kind(7, dropout=0.5, **({'groups': 3} if kind is mumu.MuMu else {}))
   variables = jax.jit(head.init)(jax.random.key(0), BOTH)
   still = head.apply(variables, BOTH).logits
   np.testing.assert_array_equal(head.apply(variables, BOTH, Mode(True, ('imu',))).logits, still)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from configs.baselines import cmc
 from har.errors import UserError
 from har.export import predict as by_workdir
 from har.stream import predict
@@ -59,6 +60,12 @@ def test_a_timeline_of_samples(resampled, tmp_path, capsys):
     assert image.size[0] > 1000
     assert len(image.getcolors(1 << 20)) > 50
   assert f'117 windows, {len(found["events"])} events: {out}' in capsys.readouterr().out
+
+
+def test_a_stage_that_only_pretrains_is_none_that_predicts(tmp_path):
+  config = cmc.get_config()
+  with pytest.raises(UserError, match=r'has no stage contrast, but fusion'):
+    by_workdir.run(config, tmp_path, ['a.csv'], OPTIONS, pytest.fail, stages=['contrast'])
 
 
 def test_a_workdir_predicts_in_jax_as_its_exported_files_do(tmp_path):

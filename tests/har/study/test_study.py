@@ -2,22 +2,24 @@
 
 import csv
 import importlib
+import itertools
 import json
 import math
 
 import pytest
 
+from configs import base
 from har import schema
 from har.errors import UserError
 from har.evaluate import folds
-from har.study import grid, measured, registry, run, table, video
+from har.study import grid, measured, registry, run, table, table2, video
 from har.study.launcher import Ended
 from har.study.row import Asked, Row
 from tests.har.study.leavings import Pretended
 
 ROWS = [
   Row('light', 'configs/a.py', folds.numbered(2), variants=('slim',)),
-  Row('plain', 'configs/b.py', folds.numbered(2), benchmark=False),
+  Row('plain', 'configs/b.py', folds.numbered(2), benchmark=False, published=0.9512),
 ]
 
 
@@ -70,7 +72,10 @@ def test_the_table_has_means_deviations_and_the_files_speed(launcher, tmp_path, 
   assert float(rows[1]['size_mb']) == 1.0
   assert rows[2]['size_mb'] == rows[4]['size_mb'] == ''
   assert {row['quick'] for row in rows} == {'False'}
+  # What others state is of the float form.
+  assert [row['published'] for row in rows] == [''] * 4 + ['0.9512', '']
   assert '62.5' in text
+  assert '95.12' in text
   runs = content['rows'][0]['runs']
   assert [(r['split'], r['seed'], r['top1']) for r in runs] == [
     *(('fold_1', 0, 0.8), ('fold_1', 1, 0.7), ('fold_2', 0, 0.6), ('fold_2', 1, 0.4))
@@ -148,25 +153,29 @@ def test_unknown_rows_are_refused(launcher, tmp_path):
   assert launcher.ran == []
 
 
+def config_of(row):
+  """What the row's commands run, with the row's own flags."""
+  path, _, arg = row.config.partition(':')
+  config = importlib.import_module(path.removesuffix('.py').replace('/', '.')).get_config(arg)
+  config.compress.variants = row.variants
+  for flag in row.flags:
+    key, _, value = flag.removeprefix('--config.').partition('=')
+    place, _, name = key.rpartition('.')
+    section = config
+    for part in place.split('.'):
+      section = section[part]
+    assert name in section
+    section[name] = type(section[name])(value)
+  return config
+
+
 def test_every_row_of_the_video_study_is_an_experiment():
   asked = [Asked(name, quick=quick) for name in ('fight', 'ucf101') for quick in (False, True)]
   found = {(one.dataset, one.quick): video.rows(one) for one in asked}
   names = [row.name for row in found['fight', False]]
   assert len(set(names)) == len(names) >= 9
-  for rows in found.values():
-    for row in rows:
-      path, _, arg = row.config.partition(':')
-      config = importlib.import_module(path.removesuffix('.py').replace('/', '.')).get_config(arg)
-      config.compress.variants = row.variants
-      for flag in row.flags:
-        key, _, value = flag.removeprefix('--config.').partition('=')
-        place, _, name = key.rpartition('.')
-        section = config
-        for part in place.split('.'):
-          section = section[part]
-        assert name in section
-        section[name] = type(section[name])(value)
-      schema.check(config)
+  for row in itertools.chain(*found.values()):
+    schema.check(config_of(row))
   assert list(found['fight', False][0].splits) == [f'fold_{k}' for k in range(1, 6)]
   official = found['ucf101', False][0].splits
   assert len(official) == 3
@@ -174,3 +183,40 @@ def test_every_row_of_the_video_study_is_an_experiment():
   assert all(len(row.splits) == 2 for row in found['ucf101', True])
   with pytest.raises(UserError, match=r'--modalities=imu: the study video has its own'):
     video.rows(Asked('fight', 'imu'))
+
+
+def test_every_row_of_table_2_is_an_experiment_that_ends_in_what_it_is_named_after():
+  for modalities in ('imu+skeleton', 'imu+rgb', 'imu+depth+skeleton'):
+    for quick in (False, True):
+      rows = table2.rows(Asked('utd_mhad', modalities, quick))
+      for row in rows:
+        config = config_of(row)
+        schema.check(config)
+        single = row.name.removeprefix('paper_') in base.MODALITIES or row.name.startswith('vskd')
+        assert (len(config.stages[config.order[-1]].modalities) == 1) == single
+        epochs = {one.epochs for one in config.stages.values()}
+        assert (epochs == {1.0}) == quick
+      names = [row.name for row in rows]
+      if modalities == 'imu+skeleton' and not quick:
+        own = ['imu', 'skeleton', 'fusion']
+        rivals = ['hamlet', 'mumu', 'cmc', 'cmc_cmkm', 'vskd']
+        assert names == [*(f'paper_{name}' for name in own), *own, *rivals]
+        assert [row.published for row in rows[-5:]] == [0.9512, 0.976, 0.9604, 0.9767, 0.9697]
+      assert ('vskd_depth' in names) == (modalities == 'imu+depth+skeleton')
+  published = {row.name: row.published for row in table2.rows(Asked('utd_mhad', 'imu+rgb'))}
+  assert published['paper_fusion'] == 0.9605
+  assert published['fusion'] is published['imu'] is None
+
+
+@pytest.mark.parametrize(
+  ('asked', 'message'),
+  [
+    (Asked('mmact', 'imu+rgb'), '--dataset=mmact: the study table2 is of utd_mhad'),
+    (Asked('utd_mhad'), '--modalities=None: the study table2 needs imu and another'),
+    (Asked('utd_mhad', 'imu'), '--modalities=imu: the study table2 needs imu and another'),
+    (Asked('utd_mhad', 'depth+skeleton'), 'needs imu and another'),
+  ],
+)
+def test_what_table_2_cannot_show_is_told(asked, message):
+  with pytest.raises(UserError, match=message):
+    table2.rows(asked)

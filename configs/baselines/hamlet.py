@@ -1,0 +1,32 @@
+"""HAMLET (Islam and Iqbal, IROS 2020) on UTD-MHAD.
+
+  python launch.py --config=configs/baselines/hamlet.py:modalities=imu+skeleton \
+      --workdir=runs/hamlet --raw_dir=PATH_TO_UTD_MHAD
+
+The part after the colon: `modalities`, any of imu, rgb, depth and skeleton joined by +. One stage,
+everything trained from the start, as in the paper. configs/README.md has accuracy and time.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+from configs.baselines import base as baselines
+
+
+def get_config(arg: str | None = None) -> ConfigDict:
+  """The experiment for `modalities=...`."""
+  args = base.parse_arg(arg, modalities='imu+skeleton')
+  modalities = base.parse_modalities(args['modalities'])
+  config = baselines.experiment(modalities)
+  config.stages.fusion = base.stage(
+    modalities,
+    learning_rate=2e-3,
+    epochs=200.0,
+    batch_size=64,
+    objective={'kind': 'classify', 'label_smoothing': 0.1},
+    augment=baselines.augmentation(modalities),
+    head={'kind': 'hamlet'},
+    optimizer={'weight_decay': 0.02, 'warmup': 0.3},
+  )
+  config.order = ('fusion',)
+  return config
