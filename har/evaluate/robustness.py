@@ -110,7 +110,7 @@ class _Again:
 
   def under(self, case: Case) -> Outcome:
     """Of the recordings that a corruption has changed."""
-    stages, context = self._experiment.stages, self._experiment.context
+    stages, context = self._experiment.deployed, self._experiment.context
     if case.group == MISSING:
       return self._without(case.field)
     touched = [
