@@ -31,6 +31,7 @@ def rows(asked: Asked) -> list[Row]:
     raise UserError(f'--modalities={asked.modalities}: the study video has its own; leave it out')
   light = f'configs/light_video.py:dataset={asked.dataset}'
   baseline = f'configs/video_baselines.py:dataset={asked.dataset}'
+  streams = f'configs/two_stream.py:dataset={asked.dataset}'
   mobile, lite = 'weights=mobilenet_v2-backbone', 'weights=efficientnet_lite-imagenet'
   splits = SPLITS.get(asked.dataset, numbered(5))
   found = [
@@ -52,7 +53,7 @@ def rows(asked: Asked) -> list[Row]:
     Row('s3d', f'{baseline},model=s3d', splits),
     Row('i3d', f'{baseline},model=i3d,weights=i3d-kinetics400', splits),
     # Flow as a picture: ten flows at each instant are trained from the first layer on, for days.
-    Row('two_stream', f'{baseline},model=two_stream,stack=1,trained=time,{mobile}', splits),
+    Row('two_stream', f'{streams},stack=1,trained=time,{mobile}', splits),
   ]
   return [quick for row in found if (quick := _quick(row))] if asked.quick else found
 

@@ -180,7 +180,9 @@ def assert_complete(workdir, config, table, *, steps):
   stages = [n for n in config.order if OBJECTIVES[config.stages[n].objective.kind].deployed]
   assert list(table['stages']) == stages
   singles = [name for name in stages if len(config.stages[name].modalities) == 1]
-  assert list(table['baselines']) == (['product'] if len(singles) > 1 else [])
+  held_out = config.dataset.validation_fraction or config.dataset.validation_subjects
+  untrained = ['product', *['decision'] * bool(held_out)]
+  assert list(table['baselines']) == (untrained if len(singles) > 1 else [])
   written = json.loads((workdir / 'results.json').read_text())
   assert written['dataset'] == config.dataset.get('options', {}).get('title', config.dataset.name)
   for stage in stages:

@@ -110,7 +110,7 @@ def varied(head, features):
   """Variables in which biases and scales do something too."""
   params = jax.jit(head.init)(jax.random.key(0), features)['params']
   draw = np.random.default_rng(1)
-  return {'params': jax.tree.map(lambda x: x + draw.uniform(0.1, 0.5, x.shape).astype('f'), params)}
+  return {'params': jax.tree.map(lambda x: x + draw.uniform(0.02, 0.1, x.shape).astype('f'), params)}
 
 
 SOME = np.array([True, False])

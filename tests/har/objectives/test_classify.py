@@ -67,7 +67,7 @@ def test_validation_and_evaluation():
 @pytest.mark.parametrize(
   ('options', 'message'),
   [
-    ({'kind': 'clasify'}, "objective.kind='clasify': must be one of 'classify', 'distil'"),
+    ({'kind': 'clasify'}, "objective.kind='clasify': must be one of 'classify', 'cmkm'"),
     ({'kind': 'classify', 'smoothing': 0.1}, 'objective.smoothing=0.1: no such option'),
     (
       {'kind': 'classify', 'label_smoothing': 1.0},
