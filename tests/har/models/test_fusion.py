@@ -110,7 +110,8 @@ def varied(head, features):
   """Variables in which biases and scales do something too."""
   params = jax.jit(head.init)(jax.random.key(0), features)['params']
   draw = np.random.default_rng(1)
-  return {'params': jax.tree.map(lambda x: x + draw.uniform(0.02, 0.1, x.shape).astype('f'), params)}
+  moved = jax.tree.map(lambda x: x + draw.uniform(0.02, 0.1, x.shape).astype('f'), params)
+  return {'params': moved}
 
 
 SOME = np.array([True, False])
