@@ -108,11 +108,15 @@ def get_config(arg: str | None = None) -> ConfigDict:
     optimizer={'weight_decay': 0.02, 'warmup': 0.1, 'clip_norm': 1.0},
     batch_size=16,
   )
-  if 'head' in trained:
-    # A network that has lost channels is trained whole, on pictures drawn anew.
-    config.compress.slim.update(trained=('*',), changes=ConfigDict({'cached_views': 0}))
+  slim_whole(config, trained)
   config.order = (name,)
   return config
+
+
+def slim_whole(config: ConfigDict, trained: tuple[str, ...]) -> None:
+  """Has a frozen network that loses channels trained whole, on pictures drawn anew."""
+  if 'head' in trained:
+    config.compress.slim.update(trained=('*',), changes=ConfigDict({'cached_views': 0}))
 
 
 def patterns(args: dict[str, str], name: str) -> tuple[str, ...]:

@@ -30,16 +30,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
   """The experiment for `modalities=...`."""
   args = base.parse_arg(arg, modalities='imu+skeleton')
   modalities = base.parse_modalities(args['modalities'])
-  config = baselines.experiment(modalities)
-  config.stages.fusion = base.stage(
+  return baselines.at_once(
     modalities,
-    learning_rate=2e-3,
-    epochs=200.0,
-    batch_size=64,
-    objective={'kind': 'cooperate', 'label_smoothing': 0.1, 'groups': GROUPS},
-    augment=baselines.augmentation(modalities),
+    objective={'kind': 'cooperate', 'groups': GROUPS},
     head={'kind': 'mumu', 'groups': len(GROUPS)},
-    optimizer={'weight_decay': 0.02, 'warmup': 0.3},
   )
-  config.order = ('fusion',)
-  return config

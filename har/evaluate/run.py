@@ -36,6 +36,7 @@ from har.train.experiment import Experiment
 from har.train.stage import Stage
 
 VARIANT = 'float32'
+_COUNTED = 'Recordings are counted, each by all of its windows: {} in the {} split.'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,11 +81,7 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
   tested, sizes, facts = {}, {}, {}
   for name in experiment.deployed:
     variables, facts[name] = experiment_lib.load(experiment, name, sharded=True)
-    leaves = jax.tree.leaves(variables['params'])
-    sizes[name] = (
-      sum(leaf.size for leaf in leaves),
-      sum(leaf.nbytes for leaf in jax.tree.leaves(variables)),
-    )
+    sizes[name] = _size(variables)
     tested[name] = tested_lib.test(experiment, name, variables)
   predictions = {name: _evaluated(experiment, name, t.scores) for name, t in tested.items()}
   product = _product(experiment, tested)
@@ -120,13 +117,16 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
     decision.write(folder(experiment), decided)
     notes += _choices(experiment) + _absences(context.split, tested)
     if group is not None:
-      notes.append(
-        f'Recordings are counted, each by all of its windows: {len(group)} in the {context.split} '
-        'split.'
-      )
+      notes.append(_COUNTED.format(len(group), context.split))
     details = [other.note for other in others if other.note]
     _write(experiment, table, predictions, notes, details, command, detected)
   return table
+
+
+def _size(variables: Any) -> tuple[int, int]:
+  """How many parameters there are, and the bytes of all variables."""
+  parameters = sum(leaf.size for leaf in jax.tree.leaves(variables['params']))
+  return parameters, sum(leaf.nbytes for leaf in jax.tree.leaves(variables))
 
 
 def _table(

@@ -68,11 +68,8 @@ def describe(
   names, batch = runner.names, 'batch' if runner.any_batch else 1
 
   def array(name: str, spec: Any) -> dict[str, Any]:
-    return {
-      'tensor': names[name],
-      'shape': [batch, *spec.shape[1:]],
-      'dtype': spec.dtype.name,
-    }
+    shape = [batch, *spec.shape[1:]]
+    return {'tensor': names[name], 'shape': shape, 'dtype': spec.dtype.name}
 
   inputs = {
     name: array(name, spec) | _input(name, variant.state, read, dataset)

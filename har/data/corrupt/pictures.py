@@ -198,21 +198,23 @@ TIMING = frozenset(_TIMING)
 """Names of what changes which frames are shown; the others change what is on them."""
 NEEDS_RATE = frozenset({'late frames'})
 
+_COVERED: Mapping[str, Effect] = {
+  'occlusion': Effect(occlusion, (0.1, 0.25, 0.5), 'of the picture'),
+  'lower resolution': Effect(resolution, (48.0, 24.0, 12.0), 'pixels'),
+  'black': Effect(black, (1.0,), ''),
+}
+
 FRAMES: Mapping[str, Effect] = {
   'dark': Effect(dark, (0.5, 0.25, 0.1), 'of the light'),
   'noise': Effect(noise, (10.0, 25.0, 50.0), 'of 255'),
   'blur': Effect(blur, (0.01, 0.02, 0.04), 'of the short side'),
-  'occlusion': Effect(occlusion, (0.1, 0.25, 0.5), 'of the picture'),
-  'lower resolution': Effect(resolution, (48.0, 24.0, 12.0), 'pixels'),
-  'black': Effect(black, (1.0,), ''),
+  **_COVERED,
   **_TIMING,
 }
 DEPTH: Mapping[str, Effect] = {
   'noise': Effect(depth_noise, (20.0, 50.0, 150.0), 'mm'),
   'holes': Effect(holes, (0.1, 0.3, 0.6), 'of the pixels'),
-  'occlusion': Effect(occlusion, (0.1, 0.25, 0.5), 'of the picture'),
-  'lower resolution': Effect(resolution, (48.0, 24.0, 12.0), 'pixels'),
-  'black': Effect(black, (1.0,), ''),
+  **_COVERED,
   **_TIMING,
 }
 FLOW: Mapping[str, Effect] = {

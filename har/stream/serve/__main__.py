@@ -64,20 +64,9 @@ def serve(args: Any) -> None:
   files = local.add(found, args.browser_runtime) if args.browser_runtime else {}
   log = EventLog(args.log) if args.log else None
   site = Site(found, options, flags(args), limits, log)
-  config = uvicorn.Config(
-    app.build(site, guard.names(args.host), token, files),
-    http=protocols.http(limits),
-    ws=protocols.Leaving,
-    ws_max_size=limits.message,
-    ws_per_message_deflate=False,
-    limit_concurrency=limits.connections,
-    timeout_graceful_shutdown=3,
-    log_level='warning',
-    access_log=False,
-    proxy_headers=False,
-    server_header=False,
-    **encryption(args.certificate, args.key),
-  )
+  built = app.build(site, guard.names(args.host), token, files)
+  encrypted = encryption(args.certificate, args.key)
+  config = protocols.configuration(built, limits, log_level='warning', **encrypted)
   with listen(args.host, args.port) as listening:
     scheme = 'https' if args.certificate else 'http'
     for name in addresses(args.host):

@@ -4,12 +4,36 @@ import asyncio
 from typing import Any
 
 import h11
+import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from har.stream.serve.limits import Limits
 
 _GOING = 5.0  # Seconds for a connection that is closed to have gone.
+
+
+def configuration(app: Any, limits: Limits, **options: Any) -> uvicorn.Config:
+  """How uvicorn serves.
+
+  Args:
+    app: what answers.
+    limits: of what comes in.
+    **options: further ones of uvicorn: certificates, how much is logged.
+  """
+  return uvicorn.Config(
+    app,
+    http=http(limits),
+    ws=Leaving,
+    ws_max_size=limits.message,
+    ws_per_message_deflate=False,
+    limit_concurrency=limits.connections,
+    timeout_graceful_shutdown=3,
+    access_log=False,
+    proxy_headers=False,
+    server_header=False,
+    **options,
+  )
 
 
 def http(limits: Limits) -> type[asyncio.Protocol]:

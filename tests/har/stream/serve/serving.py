@@ -34,18 +34,7 @@ class Served:
     built = app.build(self.site, guard.names('127.0.0.1'), token, files)
     self._listening = socket.create_server(('127.0.0.1', 0))
     self.port = self._listening.getsockname()[1]
-    config = uvicorn.Config(
-      built,
-      http=protocols.http(limits),
-      ws=protocols.Leaving,
-      ws_max_size=limits.message,
-      ws_per_message_deflate=False,
-      limit_concurrency=limits.connections,
-      timeout_graceful_shutdown=3,
-      log_level='critical',
-      access_log=False,
-      proxy_headers=False,
-    )
+    config = protocols.configuration(built, limits, log_level='critical')
     self._server = uvicorn.Server(config)
     self._thread = threading.Thread(target=self._run)
 
