@@ -1,27 +1,30 @@
 """A study's commands are heard, and a stop request reaches the one that runs, once."""
 
 import os
+import pathlib
 import signal
 import sys
 import threading
+import time
 
 from har.study.launcher import Ended, Launcher
 
 _SLEEPER = """
-import signal, sys, time
+import pathlib, signal, sys, time
 asked = []
 for number in (signal.SIGTERM, signal.SIGINT):
   signal.signal(number, lambda number, _: asked.append(number))
-print('ready', file=sys.stderr, flush=True)
-while not asked:
+pathlib.Path(sys.argv[1]).touch()
+end = time.monotonic() + 60
+while not asked and time.monotonic() < end:
   time.sleep(0.01)
 time.sleep(0.2)
 print('stopped:', [int(n) for n in asked], file=sys.stderr)
 """
 
 
-def run(launcher, code, **environment):
-  return launcher.run([sys.executable, '-c', code], environment)
+def run(launcher, code, *args, **environment):
+  return launcher.run([sys.executable, '-c', code, *args], environment)
 
 
 def test_what_a_command_says_is_shown_and_kept(capfd):
@@ -34,20 +37,22 @@ def test_what_a_command_says_is_shown_and_kept(capfd):
   assert not launcher.stopped
 
 
-def test_a_signal_is_handed_on_once(capfd):
+def test_a_signal_is_handed_on_once(tmp_path):
   before = signal.getsignal(signal.SIGTERM)
+  ready = tmp_path / 'ready'
   with Launcher() as launcher:
-
-    def ask():
-      while 'ready' not in (shown := capfd.readouterr().err):
-        assert not shown
-      os.kill(os.getpid(), signal.SIGTERM)
-
-    asking = threading.Thread(target=ask)
+    asking = threading.Thread(target=_ask_when, args=[ready])
     asking.start()
-    ended = run(launcher, _SLEEPER)
+    ended = run(launcher, _SLEEPER, str(ready))
     asking.join()
     assert launcher.stopped
   assert ended.status == 0
   assert ended.said[-1] == f'stopped: [{int(signal.SIGTERM)}]'
   assert signal.getsignal(signal.SIGTERM) is before
+
+
+def _ask_when(ready: pathlib.Path):
+  end = time.monotonic() + 60
+  while not ready.exists() and time.monotonic() < end:
+    time.sleep(0.01)
+  os.kill(os.getpid(), signal.SIGTERM)

@@ -91,7 +91,7 @@ def test_https_with_a_token(resampled, tmp_path):
   )
   try:
     addresses = [process.stdout.readline()]
-    while '127.0.0.1' not in addresses[-1]:
+    while addresses[-1] and '127.0.0.1' not in addresses[-1]:
       addresses.append(process.stdout.readline())
     address, _, token = addresses[-1].strip().partition('/?token=')
     assert address.startswith('https://127.0.0.1:')
