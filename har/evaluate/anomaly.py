@@ -250,18 +250,24 @@ def _block(
 
 
 def _baselines(experiment: Experiment, detected: Sequence[Detected]) -> dict[str, Any]:
-  """Those of each stage that has a signal among its inputs, on the windows that it has."""
+  """Those of each stage that has a signal among its inputs, or keeps what its frozen part gives."""
   found: dict[str, Any] = {}
   for one in {d.stage: d for d in detected}.values():
     stage = experiment.stages[one.stage]
     signal = next((i for i in stage.inputs.values() if isinstance(i, Signal)), None)
-    if signal is None:
-      continue
-    methods = {}
     labelled = bool(
       stage.objective.trains_on(np.arange(len(stage.objective.facts.class_names))).all()
     )
-    for name, values in detectors.scores(experiment, stage, signal, labelled=labelled).items():
+    if signal is not None:
+      scored = detectors.of_signal(experiment, stage, signal, labelled=labelled)
+      seen, features = signal.name, detectors.FEATURES
+    elif stage.config['cached_views']:
+      scored = detectors.of_kept(experiment, stage, labelled=labelled)
+      seen, features = ' and '.join(sorted(stage.inputs)), detectors.KEPT_FEATURES
+    else:
+      continue
+    methods = {}
+    for name, values in scored.items():
       moments = dataclasses.replace(one.moments, scores=values.astype(np.float64))
       methods[name] = {
         **alarms.ranking(moments.highest(), one.abnormal),
@@ -269,5 +275,5 @@ def _baselines(experiment: Experiment, detected: Sequence[Detected]) -> dict[str
         'labels': name in detectors.LABELLED,
         'examples': len(one.abnormal),
       }
-    found[one.stage] = {'input': signal.name, 'features': detectors.FEATURES, 'methods': methods}
+    found[one.stage] = {'input': seen, 'features': features, 'methods': methods}
   return found

@@ -1,4 +1,4 @@
-"""Detectors of scikit-learn, which a trained one has to beat, on the same windows of a signal."""
+"""Detectors of scikit-learn, which a trained one has to beat, on the same examples."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +16,9 @@ from sklearn.tree import DecisionTreeClassifier
 
 from har.data import loader
 from har.data.signal import Signal
+from har.train import experiment as experiment_lib
+from har.train import source
+from har.train.context import Context
 from har.train.experiment import Experiment
 from har.train.stage import Stage
 
@@ -24,6 +27,7 @@ FEATURES = (
   'mean, deviation, least and greatest value and mean change from sample to sample of each window, '
   'of its channels and of the norm of every three of them, as they enter the model'
 )
+KEPT_FEATURES = 'mean, and mean change from step to step, of what the frozen part gives'
 
 _BATCH = 256
 
@@ -86,7 +90,18 @@ def _triples(x: np.ndarray) -> range:
   return range(0, x.shape[-1] - x.shape[-1] % 3, 3)
 
 
-def scores(
+def kept_features(arrays: dict[str, np.ndarray]) -> np.ndarray:
+  """`KEPT_FEATURES` of arrays `[N, steps, ..., D]`, joined."""
+  found = []
+  for name in sorted(arrays):
+    x = arrays[name].astype(np.float32)
+    found.append(x.mean(tuple(range(1, x.ndim - 1))))
+    if x.ndim > 2 and x.shape[1] > 1:
+      found.append(np.abs(np.diff(x, axis=1)).mean(tuple(range(1, x.ndim - 1))))
+  return np.concatenate(found, 1)
+
+
+def of_signal(
   experiment: Experiment, stage: Stage, signal: Signal, *, labelled: bool
 ) -> dict[str, np.ndarray]:
   """Scores of the examples that are evaluated on by each baseline, `[N]` by name.
@@ -97,13 +112,32 @@ def scores(
     signal: of its inputs the one that is seen.
     labelled: whether classifiers are among the baselines.
   """
+  dataset, context = experiment.context.dataset, experiment.context
+  seen = _features(dataset, stage, signal, context.splits.train)
+  asked = _features(dataset, stage, signal, context.evaluated)
+  found = _scores(context, stage, seen, asked, labelled)
+  return {PEAK: _peaks(dataset, signal, context.evaluated), **found}
+
+
+def of_kept(experiment: Experiment, stage: Stage, *, labelled: bool) -> dict[str, np.ndarray]:
+  """As `of_signal`, of what a stage keeps of its frozen part, see `har.train.source.Cached`."""
   context = experiment.context
+  variables, _ = experiment_lib.load(experiment, stage.name)
+  cached = source.Cached(stage, context)
+  both = np.concatenate([context.splits.train, context.evaluated])
+  features = kept_features(cached.once(variables, both))
+  count = len(context.splits.train)
+  return _scores(context, stage, features[:count], features[count:], labelled)
+
+
+def _scores(
+  context: Context, stage: Stage, seen: np.ndarray, asked: np.ndarray, labelled: bool
+) -> dict[str, np.ndarray]:
+  """By the features of the training examples, and of those that are evaluated on."""
   labels, train = context.dataset.index.label, context.splits.train
   facts = stage.objective.facts
   abnormal = np.isin(facts.class_names, facts.abnormal)[labels]
-  seen = _features(context.dataset, stage, signal, train)
-  asked = _features(context.dataset, stage, signal, context.evaluated)
-  found = {PEAK: _peaks(context.dataset, signal, context.evaluated)}
+  found = {}
   for name, fit in NORMAL.items():
     found[name] = fit(seen[~abnormal[train]])(asked)
   both = abnormal[train].any() and not abnormal[train].all()

@@ -29,7 +29,10 @@ _OPEN = {
   'stablehlo': "jax.export.deserialize(bytearray(open('{0}', 'rb').read())).call({{{1}}})",
 }
 _LOOKED_AT = 32  # recordings
-_LOGITS = 'one per label; their softmax gives probabilities'
+_MEANINGS = {
+  LOGITS: 'one per label; their softmax gives probabilities',
+  'anomaly': 'how unlike the example is to what was trained on',
+}
 
 
 class Opened(Protocol):
@@ -149,7 +152,7 @@ def _output(name: str, back: Mapping[str, str]) -> dict[str, Any]:
   """What an output means."""
   if name in back:
     return {'meaning': 'state: goes into the next step as `to`', 'to': back[name]}
-  return {'meaning': _LOGITS} if name == LOGITS else {}
+  return {'meaning': _MEANINGS[name]} if name in _MEANINGS else {}
 
 
 def _recording(one: Input, dataset: Dataset) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from har import options
 from har.errors import UserError
 from har.models import (
   c3d,
+  changes,
   decoders,
   efficientnet,
   fusion,
@@ -53,6 +54,7 @@ HEADS: dict[str, type[nn.Module]] = {
   'decoder': decoders.ConvDecoder,
   'lstm_decoder': decoders.RecurrentDecoder,
   'forecaster': decoders.Forecaster,
+  'changes': changes.ChangesAutoencoder,
 }
 
 # Attributes that are not for configs to set.

@@ -35,6 +35,8 @@ class Outputs:
     reconstruction: of each input as it entered the model, float32 `[B, T, ...]` by input.
     forecast: of what comes after each sample, float32 `[B, T, 2 C]` by input: the means of C
       channels, and the logarithms of their variances.
+    anomaly: float32 `[B]`, of heads that themselves tell how unlike an example is to what they
+      were trained on; None of others.
     group_logits: of groups of classes, float32 `[B, G]`; None of heads that tell none.
     embeddings: of each input, float32 `[B, E]` by input, of heads for pretraining.
     features: of each input.
@@ -44,6 +46,7 @@ class Outputs:
   own_logits: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
   reconstruction: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
   forecast: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
+  anomaly: Any = None
   group_logits: Any = None
   embeddings: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
   features: dict[str, Features] = flax.struct.field(default_factory=dict)
@@ -55,5 +58,6 @@ class Outputs:
   def named(self) -> dict[str, jax.Array]:
     """What is deployed, by the names that exported files use."""
     found = {} if self.logits is None else {'logits': self.logits}
+    found |= {} if self.anomaly is None else {'anomaly': self.anomaly}
     found |= {f'reconstruction_{name}': x for name, x in self.reconstruction.items()}
     return found | {f'forecast_{name}': x for name, x in self.forecast.items()}

@@ -10,6 +10,7 @@ from har.objectives.contrast import Contrast
 from har.objectives.cooperate import Cooperate
 from har.objectives.dask import Dask
 from har.objectives.distil import Distil
+from har.objectives.familiar import Familiar
 from har.objectives.forecast import Forecast
 from har.objectives.objective import Facts, Objective
 from har.objectives.reconstruct import Reconstruct
@@ -22,6 +23,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
   'cooperate': Cooperate,
   'dask': Dask,
   'distil': Distil,
+  'familiar': Familiar,
   'forecast': Forecast,
   'reconstruct': Reconstruct,
   'views': Views,

@@ -13,7 +13,7 @@ from har.errors import UserError
 
 Arrays = dict[str, np.ndarray]
 Runner = Callable[[Arrays], Arrays]
-LOGITS, RECONSTRUCTION = 'logits', 'reconstruction_'
+LOGITS, ANOMALY, RECONSTRUCTION = 'logits', 'anomaly', 'reconstruction_'
 _SIGNATURE = 'serving_default'
 _NEEDED = ('stage', 'variant', 'inputs', 'outputs', 'labels', 'sha256')
 # Of inputs, those that recordings are read for.

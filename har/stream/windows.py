@@ -8,7 +8,7 @@ import numpy as np
 
 from har.errors import UserError
 from har.stream import causal, inputs
-from har.stream.exported import LOGITS, RECONSTRUCTION, SOURCES, Arrays, Model
+from har.stream.exported import ANOMALY, LOGITS, RECONSTRUCTION, SOURCES, Arrays, Model
 
 LEAST_HEARD = 0.5
 """The share of a window that must have been recorded, of each input that a model cannot do
@@ -185,13 +185,14 @@ def absent(name: str, described: Mapping[str, Any]) -> Arrays:
 
 
 def judge(outputs: Arrays, inputs: Arrays) -> tuple[np.ndarray | None, float | None]:
-  """Probabilities `[C]` of logits, and the error of reconstructions; None where there are none."""
+  """Probabilities `[C]` of logits, and the anomaly or the error of reconstructions; None where
+  there are none."""
   probabilities = None
   if LOGITS in outputs:
     logits = np.asarray(outputs[LOGITS][0], np.float64)
     powers = np.exp(logits - logits.max())
     probabilities = powers / powers.sum()
-  errors = []
+  errors = [float(outputs[ANOMALY][0])] if ANOMALY in outputs else []
   for name in sorted(outputs):
     if name.startswith(RECONSTRUCTION):
       errors.append(_error(outputs[name], inputs, name.removeprefix(RECONSTRUCTION)))

@@ -148,6 +148,10 @@ class Cached:
   def _folder(self) -> str:
     return self._context.runtime['cache_dir']
 
+  def once(self, variables: Any, positions: np.ndarray) -> dict[str, np.ndarray]:
+    """What is kept of these examples, not augmented, `[N, rows, ...]` by name."""
+    return self._once(variables, positions, None, lambda: None)
+
   def open(self, variables: Any, check: Check) -> tuple[Source, Source]:
     """The training examples, and those of validation.
 

@@ -21,6 +21,7 @@ from har.errors import UserError
 from har.evaluate import run as evaluation
 from har.models import mobilenet, registry, s3d
 from har.models.mode import matches
+from har.objectives.classify import Classifier
 from har.objectives.registry import OBJECTIVES
 from har.pretrained import efficientnet_lite, mobilenet_v2
 from har.train import experiment
@@ -33,6 +34,7 @@ EXPERIMENTS = [
   ('demo', None),
   ('demo_anomaly', None),
   ('edge_anomaly', None),
+  ('video_anomaly', None),
   ('anomaly', None),
   ('anomaly', 'model=lstm_ae'),
   ('anomaly', 'model=cnn_gru_ae'),
@@ -193,8 +195,13 @@ def assert_complete(workdir, config, table, *, steps):
     assert json.loads(rows[-1])['step'] == steps
   report = (workdir / 'report.html').read_text()
   assert '<html' in report
-  video = {'rgb', 'depth', 'flow'} & set(config.modalities)
-  assert ('Where the model looks' in report) == bool(video)
+  looking = [
+    name
+    for name in stages
+    if {'rgb', 'depth', 'flow'} & set(config.stages[name].modalities)
+    and issubclass(OBJECTIVES[config.stages[name].objective.kind], Classifier)
+  ]
+  assert ('Where the model looks' in report) == bool(looking)
 
 
 def assert_only_trained_layers_moved(opened, name):

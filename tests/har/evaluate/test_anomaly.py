@@ -137,3 +137,11 @@ def test_features_by_hand():
     assert (mean[i], least[i], most[i], change[i]) == (pytest.approx(7 / 3), 1, 3, 1)
     assert deviation[i] == pytest.approx(np.std([1, 3, 3]))
   assert not found[1].any()
+
+
+def test_what_is_kept_is_averaged_and_its_changes():
+  x = np.zeros((2, 3, 2, 4), np.float32)
+  x[0, 1] = 3.0
+  pooled = np.full((2, 1, 2), 7.0)
+  found = detectors.kept_features({'b': pooled, 'a': x})
+  np.testing.assert_array_equal(found, [[1] * 4 + [3] * 4 + [7] * 2, [0] * 8 + [7] * 2])

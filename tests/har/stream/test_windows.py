@@ -9,6 +9,7 @@ from har.errors import UserError
 from har.stream import causal as causal_lib
 from har.stream.exported import open_model
 from har.stream.windows import Windows, judge
+from tests import fakes
 from tests.har.stream import exports
 
 
@@ -195,3 +196,21 @@ def test_an_error_is_that_of_training(anomaly):
   masked = {'imu': np.ones((1, 4, 2)), 'imu_mask': np.array([[1.0, 1.0, 0.0, 0.0]])}
   outputs = {'reconstruction_imu': np.array([[[1, 2], [1, 1], [9, 9], [9, 9]]], float)}
   assert judge(outputs, masked) == (None, pytest.approx(0.25))
+
+
+def test_a_model_may_tell_its_anomaly_itself(tmp_path):
+  data = fakes.FakeDataset(metadata=exports.FACTS | {'abnormal': ('wave',)})
+  head, objective = {'kind': 'changes', 'bottleneck': 4, 'features': 8}, {'kind': 'familiar'}
+  inputs, encoders = {'imu': {'length': 40}}, {'imu': exports.CNN}
+  folder = exports.write(tmp_path / 'run', inputs, encoders, data, head, objective=objective)
+  model = open_model(folder)
+  told = model.about['outputs']['anomaly']['meaning']
+  assert told == 'how unlike the example is to what was trained on'
+  windows = Windows(model, {'imu': 50.0}, seconds=1.0, step=0.5)
+  samples = exports.movement(1.0)
+  (one,) = decisions(windows, samples)
+  assert one.probabilities is None
+  other = Windows(model, {'imu': 50.0}).inputs['imu']
+  for t, x in enumerate(samples):
+    other.push(t / 50, x)
+  assert one.score == float(model.run(other.window(0.0, 1.0))['anomaly'][0]) > 0

@@ -276,6 +276,7 @@ export class Local {
       window.confidence = Math.max(...window.probabilities);
       window.class = this.offer.labels[window.probabilities.indexOf(window.confidence)];
     }
+    if (outputs.anomaly) [window.score] = outputs.anomaly.data;
     const errors = Object.entries(outputs).filter(([name]) => name.startsWith('reconstruction_'))
       .map(([name, { data }]) => this.error(name.slice('reconstruction_'.length), data, feeds));
     if (errors.length) window.score = errors.reduce((a, b) => a + b) / errors.length;
