@@ -29,7 +29,6 @@ from har.compress.operations import (
   kept,
   kernel_path,
   left_in_float,
-  multiply,
   number,
 )
 from har.compress.trace import trace
@@ -289,7 +288,7 @@ class Graph:
     x, own = get(layer.x), f'to:{layer.name}'
     if own in self.points:
       x = hook.point(own, x)
-    y = multiply(layer.operation, x, kernel)
+    (y,) = layer.operation.run(x, kernel)
     if bias is not None:
       y += bias.astype(y.dtype)
     for clip in layer.clips:

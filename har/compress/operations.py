@@ -80,7 +80,16 @@ class Operation:
     return self.eqn.primitive.name
 
   def run(self, *args: Any) -> list[Any]:
-    out = self.eqn.primitive.bind(*args, **self.eqn.params)
+    """Its results; 2-D convolutions in the form that is fastest."""
+    p = self.eqn.params
+    if self.name == 'conv_general_dilated' and np.ndim(args[0]) == 4:
+      x, kernel = args
+      numbers = lax.conv_dimension_numbers(x.shape, kernel.shape, ('NHWC', 'HWIO', 'NHWC'))
+      dilations = {*p['lhs_dilation'], *p['rhs_dilation'], p['batch_group_count']}
+      if p['dimension_numbers'] == numbers and dilations == {1}:
+        rows, columns = p['padding']
+        return [conv2d(x, kernel, p['window_strides'], (rows, columns), p['feature_group_count'])]
+    out = self.eqn.primitive.bind(*args, **p)
     return list(out) if self.eqn.primitive.multiple_results else [out]
 
 
@@ -216,18 +225,6 @@ def plain_branch(eqn: core.JaxprEqn) -> core.ClosedJaxpr | None:
   platforms = eqn.params.get('branches_platforms') if eqn.primitive.name == 'cond' else None
   named = zip(platforms or (), eqn.params.get('branches', ()), strict=False)
   return next((branch for platform, branch in named if platform is None), None)
-
-
-def multiply(operation: Operation, x: Any, kernel: Any) -> Any:
-  """Runs a convolution or product, 2-D convolutions in the form that is fastest to train."""
-  p = operation.eqn.params
-  if operation.name == 'conv_general_dilated' and np.ndim(x) == 4:
-    numbers = lax.conv_dimension_numbers(x.shape, kernel.shape, ('NHWC', 'HWIO', 'NHWC'))
-    dilations = {*p['lhs_dilation'], *p['rhs_dilation'], p['batch_group_count']}
-    if p['dimension_numbers'] == numbers and dilations == {1}:
-      rows, columns = p['padding']
-      return conv2d(x, kernel, p['window_strides'], (rows, columns), p['feature_group_count'])
-  return operation.run(x, kernel)[0]
 
 
 def kernel_path(operation: Operation) -> Path | None:
