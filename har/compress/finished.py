@@ -77,7 +77,8 @@ class FinishedStage:
   def _spread(self, examples: int) -> list[dict[str, np.ndarray]]:
     train = self.experiment.context.splits.train
     count = min(examples, len(train))
-    size = min(count, 16)
+    # As many at once as evaluation takes: all values of a batch of long clips are gigabytes.
+    size = min(count, 16, self.experiment.context.runtime['eval_batch_size'])
     count -= count % size
     chosen = train[np.linspace(0, len(train) - 1, count).round().astype(int)]
     preprocess = jax.jit(self.preprocess)
