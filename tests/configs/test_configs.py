@@ -342,6 +342,22 @@ def test_the_papers_recipes_have_its_table_1(name, arg):
   assert config.stages.fusion.trained == ('fine_tuned',)
 
 
+def test_a_large_model_of_colours_has_the_light_one_of_flow_beside():
+  get_config = importlib.import_module('configs.video_baselines').get_config
+  both = get_config('model=i3d_flow,dataset=fight,weights=i3d-kinetics400')
+  schema.check(both)
+  alone = get_config('model=i3d,dataset=fight,weights=i3d-kinetics400')
+  light = light_video.get_config(
+    'dataset=fight,show=flow,temporal=tcn,weights=mobilenet_v2-backbone'
+  )
+  assert both.order == ('rgb', 'flow')
+  assert both.dataset.options.title == 'fight_flow'
+  for section in ('inputs', 'encoders', 'stages'):
+    assert both[section].rgb.to_dict() == alone[section].rgb.to_dict()
+    assert both[section].flow.to_dict() == light[section].flow.to_dict()
+  schema.check(get_config('model=i3d_flow'))
+
+
 def test_video_baselines_freeze_what_published_weights_fill():
   get_config = importlib.import_module('configs.video_baselines').get_config
   for model, weights, trained, views, width in (
