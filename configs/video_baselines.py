@@ -94,7 +94,7 @@ def _with_flow(config: ConfigDict, args: dict[str, str]) -> ConfigDict:
   shared = f'dataset={args["dataset"]},title={args["title"]},show=flow,temporal=tcn'
   weights = 'mobilenet_v2-backbone' if args['weights'] else ''
   light = light_video.get_config(f'{shared},weights={weights}')
-  config.dataset.options = light.dataset.options
+  config.dataset = light.dataset
   config.modalities = ('rgb', 'flow')
   for section in ('inputs', 'encoders', 'stages'):
     config[section].flow = light[section].flow
