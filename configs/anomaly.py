@@ -1,7 +1,7 @@
 """Anomalies of the wrist's signals: falls among daily activities, in WEDA-FALL.
 
   python -m har.evaluate.folds --workdir=runs/anomaly --raw_dir=FOLDER \
-      --config=configs/anomaly.py:model=forecast
+      --config=configs/anomaly.py:model=between
 
 The folder holds the owner's `50Hz` as a folder or zip. A recording's score is that of its highest
 window of 3 s. Falls were mostly recorded at 40 Hz and daily activities at 50; what that leaves in
@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from configs import base, weda_fall
 
 DATASETS = ('weda_fall',)
-MODELS = ('lstm_ae', 'cnn_gru_ae', 'forecast', 'cnn_gru')
+MODELS = ('between', 'lstm_ae', 'cnn_gru_ae', 'forecast', 'cnn_gru')
 PEOPLE = (
   *((1, 2, 21, 22, 27), (3, 4, 5, 23, 28), (6, 7, 8, 24, 29)),
   *((9, 10, 11, 25, 30), (12, 13, 14, 26, 31)),
@@ -29,9 +29,10 @@ def get_config(arg: str | None = None) -> ConfigDict:
   """The experiment.
 
   Args:
-    arg: `dataset=`, one of `DATASETS` (weda_fall); `model=`, one of `MODELS` (cnn_gru): an LSTM
-      autoencoder, one of convolutions and a GRU, a forecaster, all of which are trained on normal
-      activities alone, or a classifier, which learns from all labels.
+    arg: `dataset=`, one of `DATASETS` (weda_fall); `model=`, one of `MODELS` (cnn_gru): what
+      tells each sample from those around it, an LSTM autoencoder, one of convolutions and a GRU, a
+      forecaster, all of which are trained on normal activities alone, or a classifier, which learns
+      from all labels.
   """
   args = base.parse_arg(arg, dataset='weda_fall', model='cnn_gru')
   base.choose('dataset', args['dataset'], DATASETS)
@@ -51,6 +52,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
 
 
 def _encoder(model: str) -> dict[str, Any]:
+  if model == 'between':
+    return {'kind': 'samples'}
   if model == 'lstm_ae':
     return {'kind': 'lstm', 'features': 64, 'layers': 1, 'dropout': 0.0}
   if model == 'forecast':
@@ -73,8 +76,9 @@ def _stage(model: str) -> dict[str, Any]:
     'lstm_ae': {'kind': 'lstm_decoder', 'bottleneck': 32},
     'cnn_gru_ae': {'kind': 'decoder', 'bottleneck': 32},
     'forecast': {'kind': 'forecaster', 'channels': 3},
+    'between': {'kind': 'between', 'channels': 3},
   }
-  kind = 'forecast' if model == 'forecast' else 'reconstruct'
+  kind = {'forecast': 'forecast', 'between': 'familiar'}.get(model, 'reconstruct')
   return shared | {
     'learning_rate': 2e-3,
     'epochs': 10.0,

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from har import options
 from har.errors import UserError
 from har.models import (
+  between,
   c3d,
   changes,
   decoders,
@@ -37,6 +38,7 @@ ENCODERS: dict[str, type[nn.Module]] = {
   'lstm': sequence.LSTM,
   'mobilenet_v2': mobilenet.MobileNetV2,
   's3d': s3d.S3D,
+  'samples': sequence.Pool,
   'skeleton_cnn': skeleton.SkeletonCNN,
   'tcn': sequence.TCN,
 }
@@ -54,6 +56,7 @@ HEADS: dict[str, type[nn.Module]] = {
   'decoder': decoders.ConvDecoder,
   'lstm_decoder': decoders.RecurrentDecoder,
   'forecaster': decoders.Forecaster,
+  'between': between.Between,
   'changes': changes.ChangesAutoencoder,
 }
 

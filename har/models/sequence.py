@@ -95,7 +95,7 @@ class _Temporal(nn.Module):
 
 
 class Pool(_Temporal):
-  """Nothing but dropout before the pooling.
+  """Nothing but dropout before the pooling: the samples themselves.
 
   Attributes:
     dropout: rate, one decision for all samples of an example.

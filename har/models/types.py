@@ -37,6 +37,7 @@ class Outputs:
       channels, and the logarithms of their variances.
     anomaly: float32 `[B]`, of heads that themselves tell how unlike an example is to what they
       were trained on; None of others.
+    trained: float32 `[B]`, what training such a head is to lower; None if it is the anomaly itself.
     group_logits: of groups of classes, float32 `[B, G]`; None of heads that tell none.
     embeddings: of each input, float32 `[B, E]` by input, of heads for pretraining.
     features: of each input.
@@ -47,13 +48,16 @@ class Outputs:
   reconstruction: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
   forecast: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
   anomaly: Any = None
+  trained: Any = None
   group_logits: Any = None
   embeddings: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
   features: dict[str, Features] = flax.struct.field(default_factory=dict)
 
   def deployed(self) -> 'Outputs':
     """Without what only training needs."""
-    return dataclasses.replace(self, own_logits={}, group_logits=None, embeddings={}, features={})
+    return dataclasses.replace(
+      self, own_logits={}, trained=None, group_logits=None, embeddings={}, features={}
+    )
 
   def named(self) -> dict[str, jax.Array]:
     """What is deployed, by the names that exported files use."""

@@ -7,13 +7,13 @@ import jax
 
 from har.errors import UserError
 from har.models.types import Outputs
-from har.objectives.objective import Arrays
+from har.objectives.objective import Arrays, Metrics
 from har.objectives.reconstruct import Reconstruct
 
 
 @dataclasses.dataclass(frozen=True)
 class Familiar(Reconstruct):
-  """The anomaly that the head gives; it is the score, too."""
+  """The anomaly that the head gives, or what it wants lowered in its place; it is the score."""
 
   anomaly_meaning: ClassVar[str] = 'anomaly, which the model gives itself'
   needs_inputs: ClassVar[bool] = False
@@ -23,6 +23,11 @@ class Familiar(Reconstruct):
   ) -> tuple[Arrays, Any]:
     del batch, key, teacher
     return inputs, {}
+
+  def loss(self, outputs: Outputs, targets: Any) -> tuple[jax.Array, Metrics]:
+    error = self.errors(outputs, targets).mean()
+    loss = error if outputs.trained is None else outputs.trained.mean()
+    return loss, {'error': error}
 
   def errors(self, outputs: Outputs, inputs: Arrays) -> jax.Array:
     del inputs

@@ -36,6 +36,7 @@ EXPERIMENTS = [
   ('edge_anomaly', None),
   ('video_anomaly', None),
   ('anomaly', None),
+  ('anomaly', 'model=between'),
   ('anomaly', 'model=lstm_ae'),
   ('anomaly', 'model=cnn_gru_ae'),
   ('anomaly', 'model=forecast'),
