@@ -59,6 +59,11 @@ def _pad(clip: Clip, step: Step) -> None:
   clip.recorded = clip.mask[:, None]
 
 
+def _smooth(clip: Clip, step: Step) -> None:
+  heard = clip.heard.reshape(len(clip.x), -1)
+  clip.x = sensors.smooth(clip.x, heard, step['rates'], step['seconds'])
+
+
 def _fit_sensors(clip: Clip, step: Step) -> None:
   how = step['operation'].removesuffix('_sensors')
   heard = clip.heard.reshape(len(clip.x), -1)
@@ -133,6 +138,7 @@ def _length(clip: Clip, step: Step) -> None:
 OPERATIONS: dict[str, Callable[[Clip, Step], None]] = {
   'resample': _resample,
   'pad': _pad,
+  'smooth': _smooth,
   'resample_sensors': _fit_sensors,
   'pad_sensors': _fit_sensors,
   'normalise': _normalise,

@@ -89,10 +89,12 @@ class Apart(fakes.FakeDataset):
     return records
 
 
+@pytest.mark.parametrize('smooth', [0.0, 0.2], ids=['sharp', 'smooth'])
 @pytest.mark.parametrize('fit', ['resample', 'pad'])
-def test_sensors_of_their_own_rates(fit):
+def test_sensors_of_their_own_rates(fit, smooth):
   data = Apart()
-  built = inputs_lib.build('imu', {'length': 48, 'fit': fit, 'rates': (50.0, 25.0), 'std': 2.0})
+  options = {'length': 48, 'fit': fit, 'rates': (50.0, 25.0), 'std': 2.0, 'smooth': smooth}
+  built = inputs_lib.build('imu', options)
   records = data.records(('imu',))[:6]
   (batch,) = loader.eval_batches(records, range(6), {'imu': built}, 6)
   expected = jax.device_get(inputs_lib.preprocess(batch, inputs={'imu': built}))

@@ -198,10 +198,16 @@ def test_an_error_is_that_of_training(anomaly):
   assert judge(outputs, masked) == (None, pytest.approx(0.25))
 
 
-def test_a_model_may_tell_its_anomaly_itself(tmp_path):
+@pytest.mark.parametrize(
+  ('encoder', 'head'),
+  [
+    (exports.CNN, {'kind': 'changes', 'bottleneck': 4, 'features': 8}),
+    ({'kind': 'samples'}, {'kind': 'between', 'features': (8,), 'kernel': 3, 'hidden': 8}),
+  ],
+)
+def test_a_model_may_tell_its_anomaly_itself(encoder, head, tmp_path):
   data = fakes.FakeDataset(metadata=exports.FACTS | {'abnormal': ('wave',)})
-  head, objective = {'kind': 'changes', 'bottleneck': 4, 'features': 8}, {'kind': 'familiar'}
-  inputs, encoders = {'imu': {'length': 40}}, {'imu': exports.CNN}
+  inputs, encoders, objective = {'imu': {'length': 40}}, {'imu': encoder}, {'kind': 'familiar'}
   folder = exports.write(tmp_path / 'run', inputs, encoders, data, head, objective=objective)
   model = open_model(folder)
   told = model.about['outputs']['anomaly']['meaning']
