@@ -103,5 +103,6 @@ class Between(nn.Module):
     return 0.5 * (miss / own + jnp.log(own)).mean(-1)
 
   def _stack(self, name: str) -> temporal.TCN:
-    sizes = {'features': self.features, 'kernel': self.kernel, 'dropout': self.dropout}
-    return temporal.TCN(**sizes, momentum=self.momentum, dtype=self.dtype, name=name)
+    return temporal.TCN(
+      self.features, self.kernel, self.dropout, self.momentum, self.dtype, name=name
+    )

@@ -136,19 +136,21 @@ def fitted(model: Model, options: Options, on: float | None) -> Options:
   """Options with the threshold that was fitted for a model.
 
   Raises:
-    UserError: there is none, and no `on` (or threshold) is given either.
+    UserError: there is none, and no `on` (or threshold) is given either; or a classifier names no
+      abnormal class.
   """
   value = (model.about.get('alarm') or {}).get('value')
   if LOGITS not in model.about['outputs']:
     if value is None and not options.threshold:
       raise UserError('the model has no threshold: give --threshold')
     return options
-  if on is None and value is None:
-    raise UserError('the model has no threshold: give --on')
   if not model.about.get('abnormal'):
     raise UserError('the model names no abnormal class: its events are no alarms')
-  level = on if on is not None else 1 / (1 + math.exp(-value))
-  rule = dataclasses.replace(options.rule, on=level, off=min(options.rule.off, level))
+  if on is None:
+    if value is None:
+      raise UserError('the model has no threshold: give --on')
+    on = 1 / (1 + math.exp(-value))
+  rule = dataclasses.replace(options.rule, on=on, off=min(options.rule.off, on))
   return dataclasses.replace(options, rule=rule)
 
 
@@ -242,6 +244,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     files = command.files(args.files)
     if not files or any(one.count(_NAME) != 1 for one in files):
       raise UserError(f'--files={args.files}: must have {_NAME} once in each')
+    if not 0 <= args.within < math.inf:
+      raise UserError(f'--within={args.within:g}: must be a number, 0 or more')
     given, args.on = args.on, Rule.on if args.on is None else args.on
     options = command.options(args)
     kinds = {recordings.kind(one) for one in files}

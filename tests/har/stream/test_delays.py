@@ -83,14 +83,14 @@ def test_tables_that_are_none_are_refused(tmp_path, lines, message):
 
 
 def test_a_threshold_must_be_known(resampled, anomaly):
-  with pytest.raises(UserError, match='give --on'):
-    delays.fitted(open_model(resampled), Options(), None)
   with pytest.raises(UserError, match='names no abnormal class'):
     delays.fitted(open_model(resampled), Options(), 0.7)
   with pytest.raises(UserError, match='give --threshold'):
     delays.fitted(open_model(anomaly), Options(), None)
   model = open_model(resampled)
   model.about['abnormal'].append('wave')
+  with pytest.raises(UserError, match='give --on'):
+    delays.fitted(model, Options(), None)
   model.about['alarm'] = {'value': float(np.log(0.8 / 0.2))}
   found = delays.fitted(model, Options(rule=Rule(off=0.5)), None).rule
   assert (found.on, found.off) == (pytest.approx(0.8), 0.5)
@@ -148,4 +148,5 @@ def test_what_is_not_there_is_told(anomaly, folder, capsys):
   there = [f'--events={folder / "events.csv"}', '--files={name}_a.csv']
   assert 'must have {name} once' in refused([*argv, there[0], '--files=a.csv'], capsys)
   assert 'no recordings {name}_z.csv' in refused([*argv, there[0], '--files={name}_z.csv'], capsys)
+  assert '--within=-1: must be' in refused([*argv, *there, '--within=-1'], capsys)
   assert 'cannot be read' in refused([*argv, '--events=nowhere.csv', there[1]], capsys)
