@@ -7,58 +7,20 @@ import os
 import shutil
 import signal
 import socket
-import sys
 import time
-import warnings
-from unittest import mock
 
-import jax
 import pytest
-from absl import flags, logging
-from absl.testing import flagsaver
 
-import launch as launch_lib
 from configs import demo
-from har import options
 from har.data import dataset as dataset_lib
 from har.data.corrupt import suite
 from har.errors import UserError
 from har.export import run as export
 from har.export import supported
 from har.train import experiment as experiment_lib
-from tests import wrong_configs
 from tests.configs import test_configs
 from tests.har.stream import exports
-from tests.launching import ODD, PAIR, VARIANTS, finish, launch, write_experiment
-
-SETTINGS = ('jax_compilation_cache_dir', 'jax_persistent_cache_min_compile_time_secs')
-
-
-def run_here(capfd, *args):
-  """What launch.py does with these flags, without the seconds that a process takes to start.
-
-  It sees the eight devices of all tests.
-  """
-  argv = ['launch.py', *map(str, args)]
-  # Overrides of the config are looked for in sys.argv.
-  here = mock.patch.object(sys, 'argv', argv)
-  with here, flagsaver.flagsaver(), warnings.catch_warnings():
-    # How ml_collections loads a config file.
-    warnings.filterwarnings('ignore', r'the load_module\(\)', DeprecationWarning)
-    flags.FLAGS.unparse_flags()
-    code = launch_lib.main(launch_lib._parse(argv))
-  return code, *capfd.readouterr()
-
-
-@pytest.fixture(scope='module', autouse=True)
-def settings_kept():
-  """Undoes what launch.py sets for its process."""
-  before = {name: getattr(jax.config, name) for name in SETTINGS}
-  verbosity = logging.get_verbosity()
-  yield
-  for name, value in before.items():
-    jax.config.update(name, value)
-  logging.set_verbosity(verbosity)
+from tests.launching import ODD, PAIR, VARIANTS, finish, launch, run_here, write_experiment
 
 
 @pytest.fixture(scope='module')
@@ -186,67 +148,6 @@ def test_predict_writes_a_timeline(experiment, undisturbed, tmp_path, capfd):
   code, _, err = run_here(capfd, *experiment, f'--workdir={undisturbed}', *flags)
   assert code == 2
   assert 'no stage reads imu and video and nothing else; there are imu (imu), skele' in err
-
-
-@pytest.mark.parametrize(
-  ('args', 'message'),
-  [
-    (['--config=configs/nope.py'], '--config=configs/nope.py cannot be loaded'),
-    (['--config=configs/base.py'], 'configs/base.py is not an experiment'),
-    (['--config=configs/demo.py'], '--workdir is missing'),
-    (['--workdir=w'], '--config is missing'),
-    (
-      ['--config=configs/demo.py', '--workdir=w', '--config.stages.imu.epoch=3'],
-      "config.stages.imu.epoch=3: no such option; did you mean 'epochs'?",
-    ),
-    (
-      ['--config=configs/demo.py', '--workdir=w', '--config.stages.imu.epochs=many'],
-      'config.stages.imu.epochs=many: must be a finite number, above 0, at most 1000000',
-    ),
-    (
-      ['--config=configs/demo.py', '--workdir=w', '--config.stage.imu.epochs=3'],
-      '--config.stage.imu.epochs=3: the config has no \'stage\'. Did you mean "stages"?',
-    ),
-    (['--config=configs/demo.py', '--workdir=~nobody-here/x'], '--workdir=~nobody-here/x is no'),
-    (['--config=configs/demo.py', '--workdir=w\\x'], 'TensorStore takes backslashes for slashes'),
-    (['--config=configs/demo.py', '--workdir=w', '--data_dir='], '--data_dir= is no folder'),
-    (['--config=configs/demo.py', '--workdir=w', '--mode=tran'], '--mode=tran is none of train'),
-    (['--config=configs/demo.py', '--workdir=w', '--stages=imu'], '--stages goes with --mode=exp'),
-    (['--config=configs/demo.py', '--workdir=w', '--mode=predict'], '--mode=predict and --input='),
-    (['--config=configs/demo.py', '--workdir=w', '--input=a.csv'], '--mode=predict and --input='),
-    (['--config=configs/demo.py', '--workdir=w', '--mod=train'], "Unknown command line flag 'mod'"),
-    (['--config=configs/demo.py', '--workdir=w', 'train'], "'train' is not understood"),
-    (['--config=configs/utd_mhad.py:recipe=x', '--workdir=w'], "recipe='x' is none of"),
-    (
-      ['--config=configs/demo.py', '--workdir=w', '--raw_dir=/nowhere', '--data_dir=d'],
-      '/nowhere',
-    ),
-  ],
-)
-def test_user_errors_are_one_line_and_status_2(args, message, tmp_path):
-  args = [a.replace('=w', f'={tmp_path}/w').replace('=d', f'={tmp_path}/d') for a in args]
-  code, out, err = finish(launch(*args))
-  assert code == 2
-  assert out == ''
-  assert message in err
-  assert err.startswith('error: ')
-  assert err.count('\n') == 1
-  assert not (tmp_path / 'w').exists()
-  assert not (tmp_path / 'd').exists() or not any((tmp_path / 'd').rglob('*.array_record*'))
-
-
-@pytest.mark.parametrize('number', range(6))
-def test_a_wrong_value_leaves_no_workdir(number, tmp_path, capfd):
-  workdir = tmp_path / 'runs' / 'wrong'
-  _, key, value = wrong_configs.draw(number + 1)[-1]
-  config = f'--config={wrong_configs.__file__}:{number},0'
-  code, out, err = run_here(capfd, config, f'--workdir={workdir}')
-  assert (code, out) == (2, '')
-  # The address of an object is another one in each draw.
-  assert err.startswith(f'error: {key}={options.shown(value).split(" at 0x")[0]}')
-  assert ': must be ' in err
-  assert err.count('\n') == 1
-  assert not any(tmp_path.iterdir())
 
 
 def test_what_only_the_data_tell_leaves_no_workdir(experiment, tmp_path, capfd):
