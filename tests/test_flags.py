@@ -59,7 +59,7 @@ def test_user_errors_are_one_line_and_status_2(args, message, tmp_path, capfd):
   assert_refused(*run_here(capfd, *within(tmp_path, args)), message, tmp_path)
 
 
-# Noticed without a config, by absl, by the schema and by the data.
+# Noticed by the config's loader, the schema, absl and the data.
 @pytest.mark.parametrize('number', [0, 4, 14, 17])
 def test_nor_do_imports_say_anything_else(number, tmp_path):
   args, message = WRONG_FLAGS[number]
