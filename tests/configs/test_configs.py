@@ -122,11 +122,10 @@ def small_pictures(monkeypatch):
   monkeypatch.setattr(mobilenet, 'STAGES', mobilenet.STAGES[:2])
 
 
-@pytest.fixture
-def few_blocks(monkeypatch):
-  """S3D with a block for each of its resolutions, those that a second stage trains among them."""
-  kept = {name: s3d.MIXED[name] for name in ('Mixed_3b', 'Mixed_4c', 'Mixed_5c')}
-  monkeypatch.setattr(s3d, 'MIXED', kept)
+def few_blocks(config, monkeypatch):
+  """S3D with one block, or with the two of a second stage's that train; the stem stays frozen."""
+  names = s3d.S3D.fine_tuned if 'fusion' in config.stages else ('Mixed_3b',)
+  monkeypatch.setattr(s3d, 'MIXED', {name: s3d.MIXED[name] for name in names})
 
 
 def shrink(config):
@@ -155,12 +154,9 @@ def shrink(config):
 
 
 @pytest.mark.parametrize(('name', 'arg'), EXPERIMENTS)
-def test_config_runs(name, arg, raw_dirs, tmp_path, small_pictures, request, monkeypatch):
-  if name != 'demo':  # whose video goes through the whole network
-    request.getfixturevalue('few_blocks')
-  if name == 'clips':  # Which has no second stage that trains some blocks and others not.
-    monkeypatch.setattr(s3d, 'MIXED', {'Mixed_3b': s3d.MIXED['Mixed_3b']})
+def test_config_runs(name, arg, raw_dirs, tmp_path, small_pictures, monkeypatch):
   config = shrink(importlib.import_module(f'configs.{name}').get_config(arg))
+  few_blocks(config, monkeypatch)
   dataset = config.dataset.name
   if not name.startswith('baselines.'):
     assert config.order == (*config.modalities, *['fusion'] * (len(config.modalities) > 1))
