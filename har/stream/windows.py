@@ -77,9 +77,16 @@ class Windows:
         end at once the last is looked at.
 
     Raises:
-      UserError: a source is missing that the model needs, or the length is not known.
+      UserError: a source is missing that the model needs, the length is not known, or nothing that
+        the model gives is a class or a score.
     """
     self._model, self._live, self.passed_over = model, live, 0
+    outputs = model.about['outputs']
+    if not any(n in (LOGITS, ANOMALY) or n.startswith(RECONSTRUCTION) for n in outputs):
+      raise UserError(
+        f'the model gives {", ".join(outputs)}, which is neither a class nor a score: it '
+        'scores recordings with --mode=evaluate alone'
+      )
     described = model.recorded
     for name, one in described.items():
       if f'{name}_present' not in model.about['inputs'] and _source(one) not in rates:

@@ -220,3 +220,11 @@ def test_a_model_may_tell_its_anomaly_itself(encoder, head, tmp_path):
   for t, x in enumerate(samples):
     other.push(t / 50, x)
   assert one.score == float(model.run(other.window(0.0, 1.0))['anomaly'][0]) > 0
+
+
+def test_what_tells_nothing_of_a_window_is_refused(anomaly):
+  model = open_model(anomaly)
+  told = {'forecast_imu': model.about['outputs']['reconstruction_imu']}
+  forecaster = dataclasses.replace(model, about={**model.about, 'outputs': told})
+  with pytest.raises(UserError, match='gives forecast_imu, which is neither a class nor a score'):
+    Windows(forecaster, {'imu': 50.0})
