@@ -9,10 +9,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from har.errors import UserError
-from har.study import cost, grid, measured, table
+from har.study import cost, grid, measured, paired, table
 from har.study.grid import Failure
 from har.study.launcher import Launcher
-from har.study.measured import Measured
 from har.study.registry import STUDIES
 from har.study.row import Asked, Row
 
@@ -63,18 +62,19 @@ def run(options: Options, launcher: Launcher) -> tuple[str, list[Failure]]:
   plan = grid.plan(rows, options.seeds, runs_dir, flags, quick=quick)
   title = f'{table.QUICK}: {options.title}' if quick else options.title
   print('\n'.join(cost.describe(title, plan)), file=sys.stderr, flush=True)
-  found: list[Measured] = []
   failures: list[Failure] = []
   text, started = '', time.monotonic()
-  for runs in plan.values():
+  complete: dict[str, list[grid.Run]] = {}
+  for name, runs in plan.items():
     failed = grid.run(runs, launcher)
     failures += failed
     if grid.complete(failed):
-      found += measured.collect(runs)
-    complete = f'{len({one.row for one in found})} of {len(plan)}'
-    facts = _facts(options, complete, failures, time.monotonic() - started)
+      complete[name] = runs
+    found = [one for own in complete.values() for one in measured.collect(own)]
+    facts = _facts(options, f'{len(complete)} of {len(plan)}', failures, time.monotonic() - started)
     # Not only at the end: hours of work are worth a look before the last row.
-    text = table.write(workdir, found, study.picture(found), facts, quick=quick)
+    tested = paired.run(complete)
+    text = table.write(workdir, found, tested, study.picture(found), facts, quick=quick)
   return f'{text}\nstudy: {workdir / "study.html"}', failures
 
 

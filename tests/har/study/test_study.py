@@ -66,6 +66,7 @@ def test_the_table_has_means_deviations_and_the_files_speed(launcher, tmp_path, 
   assert float(first['top1']) == pytest.approx((0.75 + 0.5) / 2)
   assert float(first['top1_deviation']) == pytest.approx(0.25 / 2**0.5)
   assert float(first['top1_deviation_of_seeds']) == pytest.approx((0.7 - 0.55) / 2**0.5)
+  assert (first['top1_low'], first['top1_high']) == ('0.0', '1.0')  # Of two seeds that differ.
   assert float(first['top1_pooled']) == pytest.approx((30 * 0.75 + 10 * 0.5) / 40)
   assert (first['folds'], first['seeds'], first['examples']) == ('2', '2', '80')
   assert float(first['f1']) == pytest.approx(0.525)
@@ -87,10 +88,20 @@ def test_the_table_has_means_deviations_and_the_files_speed(launcher, tmp_path, 
   assert 'QUICK' not in page + text
 
 
+def test_the_interval_is_student_s_over_the_means_of_the_seeds():
+  of_fold = {'a': (0.70, 0.72, 0.71), 'b': (0.80, 0.80, 0.83)}
+  metrics = {k: {i: {'top1': x} for i, x in enumerate(of_fold[k])} for k in of_fold}
+  one = measured.Measured('row', 'imu', 'float32', metrics, None)
+  # Means 0.75, 0.76, 0.77, deviation 0.01; t of two degrees of freedom is 4.3027.
+  half = 4.3027 * 0.01 / 3**0.5
+  assert one.interval('top1') == pytest.approx((0.76 - half, 0.76 + half), abs=1e-5)
+
+
 def test_what_there_is_one_of_has_no_deviation(launcher, tmp_path):
   text, _ = run.run(options(tmp_path, rows=('plain',)), launcher)
   rows, content, page = written(tmp_path)
   assert [row['top1_deviation_of_seeds'] for row in rows] == ['', '']
+  assert [row['top1_low'] for row in rows] == ['', '']
   assert content['rows'][0]['size_mb'] is None
   assert 'Std of seeds' not in text
   assert 'GFLOPs' not in text + page
