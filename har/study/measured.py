@@ -15,6 +15,8 @@ from har.study.grid import Run
 from har.study.row import LAST, Row
 
 FLOAT = 'float32'
+PARTS = 'hidden', 'others'
+"""Of the test examples, where classes are hidden from a modality."""
 RUNTIME, THREADS = 'litert', '1'
 """Where speed is taken from: rows of `benchmark.csv`."""
 
@@ -50,7 +52,9 @@ class Measured:
     return [statistics.mean(m[name] for m in seeds.values()) for seeds in self.metrics.values()]
 
   def mean(self, name: str) -> float:
-    """Over splits and seeds, each run counting the same."""
+    """Over splits and seeds, each run counting the same; NaN where a run has no such metric."""
+    if any(name not in m for seeds in self.metrics.values() for m in seeds.values()):
+      return math.nan
     return statistics.mean(self.of_splits(name))
 
   def deviation(self, name: str) -> float:
@@ -101,7 +105,8 @@ def _deviation(values: Sequence[float]) -> float:
 def collect(runs: Sequence[Run]) -> list[Measured]:
   """What the runs of a row gave, stage by stage and variant by variant.
 
-  Of a row that shows its last stage alone these are float32, int8 and what the row asks for.
+  Of the last stage, asked for as `LAST`, these are float32, int8 and what the row asks for; of
+  others float32.
 
   Raises:
     UserError: a run has no results, or not that stage.
@@ -113,7 +118,7 @@ def collect(runs: Sequence[Run]) -> list[Measured]:
     blocks = [_blocks(run.folder, table, stage) for run, table in zip(runs, tables, strict=True)]
     files = _files(runs[0].folder, stage)
     for variant in blocks[0]:
-      if _wanted(row, variant) and all(variant in block for block in blocks):
+      if _wanted(row, name, variant) and all(variant in block for block in blocks):
         metrics: dict[str, dict[int, Mapping[str, float]]] = {run.split: {} for run in runs}
         for run, block in zip(runs, blocks, strict=True):
           metrics[run.split][run.seed] = block[variant]
@@ -131,15 +136,19 @@ def stage_of(table: Mapping, name: str) -> str:
 def _blocks(folder: Path, table: Mapping, stage: str) -> Mapping[str, Mapping[str, float]]:
   """Metrics by variant."""
   if stage == sections.PRODUCT and stage in table.get('baselines', {}):
-    return {FLOAT: table['baselines'][stage]}
-  if stage not in table['stages']:
+    found = {FLOAT: table['baselines'][stage]}
+  elif stage in table['stages']:
+    found = dict(table['stages'][stage])
+  else:
     raise UserError(f'{folder}: its results have no {stage}; delete the folder to have it run anew')
-  return table['stages'][stage]
+  of_hidden = table.get('hidden', {}).get('top1', {}).get(stage, {})
+  parts = {f'top1_{part}': of_hidden[part] for part in PARTS if part in of_hidden}
+  return found | {FLOAT: {**found[FLOAT], **parts}}
 
 
-def _wanted(row: Row, variant: str) -> bool:
+def _wanted(row: Row, stage: str, variant: str) -> bool:
   """Others are schemes of quantisation that --mode=compress compares."""
-  if row.stages != (LAST,):
+  if stage != LAST:
     return variant == FLOAT
   wanted = (FLOAT, 'int8', *row.variants)
   return variant in wanted or variant.removesuffix('_int8') in row.variants

@@ -52,7 +52,7 @@ class Row:
     variants: trained by `--mode=compress` besides, of `har.compress`.
     benchmark: whether the first run's files are measured.
     published: Top-1 that others state of what the row is like, a fraction; None if nobody does.
-    stages: that are shown, as in `Pair`: the last one, or several, which then are in float32 alone.
+    stages: that are shown, as in `Pair`; those that are named in float32 alone.
     at: where it stands in the study's picture; None if it does not.
     pairs: what it is tested against.
   """

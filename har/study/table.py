@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from har.evaluate.files import aligned, write_text
-from har.study.measured import FLOAT, RUNTIME, Measured
+from har.study.measured import FLOAT, PARTS, RUNTIME, Measured
 from har.study.paired import Outcome
 
 _SPEEDS = {
@@ -26,11 +26,13 @@ _SPEEDS = {
 """Columns of `study.csv` by those of `benchmark.csv`."""
 KINDS = {'product': 'the product', 'single': 'the best single', 'row': 'another row'}
 """What a row is tested against, see `har.study.row.Pair`, and its words."""
+_PARTS = tuple(f'top1_{part}' for part in PARTS)
 COLUMNS = (
   *('model', 'stage', 'variant', 'quick', 'at', 'folds', 'seeds', 'examples'),
   *('top1', 'top1_low', 'top1_high'),
   *('top1_deviation', 'top1_deviation_of_seeds', 'top1_pooled', 'published'),
   *('precision', 'recall', 'f1'),
+  *_PARTS,
   *(f'{kind}{end}' for kind in KINDS for end in ('', '_difference', '_p')),
   *_SPEEDS,
 )
@@ -78,7 +80,7 @@ def record(
     'top1_deviation_of_seeds': one.deviation_of_seeds('top1'),
     'top1_pooled': one.pooled,
     'published': one.published,
-    **{name: one.mean(name) for name in ('precision', 'recall', 'f1')},
+    **{name: one.mean(name) for name in ('precision', 'recall', 'f1', *_PARTS)},
     **{name: one.speed(column) for name, column in _SPEEDS.items()},
   }
   for kind in KINDS:
@@ -103,6 +105,8 @@ _COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
   'top1_high': ('to', _percent),
   'top1_deviation': ('Std', _percent),
   'top1_deviation_of_seeds': ('Std of seeds', _percent),
+  'top1_hidden': ('Hidden', _percent),
+  'top1_others': ('Others', _percent),
   'published': ('Published', lambda value: f'{100 * value:.2f}'),
   'precision': ('P', _percent),
   'recall': ('R', _percent),
@@ -167,6 +171,7 @@ def write(
     test_heads=TEST_HEADS,
     runtime=RUNTIME,
     speed='size_mb' in shown,
+    parts=_PARTS[0] in shown,
     quick=QUICK if quick else '',
     picture=picture,
     svg=Markup(picture.svg) if picture else '',

@@ -1,12 +1,13 @@
 """Studies over a number: what each row runs, and what the picture shows."""
 
+import ast
 import re
 
 import pytest
 
 from har import schema
 from har.errors import UserError
-from har.study import fig2
+from har.study import fig2, fig3
 from har.study.measured import Measured
 from har.study.row import Asked, Pair
 from tests.har.study.test_study import config_of
@@ -61,3 +62,48 @@ def test_the_picture_of_fig_2_has_a_line_for_each_stage_and_a_bar_for_each_inter
   assert {'10%', '100%'} <= set(texts)
   one_seed = [measured('train_10', s, 0.1, 0.5) for s in stages]
   assert fig2.picture(one_seed) is not None
+
+
+@pytest.mark.parametrize('asked', [('utd_mhad', 'imu+depth+skeleton'), ('mmact', 'imu+rgb')])
+def test_fig_3_hides_the_same_classes_from_each_modality_in_turn(asked):
+  rows = fig3.rows(Asked(*asked))
+  names = asked[1].split('+')
+  hidden = [f'hidden_{count}_from_{name}' for count in (1, 3, 5) for name in names]
+  assert [row.name for row in rows] == ['hidden_0', *hidden]
+  for row in rows:
+    config = config_of(row)
+    schema.check(config)
+    assert config.dataset.hidden == row.at
+    flags = dict(flag.split('=', 1) for flag in row.flags)
+    whom = ast.literal_eval(flags.get('--config.dataset.hidden_from', '()'))
+    assert whom == (() if row.at == 0 else (row.name.rpartition('_')[2],))
+    for name in whom:
+      assert config.inputs[name].optional
+    assert row.stages == (*names, 'product', 'fusion')
+  assert len(fig3.rows(Asked(*asked, quick=True))) == 1 + len(names)
+
+
+def test_fig_3_scales_no_input_by_statistics_of_hidden_classes():
+  for row in fig3.rows(Asked('utd_mhad', 'imu+skeleton')):
+    imu = config_of(row).inputs.imu
+    assert set(imu.mean) == {0.0}
+    assert set(imu.std) == {1.0, 100.0}
+
+
+def test_the_picture_of_fig_3_begins_where_nothing_is_hidden():
+  assert fig3.picture([]) is None
+  stages = ('imu', 'rgb', 'product', 'fusion')
+  found = [measured('hidden_0', stage, 0, 0.9) for stage in stages]
+  assert fig3.picture(found) is None
+  for count in (1, 3):
+    for name in ('imu', 'rgb'):
+      row = f'hidden_{count}_from_{name}'
+      found += [measured(row, stage, count, 0.8) for stage in stages]
+  svg = fig3.picture(found).svg
+  texts = re.findall('>([^<>]+)</text>', svg)
+  series = [
+    *('imu*', 'rgb*', 'product imu*+rgb', 'product rgb*+imu', 'fusion imu*+rgb'),
+    'fusion rgb*+imu',
+  ]
+  assert [text for text in texts if '*' in text] == series
+  assert {'0', '1', '3'} <= set(texts)
