@@ -19,6 +19,7 @@ from har.evaluate import (
   baselines,
   decision,
   gradcam,
+  hidden,
   recordings,
   report,
   results,
@@ -97,7 +98,7 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
     'bytes': {n: {VARIANT: int(size[1])} for n, size in sizes.items()},
     'seconds': {n: round(facts[n]['seconds'], 1) for n in experiment.deployed},
     'decision': _calibration(experiment, tested, decided),
-    'hidden': _hidden(experiment, predictions),
+    'hidden': hidden.table(experiment, predictions),
   }
   group = tested_lib.units(experiment).group
   extra = {
@@ -116,7 +117,7 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
     notes = table['cautions'] + notes + anomaly.notes(detected)
     anomaly.write_thresholds(folder(experiment), detected)
     decision.write(folder(experiment), decided)
-    notes += _unseen(experiment) + _choices(experiment) + _absences(context.split, tested)
+    notes += hidden.notes(experiment) + _choices(experiment) + _absences(context.split, tested)
     if group is not None:
       notes.append(_COUNTED.format(len(group), context.split))
     details = [other.note for other in others if other.note]
@@ -169,8 +170,7 @@ def _product(experiment: Experiment, tested: Mapping[str, Tested]) -> Prediction
   if len(singles) < 2:
     return None
   present = {n: p for n in singles for p in tested[n].present.values()}
-  facts = {n: experiment.stages[n].objective.facts for n in singles}
-  unknown = {n: one.unknown for n, one in facts.items() if one.unknown is not None}
+  unknown = hidden.unknown(experiment, singles)
   scores = baselines.product({n: tested[n].scores['logits'] for n in singles}, present, unknown)
   units = tested_lib.units(experiment)
   names = experiment.context.dataset.class_names
@@ -295,39 +295,6 @@ def _attention(
   records = dataset.records(stage_lib.fields(one.inputs))
   variables, _ = experiment_lib.load(experiment, name)
   return gradcam.strips(one, variables, records, [place[key] for key in keys], classes)
-
-
-def _hidden(
-  experiment: Experiment, predictions: Mapping[str, Predictions | Detections]
-) -> dict[str, Any]:
-  """What `results.json` says of hidden classes."""
-  dataset = experiment.context.dataset
-  if not dataset.hidden:
-    return {}
-  (names,) = set(map(tuple, dataset.hidden.values()))
-  labels = tested_lib.units(experiment).labels
-  among = np.isin(dataset.class_names, names)[labels]
-  top1 = {}
-  for name, one in predictions.items():
-    if isinstance(one, Predictions):
-      groups = {'hidden': one.correct[among], 'others': one.correct[~among]}
-      top1[name] = {n: float(own.mean()) for n, own in groups.items() if len(own)}
-  return {'from': list(dataset.hidden), 'classes': list(names), 'top1': top1}
-
-
-def _unseen(experiment: Experiment) -> list[str]:
-  """Sentences on classes that stages were never shown."""
-  notes = [
-    f'Before the test, {field} shows none of {", ".join(names)}.'
-    for field, names in experiment.context.dataset.hidden.items()
-  ]
-  for name, one in experiment.deployed.items():
-    facts = one.objective.facts
-    if facts.unknown is not None:
-      notes.append(
-        f'Stage {name} was never shown {int(facts.unknown.sum())} classes, and may not answer them.'
-      )
-  return notes
 
 
 def _note(one: Stage, facts: dict) -> str:
