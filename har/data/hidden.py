@@ -96,7 +96,8 @@ def hide(
   chosen = _chosen(dataset, splits, hidden, seed)
   label = np.isin(dataset.class_names, chosen)[dataset.index.label]
   learnt = np.concatenate([splits.train, splits.validation])
-  given = {f.name: getattr(dataset, f.name, None) for f in dataclasses.fields(Dataset)}
+  kept = dataclasses.fields(Dataset)
+  given: dict[str, Any] = {f.name: getattr(dataset, f.name, None) for f in kept}
   given['hidden'] = dict.fromkeys(fields, chosen)
   positions = frozenset(learnt[label[learnt]].tolist())
   return Hiding(**given, base=dataset, positions=positions)
