@@ -11,6 +11,7 @@ from PIL import Image
 
 from data_builders import encodings
 from har.data import inputs
+from har.data.dataset import Dataset
 from har.data.input import Input
 from har.data.protocols import Index
 from har.models.frames import Block, FrameEncoder, Plan
@@ -119,6 +120,9 @@ class FakeDataset:
   subjects: tuple[int, ...] = (1, 3, 2, 4)
   trials: int = 2
   channels: dict = dataclasses.field(default_factory=lambda: dict(encodings.CHANNELS))
+  hidden: dict = dataclasses.field(default_factory=dict)
+
+  unknown = Dataset.unknown
 
   @property
   def modalities(self):

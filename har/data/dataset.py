@@ -82,6 +82,7 @@ class Dataset:
     source: the TFDS builder that prepared it.
     channels: of each field, the name and unit of each channel (of skeletons, of each joint), as far
       as the builder says so in its attribute `CHANNELS`.
+    hidden: by field, the classes that it does not show before the test, see `har.data.hidden`.
   """
 
   name: str
@@ -90,6 +91,7 @@ class Dataset:
   index: Index
   source: Any
   channels: Mapping[str, Sequence[tuple[str, str]]] = dataclasses.field(default_factory=dict)
+  hidden: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
   @property
   def modalities(self) -> tuple[str, ...]:
@@ -106,6 +108,11 @@ class Dataset:
   def flip_safe(self) -> np.ndarray:
     """bool `[num_classes]`, false where mirroring a clip would change its class."""
     return ~np.isin(self.class_names, list(self.metadata.get('flip_sensitive', ())))
+
+  def unknown(self, fields: Collection[str]) -> np.ndarray:
+    """bool `[num_classes]`, true where none of these fields shows the class before the test."""
+    found = [np.isin(self.class_names, self.hidden.get(field, ())) for field in fields]
+    return np.all(found, axis=0)
 
   def records(self, modalities: Collection[str]) -> Any:
     """Returns random access to dicts with `label`, these modalities and, if there is one, `key`.

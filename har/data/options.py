@@ -2,7 +2,7 @@
 
 from har.data.protocols import SplitOptions
 from har.options import ABSENT, MISSING, Option, amount, choice, defaults, flag, of_class
-from har.ranges import TEXTS, Section, Text
+from har.ranges import TEXTS, WHOLE, AnyOf, Many, Section, Text
 
 WINDOWS = {
   'seconds': amount(meaning='length of a window; 0: examples are whole recordings'),
@@ -22,9 +22,26 @@ WINDOWS = {
   ),
 }
 
+_NAMES = Many(Text(), distinct=True)
+
+HIDDEN = {
+  'hidden_from': Option(
+    (),
+    _NAMES,
+    'fields, such as imu, that show some classes in the test alone; the inputs that read them need '
+    'optional=True',
+  ),
+  'hidden': Option(
+    0,
+    AnyOf((WHOLE, _NAMES)),
+    'which classes: their names, or how many. These are drawn by the seed; fewer are among more',
+  ),
+}
+
 DATASET = {
   'name': Option(MISSING, Text(), 'a folder in `data_builders`'),
   **of_class(SplitOptions),
+  **HIDDEN,
   'windows': Option(defaults(WINDOWS), Section(), 'of recordings, as examples'),
   'abnormal': Option((), TEXTS, 'classes to report; none named: those that the builder names'),
   'require_complete': flag(

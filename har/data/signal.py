@@ -11,7 +11,7 @@ from har.data import sensors
 from har.data.input import MASK, Arrays, Example, Input, normalise, step
 from har.data.sequences import SCHEMA, augment_sequence, finish_sequence
 from har.errors import UserError
-from har.options import Option, Schema, amount, choice, numbers, size
+from har.options import Option, Schema, amount, choice, flag, numbers, size
 from har.ranges import WHOLE, Many
 
 
@@ -19,8 +19,8 @@ class Signal(Input):
   """float32 `[T, C]`, such as an IMU's samples.
 
   Batches hold it as `<name>` float32 `[B, length, C]` and `<name>_mask` bool `[B, length]`; of
-  several sensors also `<name>_streams` bool `[B, length, S]`, false where one was silent, and
-  `<name>_present` bool `[B]`.
+  several sensors also `<name>_streams` bool `[B, length, S]`, false where one was silent; where
+  records may lack it, `<name>_present` bool `[B]`.
   """
 
   kind: ClassVar[str] = 'signal'
@@ -40,6 +40,7 @@ class Signal(Input):
     # Seconds of a window that samples are averaged over before all else, so that recordings look
     # alike whose sensors had different rates; 0: none. Needs `rates`.
     'smooth': amount(),
+    'optional': flag(False),  # records may have no samples; with `rates` they may anyway
     # One number or one for each channel, in the signal's own units.
     'mean': numbers(0.0),
     'std': numbers(1.0, positive=True),
@@ -62,7 +63,7 @@ class Signal(Input):
 
   @property
   def may_lack(self) -> bool:
-    return bool(self.options['rates'])
+    return bool(self.options['rates']) or self.options['optional']
 
   def check_lengths(self, lengths: Mapping[str, int]) -> str:
     return sensors.check_resampling(self.options, f'inputs.{self.name}', lengths)
@@ -76,10 +77,13 @@ class Signal(Input):
     x, options, name = record[self.field], self.options, self.name
     if x.shape[1] != options['channels']:
       self.fail('channels', f'the records have {x.shape[1]}')
+    if self.may_lack and not len(x):
+      return self.padding()
     if not options['rates']:
       x = x[:, list(options['use'])] if options['use'] else x
       x, mask = sensors.fit(x, options['length'], options['fit'])
-      return {name: x, f'{name}_mask': mask}
+      present = {f'{name}_present': np.True_} if self.may_lack else {}
+      return {name: x, f'{name}_mask': mask, **present}
     recorded = record[f'{self.field}_mask']
     if options['smooth']:
       x = sensors.smooth(x, recorded, options['rates'], options['smooth'])
@@ -110,8 +114,9 @@ class Signal(Input):
       self.name: np.zeros((length, channels), np.float32),
       f'{self.name}_mask': np.zeros(length, bool),
     }
-    if self.may_lack:
+    if self.options['rates']:
       example[f'{self.name}_streams'] = np.zeros((length, len(self.options['rates'])), bool)
+    if self.may_lack:
       example[f'{self.name}_present'] = np.False_
     return example
 

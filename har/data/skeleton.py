@@ -20,7 +20,7 @@ from har.data.input import (
 )
 from har.data.motion import velocities
 from har.data.sequences import SCHEMA, augment_sequence, finish_sequence
-from har.options import Option, Schema, amount, choice, numbers, size
+from har.options import Option, Schema, amount, choice, flag, numbers, size
 from har.ranges import WHOLE
 
 # Kinect v1 joints in the order of the recordings: left arm and leg against right arm and leg.
@@ -31,7 +31,8 @@ class Skeleton(Input):
   """float32 `[T, J, 3]` in metres; y is up.
 
   Batches hold it as `<name>` float32 `[B, length, J, 3]` and `<name>_mask` bool `[B, length]`, with
-  velocities also `<name>_step` float32 `[B]`, recorded frames from one to the next.
+  velocities also `<name>_step` float32 `[B]`, recorded frames from one to the next; where records
+  may lack it, `<name>_present` bool `[B]`.
   """
 
   kind: ClassVar[str] = 'skeleton'
@@ -50,6 +51,7 @@ class Skeleton(Input):
     # 'frame' puts velocities per recorded frame after the positions, which `fit` 'resample' takes
     # the tempo from.
     'velocity': choice('none', 'frame'),
+    'optional': flag(False),  # records may have no frames
     'mean': numbers(0.0),
     'std': numbers(0.5, positive=True),
   }
@@ -66,17 +68,28 @@ class Skeleton(Input):
     return sensors.check_resampling(self.options, f'inputs.{self.name}', lengths)
 
   @property
+  def may_lack(self) -> bool:
+    return self.options['optional']
+
+  @property
   def is_padded(self) -> bool:
-    return self.options['fit'] == 'pad'
+    return self.may_lack or self.options['fit'] == 'pad'
 
   def read(self, record: Mapping[str, Any], rng: np.random.Generator | None) -> Example:
     del rng
     x, length, fit = record[self.field], self.options['length'], self.options['fit']
+    if self.may_lack and not len(x):
+      return self.padding()
     fitted, mask = sensors.fit(x, length, fit)
     example: Example = {self.name: fitted, f'{self.name}_mask': mask}
     if self.options['velocity'] == 'frame':
       example[f'{self.name}_step'] = np.float32(sensors.stride(len(x), length, fit))
+    if self.may_lack:
+      example[f'{self.name}_present'] = np.True_
     return example
+
+  def lacks(self, record: Mapping[str, Any]) -> bool:
+    return not len(record[self.field])
 
   def padding(self) -> Example:
     length = self.options['length']
@@ -86,6 +99,8 @@ class Skeleton(Input):
     }
     if self.options['velocity'] == 'frame':
       example[f'{self.name}_step'] = np.float32(1)
+    if self.may_lack:
+      example[f'{self.name}_present'] = np.False_
     return example
 
   def preprocess(

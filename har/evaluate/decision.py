@@ -180,6 +180,8 @@ def why_not(experiment: Experiment) -> str:
     return 'Decisions are not fused: no two stages of one modality, one a recogniser.'
   if context.split == 'validation':
     return 'Decisions are not fused: weights would be fitted on what is evaluated.'
+  if context.dataset.hidden:
+    return 'Decisions are not fused: some classes are hidden from one of the stages.'
   validation = context.splits.validation
   if not len(validation):
     return (

@@ -26,6 +26,7 @@ OPTIONAL: dict[str, Any] = {
   'cautions': [],
   'anomaly': {},
   'decision': {},
+  'hidden': {},
 }
 """Further keys, and what is written where they are not given."""
 _TITLES = {'top1': 'Top-1', 'top5': 'Top-5', 'auroc': 'AUROC'}
@@ -43,8 +44,9 @@ def write_results(workdir: str | os.PathLike, results: Mapping) -> Path:
       `baselines` {'product' and 'decision': metrics}, `missing` {modality: [trial keys]}, `removed`
       {stage: {modality: metrics without it}}, `alarms` {stage: counts of `sections.alarms`},
       `cautions` [sentences that say why figures flatter], `anomaly`, see
-      `har.evaluate.anomaly.table`, and `decision`, what `har.evaluate.decision` fitted and its
-      `calibration` on the split.
+      `har.evaluate.anomaly.table`, `decision`, what `har.evaluate.decision` fitted and its
+      `calibration` on the split, and `hidden`, see `har.data.hidden`: the fields `from` which
+      `classes` are hidden, and `top1` {stage or baseline: of those classes and of the others}.
       `metrics` are what the `metrics` of predictions and detections return.
 
   Raises:

@@ -19,6 +19,7 @@ from har.evaluate import (
   baselines,
   decision,
   gradcam,
+  hidden,
   recordings,
   report,
   results,
@@ -97,6 +98,7 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
     'bytes': {n: {VARIANT: int(size[1])} for n, size in sizes.items()},
     'seconds': {n: round(facts[n]['seconds'], 1) for n in experiment.deployed},
     'decision': _calibration(experiment, tested, decided),
+    'hidden': hidden.table(experiment, predictions),
   }
   group = tested_lib.units(experiment).group
   extra = {
@@ -115,7 +117,7 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
     notes = table['cautions'] + notes + anomaly.notes(detected)
     anomaly.write_thresholds(folder(experiment), detected)
     decision.write(folder(experiment), decided)
-    notes += _choices(experiment) + _absences(context.split, tested)
+    notes += hidden.notes(experiment) + _choices(experiment) + _absences(context.split, tested)
     if group is not None:
       notes.append(_COUNTED.format(len(group), context.split))
     details = [other.note for other in others if other.note]
@@ -168,7 +170,8 @@ def _product(experiment: Experiment, tested: Mapping[str, Tested]) -> Prediction
   if len(singles) < 2:
     return None
   present = {n: p for n in singles for p in tested[n].present.values()}
-  scores = baselines.product({n: tested[n].scores['logits'] for n in singles}, present)
+  unknown = hidden.unknown(experiment, singles)
+  scores = baselines.product({n: tested[n].scores['logits'] for n in singles}, present, unknown)
   units = tested_lib.units(experiment)
   names = experiment.context.dataset.class_names
   return Predictions.from_scores(units.keys, units.labels, scores, names)

@@ -32,6 +32,10 @@ def logits_of(outputs: Outputs) -> jax.Array:
   return outputs.logits
 
 
+NEVER = -1e9
+"""The logit of a class that a model is not to answer."""
+
+
 class Classifier(Objective):
   """What all objectives share whose model gives logits: scores and figures."""
 
@@ -45,10 +49,12 @@ class Classifier(Objective):
   def scores(self, outputs: Outputs, inputs: Arrays) -> Arrays:
     """`logits`; and, if some of the classes are abnormal, `abnormal`, the log-odds of those.
 
-    A probability would be 1 for many.
+    A probability would be 1 for many. Classes that the stage cannot know get `NEVER`.
     """
     del inputs
     logits = logits_of(outputs)
+    if self.facts.unknown is not None:
+      logits = jnp.where(self.facts.unknown, NEVER, logits)
     flagged = np.isin(self.facts.class_names, self.facts.abnormal)
     if flagged.all() or not flagged.any():
       return {'logits': logits}

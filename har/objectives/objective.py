@@ -41,11 +41,14 @@ class Facts:
     class_names: C names in label order.
     abnormal: names of the classes that stand for abnormal activities.
     counts: int64 [C], training examples of each class.
+    unknown: bool [C], classes that no input of the stage shows before the test, which it is not
+      to answer; None if there are none.
   """
 
   class_names: tuple[str, ...]
   abnormal: tuple[str, ...]
   counts: np.ndarray
+  unknown: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 from har.errors import UserError
 from har.evaluate import folds
 from har.evaluate.files import write_text
+from har.study import claims
 from har.study.launcher import Launcher
 from har.study.row import Row
 
@@ -39,6 +40,7 @@ class Run:
     folder: its workdir.
     commands: by mode, in order.
     environment: variables that their environment has besides.
+    claim: the lock of whoever does it; not in the folder, which a refusal removes.
   """
 
   row: Row
@@ -47,6 +49,7 @@ class Run:
   folder: Path
   commands: Mapping[str, list[str]]
   environment: Mapping[str, str]
+  claim: Path
 
   def left(self) -> list[str]:
     """Modes that have not ended well with these flags."""
@@ -157,7 +160,8 @@ def plan(
         modes = [TRAIN] + [COMPRESS] * bool(row.variants) + [BENCHMARK] * (first and row.benchmark)
         start = [sys.executable, str(folds.LAUNCH), *given, f'--workdir={folder}']
         commands = {mode: [*start, f'--mode={mode}'] for mode in modes}
-        found[row.name].append(Run(row, split, seed, folder, commands, environment))
+        claim = workdir / claims.CLAIMS / f'{row.name}-seed_{seed}-{split}'
+        found[row.name].append(Run(row, split, seed, folder, commands, environment, claim))
   return found
 
 
@@ -175,22 +179,30 @@ def _folder(place: Path, seed: int, split: str) -> Path:
 def run(runs: Sequence[Run], launcher: Launcher) -> list[Failure]:
   """Does what is left of a row's runs; the first that fails, its benchmark aside, ends the row.
 
+  A run that another process does is left to it.
+
   Raises:
     Stopped: the study was asked to stop.
   """
   failures = []
   for one in runs:
-    for mode in one.left():
-      if failure := _do(one, mode, launcher):
-        failures.append(failure)
-        if mode != BENCHMARK:
-          return failures
+    if not one.left():
+      continue
+    with claims.held(one.claim) as mine:
+      if not mine:
+        print(f'{one.folder}: another process does it', file=sys.stderr, flush=True)
+      # What is left is looked up again: it may have been done just now.
+      for mode in one.left() if mine else ():
+        if failure := _do(one, mode, launcher):
+          failures.append(failure)
+          if mode != BENCHMARK:
+            return failures
   return failures
 
 
-def complete(failures: Sequence[Failure]) -> bool:
+def complete(runs: Sequence[Run]) -> bool:
   """Whether a row has all but perhaps its benchmark."""
-  return all(failure.mode == BENCHMARK for failure in failures)
+  return all(one.finished for one in runs)
 
 
 def _do(one: Run, mode: str, launcher: Launcher) -> Failure | None:

@@ -1,5 +1,6 @@
 """Runs commands one after another, and hands a stop request on to the one that runs."""
 
+import ctypes
 import dataclasses
 import os
 import pty
@@ -8,9 +9,10 @@ import signal
 import subprocess
 import sys
 import termios
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
+_SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 _KEPT = 2**16  # bytes of the end of what a command says
 
 
@@ -75,7 +77,8 @@ class Launcher:
   def run(self, command: Sequence[str], environment: Mapping[str, str]) -> Ended:
     """Runs a command to its end; what it says on stderr is shown, and kept.
 
-    It is in a process group of its own: Ctrl-C reaches it once, from here.
+    It is in a process group of its own: Ctrl-C reaches it once, from here. On Linux it is killed
+    where this process is, so that the next one finds nobody at the run.
 
     Args:
       command: its words.
@@ -87,7 +90,9 @@ class Launcher:
       termios.tcsetwinsize(writer, termios.tcgetwinsize(sys.stderr))
     try:
       variables = {**os.environ, **environment}
-      self._process = subprocess.Popen(command, stderr=writer, env=variables, process_group=0)
+      self._process = subprocess.Popen(
+        command, stderr=writer, env=variables, process_group=0, preexec_fn=_die_with_parent()
+      )
       os.close(writer)
       self._pass_on()  # What came before there was a process.
       kept = b''
@@ -101,6 +106,14 @@ class Launcher:
       self._process = None
     lines = re.split('[\r\n]+', kept.decode('utf-8', 'replace'))
     return Ended(status, tuple(line for line in lines if line.strip()))
+
+
+def _die_with_parent() -> Callable[[], object] | None:
+  """What a child calls before it becomes the command; None where there is no such thing."""
+  if not sys.platform.startswith('linux'):
+    return None
+  prctl = ctypes.CDLL(None).prctl  # Loaded before the fork.
+  return lambda: prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def _read(file: int) -> bytes:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from har.study import table2, video
+from har.study import fig2, fig3, table2, video
 from har.study.measured import Measured
 from har.study.row import Asked, Row
 from har.study.table import Picture
@@ -19,4 +19,4 @@ class Study(Protocol):
     """A picture of what there is so far; None if nothing is to be seen yet."""
 
 
-STUDIES: dict[str, Study] = {'table2': table2, 'video': video}
+STUDIES: dict[str, Study] = {'table2': table2, 'fig2': fig2, 'fig3': fig3, 'video': video}

@@ -20,9 +20,28 @@ class Asked:
   quick: bool = False
 
 
+LAST = ''
+"""In place of a stage's name: the last of the experiment."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+  """Two that are tested against each other on the same examples, in float32.
+
+  Attributes:
+    kind: against what, for the table: 'product', 'single' or 'row'.
+    stage: of the row that has the pair; a stage, `product` (of untrained experts) or `LAST`.
+    others: a row's name and such a stage each; the best of those that there are counts.
+  """
+
+  kind: str
+  stage: str
+  others: tuple[tuple[str, str], ...]
+
+
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """A row of the table.
+  """A row of the table, or of one experiment a row for each of several stages.
 
   Attributes:
     name: for people and for its folder.
@@ -33,6 +52,9 @@ class Row:
     variants: trained by `--mode=compress` besides, of `har.compress`.
     benchmark: whether the first run's files are measured.
     published: Top-1 that others state of what the row is like, a fraction; None if nobody does.
+    stages: that are shown, as in `Pair`; those that are named in float32 alone.
+    at: where it stands in the study's picture; None if it does not.
+    pairs: what it is tested against.
   """
 
   name: str
@@ -42,3 +64,6 @@ class Row:
   variants: tuple[str, ...] = ()
   benchmark: bool = True
   published: float | None = None
+  stages: tuple[str, ...] = (LAST,)
+  at: float | None = None
+  pairs: tuple[Pair, ...] = ()

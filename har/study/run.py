@@ -5,14 +5,13 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from har.errors import UserError
-from har.study import cost, grid, measured, table
-from har.study.grid import Failure
+from har.study import claims, cost, grid, measured, paired, table
+from har.study.grid import Failure, Run
 from har.study.launcher import Launcher
-from har.study.measured import Measured
 from har.study.registry import STUDIES
 from har.study.row import Asked, Row
 
@@ -63,19 +62,27 @@ def run(options: Options, launcher: Launcher) -> tuple[str, list[Failure]]:
   plan = grid.plan(rows, options.seeds, runs_dir, flags, quick=quick)
   title = f'{table.QUICK}: {options.title}' if quick else options.title
   print('\n'.join(cost.describe(title, plan)), file=sys.stderr, flush=True)
-  found: list[Measured] = []
   failures: list[Failure] = []
-  text, started = '', time.monotonic()
+  started = time.monotonic()
   for runs in plan.values():
-    failed = grid.run(runs, launcher)
-    failures += failed
-    if grid.complete(failed):
-      found += measured.collect(runs)
-    complete = f'{len({one.row for one in found})} of {len(plan)}'
-    facts = _facts(options, complete, failures, time.monotonic() - started)
+    failures += grid.run(runs, launcher)
     # Not only at the end: hours of work are worth a look before the last row.
-    text = table.write(workdir, found, study.picture(found), facts, quick=quick)
+    text = _write(options, plan, failures, time.monotonic() - started)
   return f'{text}\nstudy: {workdir / "study.html"}', failures
+
+
+def _write(
+  options: Options, plan: Mapping[str, Sequence[Run]], failures: Sequence[Failure], seconds: float
+) -> str:
+  """The table of the rows that are complete, by whatever process; see `har.study.table.write`."""
+  workdir = options.workdir
+  with claims.held(workdir / claims.CLAIMS / 'table', wait=True):
+    complete = {name: runs for name, runs in plan.items() if grid.complete(runs)}
+    found = [one for runs in complete.values() for one in measured.collect(runs)]
+    facts = _facts(options, f'{len(complete)} of {len(plan)}', failures, seconds)
+    picture = STUDIES[options.study].picture(found)
+    tested = paired.run(complete)
+    return table.write(workdir, found, tested, picture, facts, quick=options.asked.quick)
 
 
 def _chosen(rows: Sequence[Row], names: Collection[str]) -> list[Row]:

@@ -17,8 +17,8 @@ import ml_collections
 import numpy as np
 
 from har.data import dataset as dataset_lib
+from har.data import hidden, protocols, windows
 from har.data import inputs as inputs_lib
-from har.data import protocols, windows
 from har.data.membership import Membership
 from har.errors import UserError
 from har.train import checkpoints, claims, loop, stage
@@ -93,6 +93,7 @@ def open_experiment(
     data.index, data.metadata, protocols.SplitOptions.of(c), config.seed
   )
   inputs_lib.check_rates(data, config.inputs)
+  data = hidden.hide(data, splits, c, config.inputs, config.seed)
   data, splits = windows.cut(data, splits, c.get('windows', {}), config.inputs)
   if not len(getattr(splits, split)):
     raise UserError(f'--split={split}: no trial is in it; set --config.dataset.validation_fraction')
@@ -105,7 +106,8 @@ def open_experiment(
   claim = dataclasses.replace(
     claim,
     examples=Membership.of(data.index, splits, data.class_names, c.group),
-    left_out=_left_out(data, stages),
+    left_out=_left_out(data, stages)
+    | {f'hidden from {field}': list(names) for field, names in data.hidden.items()},
   )
   claim.check_data()
   context = loop.Context(data, splits, mesh, workdir, runtime, split, claim.write)

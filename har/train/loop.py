@@ -237,7 +237,7 @@ class _Run:
     size = mesh_lib.round_up(context.runtime['eval_batch_size'], context.mesh)
     batches = examples.eval_batches(size)
     scores = predict.predict(self.eval_step, variables, batches, context.mesh)
-    figures = objective.validate(scores, context.dataset.index.label[context.splits.validation])
+    figures = objective.validate(scores, context.dataset.index.label[self.source.validation])
     log.write('validation', i, i / self.steps_per_epoch, **figures)
     value = objective.selection.better(figures[objective.selection.name])
     optimizer = c['optimizer']

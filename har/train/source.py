@@ -84,6 +84,7 @@ class Plain:
   Attributes:
     stage: whose steps take what is read.
     positions: of the training examples.
+    validation: of those of validation.
   """
 
   def __init__(self, stage: Stage, context: Context):
@@ -91,18 +92,21 @@ class Plain:
     self._records = context.dataset.records(stage_lib.fields(stage.train_inputs))
     index, train = context.dataset.index, context.splits.train
     train = train[stage.objective.trains_on(index.label[train])]
-    # Examples that have something to be learnt from.
+    # Examples that have something to be learnt from, or to be judged by.
     self.positions = loader.recorded(self._records, train, stage.train_inputs)
+    validation = context.splits.validation
+    self.validation = loader.recorded(self._records, validation, stage.inputs)
+    if len(validation) and not len(self.validation):
+      raise UserError(f'stage {stage.name}: no example that validates has any of its inputs')
 
   def open(self, variables: Any, check: Check) -> tuple[Source, Source]:
     """The training examples, and those of validation; see `Cached.open`."""
     del variables, check
     stage, context, workers = self.stage, self.context, self.context.runtime['workers']
-    validation = context.splits.validation
     sampling = _sampling(stage, context, self.positions)
     return (
       Source(self._records, self.positions, stage.train_inputs, sampling, workers),
-      Source(self._records, validation, stage.inputs, loader.ONCE, workers),
+      Source(self._records, self.validation, stage.inputs, loader.ONCE, workers),
     )
 
 
@@ -116,6 +120,7 @@ class Cached:
   Attributes:
     stage: what is left of it.
     positions: of the training examples.
+    validation: of those of validation.
 
   Raises:
     UserError: there is nothing to keep, it would take more than `runtime.cache_gib`, or an option
@@ -124,7 +129,7 @@ class Cached:
 
   def __init__(self, stage: Stage, context: Context):
     plain = Plain(stage, context)
-    self.positions = plain.positions
+    self.positions, self.validation = plain.positions, plain.validation
     self._full, self._context = stage, context
     self._views: int = stage.config['cached_views']
     self._front = _front(stage)
@@ -163,7 +168,7 @@ class Cached:
     records = self._context.dataset.records(stage_lib.fields(others))
     drawn = range(self._views) if self._views > 1 else (None,)
     views = [self._once(variables, self.positions, view, check) for view in drawn]
-    validation = self._context.splits.validation
+    validation = self.validation
     chosen = [self._once(variables, validation, None, check)] if len(validation) else []
     sampling = _sampling(self._full, self._context, self.positions)
     return (
@@ -193,7 +198,7 @@ class Cached:
     )
 
   def _check_memory(self) -> None:
-    train, validation = len(self.positions), len(self._context.splits.validation)
+    train, validation = len(self.positions), len(self.validation)
     if self._folder:
       whole = len(self._context.dataset.index)
       train, validation = whole, whole if validation else 0

@@ -141,10 +141,15 @@ def build(config: Mapping[str, Any], name: str, dataset: Dataset, train: np.ndar
     stage['modality_dropout'],
     {m: example[m].shape[1:] for m in modalities},
   )
+  counts, unknown = (
+    class_counts(dataset.index.label[train], classes),
+    dataset.unknown(fields(inputs)),
+  )
   facts = Facts(
     class_names=tuple(dataset.class_names),
     abnormal=tuple(dataset.metadata.get('abnormal', ())),
-    counts=class_counts(dataset.index.label[train], classes),
+    counts=np.where(unknown, 0, counts),
+    unknown=unknown if unknown.any() else None,
   )
   objective = objectives.build(stage['objective'], facts, teacher and teacher.model)
   seed = zlib.crc32(f'{config["seed"]}/{name}'.encode())

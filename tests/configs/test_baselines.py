@@ -4,8 +4,9 @@ import importlib
 
 import pytest
 
-from configs import utd_mhad
+from configs import mmact, utd_mhad
 from configs.baselines import cmc, hamlet, mumu, vskd
+from data_builders.mmact import names
 from data_builders.utd_mhad import utd_mhad_dataset_builder
 from har import schema
 from har.errors import UserError
@@ -27,6 +28,26 @@ def test_each_action_is_of_one_group():
   grouped = [name for group in mumu.GROUPS for name in group]
   assert sorted(grouped) == sorted(utd_mhad_dataset_builder.LAYOUT.actions)
   assert mumu.get_config().stages.fusion.head.groups == len(mumu.GROUPS)
+
+
+def test_each_action_of_mmact_is_of_one_group():
+  grouped = [name for group in mumu.MMACT_GROUPS for name in group]
+  assert sorted(grouped) == sorted(names.ACTIONS)
+  config = mumu.get_config('modalities=imu+rgb,dataset=mmact')
+  assert config.stages.fusion.head.groups == len(mumu.MMACT_GROUPS)
+
+
+@pytest.mark.parametrize('name', ['hamlet', 'mumu', 'cmc', 'vskd'])
+def test_on_mmact_inputs_and_encoders_are_those_of_its_own_experiment(name):
+  module = importlib.import_module(f'configs.baselines.{name}')
+  own = mmact.get_config()
+  config = module.get_config('modalities=imu+rgb,dataset=mmact')
+  for section in ('dataset', 'inputs', 'encoders'):
+    assert config[section].to_dict() == own[section].to_dict()
+  with pytest.raises(UserError, match='must be different ones of imu, rgb'):
+    module.get_config('modalities=imu+skeleton,dataset=mmact')
+  with pytest.raises(UserError, match="dataset='toy' is none of utd_mhad, mmact"):
+    module.get_config('dataset=toy')
 
 
 def test_cmc_mines_with_encoders_that_never_saw_the_other_modality():

@@ -60,6 +60,10 @@ EXPERIMENTS = [
   ('baselines.cmc', 'modalities=imu+skeleton'),
   ('baselines.cmc', 'mining=none,classifier=fine_tuned'),
   ('baselines.vskd', 'modalities=imu+skeleton'),
+  ('baselines.hamlet', 'modalities=imu+rgb,dataset=mmact'),
+  ('baselines.mumu', 'modalities=imu+rgb,dataset=mmact'),
+  ('baselines.cmc', 'modalities=imu+rgb,dataset=mmact,classifier=mlp'),
+  ('baselines.vskd', 'modalities=imu+rgb,dataset=mmact'),
 ]
 MMACT = ('walking', 'waving_hand')
 

@@ -36,3 +36,22 @@ def test_product_leaves_out_what_is_absent():
 def test_product_of_nothing_or_of_other_examples_is_an_error(scores):
   with pytest.raises(ValueError, match='scores of one shape'):
     baselines.product(scores)
+
+
+def test_a_model_has_no_say_on_classes_that_it_never_saw():
+  whole, partly = np.log([[0.5, 0.2, 0.3]]), np.log([[0.8, 0.2, 1e-9]])
+  unknown = {'imu': np.array([False, False, True]), 'depth': np.zeros(3, bool)}
+  found = np.exp(baselines.product({'depth': whole, 'imu': partly}, None, unknown))
+  # The third keeps its 0.3; 0.7 is shared out as 0.5 * 0.8 to 0.2 * 0.2.
+  np.testing.assert_allclose(found, [[0.7 * 0.4 / 0.44, 0.7 * 0.04 / 0.44, 0.3]], rtol=1e-6)
+  absent = {'imu': np.array([False])}
+  found = baselines.product({'depth': whole, 'imu': partly}, absent, unknown)
+  np.testing.assert_allclose(np.exp(found), np.exp(whole))
+
+
+def test_where_no_model_saw_a_class_it_stays_unlikely():
+  partly = np.array([[1.0, 0.0, -1e9]])
+  unknown = {name: np.array([False, False, True]) for name in ('imu', 'depth')}
+  found = baselines.product({'imu': partly, 'depth': partly}, None, unknown)
+  assert found.argmax() == 0
+  assert found[0, 2] < -1e8

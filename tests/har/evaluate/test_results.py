@@ -36,6 +36,7 @@ def test_results_are_written_with_the_fixed_keys(tmp_path):
     *('dataset', 'protocol', 'seed', 'stages', 'parameters', 'bytes', 'seconds'),
     *('split', 'modalities', 'baselines', 'missing', 'removed', 'alarms', 'cautions', 'anomaly'),
     'decision',
+    'hidden',
   ]
   assert written['stages']['imu']['float32'] == block()
   assert written['baselines'] == {'product': block(0.25)}

@@ -1,12 +1,14 @@
 """A finished experiment is evaluated whole, and without each of its modalities."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
 
 from configs import base
 from har.data import dataset as dataset_lib
-from har.data import loader
+from har.data import hidden, loader
 from har.evaluate import baselines, results
 from har.evaluate import run as evaluation
 from har.metrics import classification
@@ -16,12 +18,13 @@ from tests import fakes
 from tests.har.train import test_loop
 
 
-def evaluated(workdir, dataset, **inputs):
+def evaluated(workdir, dataset, count=0, **inputs):
   """IMU, skeleton and a fusion that adds their logits, and what the evaluation returned."""
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(dataset_lib, 'load', lambda *_, **__: dataset)
     c = test_loop.config(('imu', 'skeleton'), epochs=2.0)
     c.inputs.imu.update(inputs)
+    c.dataset.update(hidden_from=('imu',) if count else (), hidden=count)
     c.stages.fusion = base.fusion(('imu', 'skeleton'), learning_rate=1e-2, epochs=1.0, batch_size=8)
     c.order = ('imu', 'skeleton', 'fusion')
     c.runtime.eval_batch_size = 5
@@ -81,6 +84,53 @@ def test_examples_without_a_modality_count_and_the_product_leaves_it_out(tmp_pat
   page = (tmp_path / 'report.html').read_text()
   assert '4 of 12 test examples lack imu' in page
   assert 'lack skeleton' not in page
+
+
+class Spoilt(fakes.FakeDataset):
+  """Its IMU is noise where the class `wave` trains."""
+
+  def records(self, modalities):
+    records = super().records(modalities)
+    for i in np.flatnonzero((self.index.label == 0) & np.isin(self.index.subject, (1, 3))):
+      if 'imu' in modalities:
+        shape = records[i]['imu'].shape
+        records[i]['imu'] = np.random.default_rng(i).normal(size=shape).astype(np.float32)
+    return records
+
+
+def test_what_is_hidden_has_no_influence_and_is_not_answered(tmp_path, monkeypatch):
+  wave = np.array([True, False, False])
+  monkeypatch.setattr(hidden, 'draw', lambda *_: wave)
+  folders = [tmp_path / name for name in ('whole', 'spoilt')]
+  datasets = fakes.FakeDataset(), Spoilt()
+  opened, tables = zip(
+    *(evaluated(f, d, 1, optional=True) for f, d in zip(folders, datasets, strict=True)),
+    strict=True,
+  )
+  for name in ('imu', 'skeleton', 'fusion'):
+    found = [experiment.load(one, name)[0] for one in opened]
+    jax.tree.map(np.testing.assert_array_equal, *found)
+  assert {**tables[0], 'seconds': {}} == {**tables[1], 'seconds': {}}
+  # 8 of 12 train the IMU, in 2 epochs of batches of 8; the fusion sees all.
+  assert experiment.load(opened[0], 'imu')[1]['steps'] == 2
+  predicted = {
+    name: results.read_predictions(folders[0], name, 'float32') for name in ('imu', 'product')
+  }
+  assert not predicted['imu'].probabilities[:, 0].any()
+  assert not (predicted['imu'].classes == 0).any()
+  assert predicted['product'].probabilities[:, 0].any()
+  found = results.read_results(folders[0])['hidden']
+  assert (found['from'], found['classes']) == (['imu'], ['wave'])
+  assert found['top1']['imu']['hidden'] == 0
+  imu = predicted['imu']
+  assert found['top1']['imu']['others'] == imu.correct[imu.labels > 0].mean()
+  assert set(found['top1']) == {'imu', 'skeleton', 'fusion', 'product'}
+  page = (folders[0] / 'report.html').read_text()
+  assert 'Before the test, imu shows none of wave.' in page
+  assert 'Stage imu was never shown 1 of the classes, and may not answer them.' in page
+  assert 'Stage skeleton was never shown' not in page
+  known = json.loads((folders[0] / 'data.json').read_text())
+  assert known['hidden from imu'] == ['wave']
 
 
 def test_a_fusion_alone_is_reported_without_a_product(tmp_path, monkeypatch):

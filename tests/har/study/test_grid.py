@@ -88,7 +88,7 @@ def test_a_failure_ends_its_row_and_says_why(launcher, tmp_path, said, message):
   assert launcher.ran == FIRST + SECOND[:1]
   folder = tmp_path / 'light' / 'seed_0' / 'fold_2'
   assert str(failure) == f'row light: {folder}: --mode=train: {message}'
-  assert not grid.complete([failure])
+  assert not grid.complete(runs(tmp_path))
   launcher.ends.clear()
   assert grid.run(runs(tmp_path), launcher) == []
   assert launcher.ran[4:] == SECOND
@@ -99,7 +99,7 @@ def test_a_row_goes_on_without_its_benchmark(launcher, tmp_path):
   failures = grid.run(runs(tmp_path), launcher)
   assert launcher.ran == FIRST + SECOND
   assert [f.error for f in failures] == ['ended by SIGKILL']
-  assert grid.complete(failures)
+  assert grid.complete(runs(tmp_path))
   grid.run(runs(tmp_path), launcher)
   assert launcher.ran[5:] == FIRST[2:]
 

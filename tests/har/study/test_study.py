@@ -1,5 +1,6 @@
 """A study's table holds what its runs left, and says what it lacks."""
 
+import ast
 import csv
 import importlib
 import itertools
@@ -66,6 +67,7 @@ def test_the_table_has_means_deviations_and_the_files_speed(launcher, tmp_path, 
   assert float(first['top1']) == pytest.approx((0.75 + 0.5) / 2)
   assert float(first['top1_deviation']) == pytest.approx(0.25 / 2**0.5)
   assert float(first['top1_deviation_of_seeds']) == pytest.approx((0.7 - 0.55) / 2**0.5)
+  assert (first['top1_low'], first['top1_high']) == ('0.0', '1.0')  # Of two seeds that differ.
   assert float(first['top1_pooled']) == pytest.approx((30 * 0.75 + 10 * 0.5) / 40)
   assert (first['folds'], first['seeds'], first['examples']) == ('2', '2', '80')
   assert float(first['f1']) == pytest.approx(0.525)
@@ -87,10 +89,20 @@ def test_the_table_has_means_deviations_and_the_files_speed(launcher, tmp_path, 
   assert 'QUICK' not in page + text
 
 
+def test_the_interval_is_student_s_over_the_means_of_the_seeds():
+  of_fold = {'a': (0.70, 0.72, 0.71), 'b': (0.80, 0.80, 0.83)}
+  metrics = {k: {i: {'top1': x} for i, x in enumerate(of_fold[k])} for k in of_fold}
+  one = measured.Measured('row', 'imu', 'float32', metrics, None)
+  # Means 0.75, 0.76, 0.77, deviation 0.01; t of two degrees of freedom is 4.3027.
+  half = 4.3027 * 0.01 / 3**0.5
+  assert one.interval('top1') == pytest.approx((0.76 - half, 0.76 + half), abs=1e-5)
+
+
 def test_what_there_is_one_of_has_no_deviation(launcher, tmp_path):
   text, _ = run.run(options(tmp_path, rows=('plain',)), launcher)
   rows, content, page = written(tmp_path)
   assert [row['top1_deviation_of_seeds'] for row in rows] == ['', '']
+  assert [row['top1_low'] for row in rows] == ['', '']
   assert content['rows'][0]['size_mb'] is None
   assert 'Std of seeds' not in text
   assert 'GFLOPs' not in text + page
@@ -164,8 +176,9 @@ def config_of(row):
     section = config
     for part in place.split('.'):
       section = section[part]
-    assert name in section
-    section[name] = type(section[name])(value)
+    # Of an input's options a config has those that it sets; `schema.check` knows them all.
+    assert name in section or place.startswith('inputs.')
+    section[name] = ast.literal_eval(value)
   return config
 
 
@@ -208,12 +221,40 @@ def test_every_row_of_table_2_is_an_experiment_that_ends_in_what_it_is_named_aft
   assert published['fusion'] is published['imu'] is None
 
 
+def test_table_2_of_mmact_has_the_paper_s_rows_and_the_rivals():
+  for quick in (False, True):
+    rows = table2.rows(Asked('mmact', 'imu+rgb', quick))
+    for row in rows:
+      config = config_of(row)
+      schema.check(config)
+      assert config.dataset.name == 'mmact'
+      assert not config.dataset.require_complete
+      assert ({one.epochs for one in config.stages.values()} == {1.0}) == quick
+    own = ['paper_imu', 'paper_rgb', 'paper_fusion']
+    rivals = ['hamlet', 'mumu', 'cmc', 'cmc_cmkm', 'vskd']
+    assert [row.name for row in rows] == [*own[2 if quick else 0 :], *rivals]
+  assert [row.published for row in table2.rows(Asked('mmact', 'imu+rgb'))[:3]] == [
+    *(0.6428, 0.7189, 0.8405)
+  ]
+
+
+def test_rows_of_table_2_are_tested_against_what_they_should_beat():
+  rows = {row.name: row for row in table2.rows(Asked('utd_mhad', 'imu+skeleton'))}
+  for name in ('fusion', 'paper_fusion'):
+    product, single = rows[name].pairs
+    assert (product.kind, product.others) == ('product', ((name, 'product'),))
+    assert (single.kind, single.others) == ('single', ((name, 'imu'), (name, 'skeleton')))
+  assert [pair.others for pair in rows['hamlet'].pairs] == [(('fusion', ''),)]
+  assert [pair.others for pair in rows['vskd'].pairs] == [(('fusion', 'imu'),)]
+  assert rows['imu'].pairs == ()
+
+
 @pytest.mark.parametrize(
   ('asked', 'message'),
   [
-    (Asked('mmact', 'imu+rgb'), '--dataset=mmact: the study table2 is of utd_mhad'),
-    (Asked('utd_mhad'), '--modalities=None: the study table2 needs imu and another'),
-    (Asked('utd_mhad', 'imu'), '--modalities=imu: the study table2 needs imu and another'),
+    (Asked('fight', 'imu+rgb'), '--dataset=fight: the study table2 is of utd_mhad and mmact'),
+    (Asked('utd_mhad'), '--modalities=None: the study table2 needs two or more, such as imu'),
+    (Asked('utd_mhad', 'imu'), '--modalities=imu: the study table2 needs two or more'),
     (Asked('utd_mhad', 'depth+skeleton'), 'needs imu and another'),
   ],
 )
