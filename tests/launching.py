@@ -1,18 +1,10 @@
 """Runs of launch.py on a small experiment, for tests that start processes of their own."""
 
-import contextlib
 import os
 import pathlib
 import subprocess
 import sys
-import warnings
-from unittest import mock
 
-import jax
-from absl import flags, logging
-from absl.testing import flagsaver
-
-import launch as launch_lib
 from configs import demo
 from data_builders.stickman import generate
 from tests.configs import test_configs
@@ -21,8 +13,6 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 # What shells, patterns, URLs and TensorStore would make something else of, in folders' names.
 ODD = "[0:3] a[b] *?{c,d} ü 50%20#$&;|'~"
-
-SETTINGS = ('jax_compilation_cache_dir', 'jax_persistent_cache_min_compile_time_secs')
 
 VARIANTS = ('float32', 'int8')
 
@@ -41,38 +31,6 @@ def tiny(arg=PAIR):
   config.runtime.save_steps = 4
   config.runtime.log_steps = 1
   return config
-
-
-def run_here(capfd, *args):
-  """What launch.py does with these flags, without the seconds that a process takes to start.
-
-  It sees the eight devices of all tests.
-  """
-  argv = ['launch.py', *map(str, args)]
-  # Overrides of the config are looked for in sys.argv.
-  here = mock.patch.object(sys, 'argv', argv)
-  with settings_kept(), here, flagsaver.flagsaver(), warnings.catch_warnings():
-    # How ml_collections loads a config file.
-    warnings.filterwarnings('ignore', r'the load_module\(\)', DeprecationWarning)
-    flags.FLAGS.unparse_flags()
-    try:
-      code = launch_lib.main(launch_lib._parse(argv))
-    except SystemExit as e:  # How wrong flags end, before there is a main.
-      code = e.code
-  return code, *capfd.readouterr()
-
-
-@contextlib.contextmanager
-def settings_kept():
-  """Undoes what launch.py sets for its process."""
-  before = {name: getattr(jax.config, name) for name in SETTINGS}
-  verbosity = logging.get_verbosity()
-  try:
-    yield
-  finally:
-    for name, value in before.items():
-      jax.config.update(name, value)
-    logging.set_verbosity(verbosity)
 
 
 def launch(*args, devices=1, optimise=False, **environment):

@@ -4,7 +4,8 @@ import pytest
 
 from har import options
 from tests import wrong_configs
-from tests.launching import finish, launch, run_here
+from tests.in_process import run_here
+from tests.launching import finish, launch
 
 WRONG_FLAGS = [
   (['--config=configs/nope.py'], '--config=configs/nope.py cannot be loaded'),

@@ -20,7 +20,8 @@ from har.export import supported
 from har.train import experiment as experiment_lib
 from tests.configs import test_configs
 from tests.har.stream import exports
-from tests.launching import ODD, PAIR, VARIANTS, finish, launch, run_here, write_experiment
+from tests.in_process import run_here
+from tests.launching import ODD, PAIR, VARIANTS, finish, launch, write_experiment
 
 
 @pytest.fixture(scope='module')

@@ -8,7 +8,7 @@ from absl import flags
 
 import launch as launch_lib
 from har import schema
-from tests.launching import run_here
+from tests.in_process import run_here
 
 OWN = """from configs import demo
 
