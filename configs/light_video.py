@@ -88,10 +88,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
   sizes = divide(config, args['dataset'], args['title'], flow=name == 'flow')
   config.inputs[name] = {**sizes, **dict(zip(('mean', 'std'), statistics, strict=True))}
   augment = {'flip': 0.5, 'zoom': 0.1}
-  if args['show'] == 'flow':
-    config.inputs[name].show = 'picture'
-  else:
-    config.inputs[name].show = args['show']
+  config.inputs[name].show = 'picture' if name == 'flow' else args['show']
+  if name == 'rgb':
     augment |= {'brightness': 0.15, 'contrast': 0.15}
   config.encoders[name] = {**encoder, **TEMPORAL[args['temporal']], 'features': 128}
   trained = patterns(args, name)

@@ -85,8 +85,7 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
     sizes[name] = _size(variables)
     tested[name] = tested_lib.test(experiment, name, variables)
   predictions = {name: _evaluated(experiment, name, t.scores) for name, t in tested.items()}
-  product = _product(experiment, tested)
-  if product is not None:
+  if (product := _product(experiment, tested)) is not None:
     predictions[sections.PRODUCT] = product
   decided = decision.of_experiment(
     experiment, lambda _, names: {name: tested[name].validation or {} for name in names}

@@ -159,11 +159,7 @@ def write(
     shown = [n for n in shown if n != 'stage']
   heads = [_COLUMNS[n][0] for n in shown]
   lines = [['-' if row[n] is None else _COLUMNS[n][1](row[n]) for n in shown] for row in rows]
-  loader = jinja2.FileSystemLoader(Path(__file__).parent)
-  environment = jinja2.Environment(
-    loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True
-  )
-  page = environment.get_template('study.html.jinja').render(
+  page = _template().render(
     facts=facts,
     heads=heads,
     lines=lines,
@@ -183,6 +179,14 @@ def write(
   if tested:
     texts += ['', aligned([TEST_HEADS, *map(_test_line, tested)], left=2)]
   return '\n'.join([*[QUICK] * quick, *texts])
+
+
+def _template() -> jinja2.Template:
+  loader = jinja2.FileSystemLoader(Path(__file__).parent)
+  environment = jinja2.Environment(
+    loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True
+  )
+  return environment.get_template('study.html.jinja')
 
 
 def _models(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -106,8 +106,7 @@ def open_experiment(
   claim = dataclasses.replace(
     claim,
     examples=Membership.of(data.index, splits, data.class_names, c.group),
-    left_out=_left_out(data, stages)
-    | {f'hidden from {field}': list(names) for field, names in data.hidden.items()},
+    left_out=_left_out(data, stages),
   )
   claim.check_data()
   context = loop.Context(data, splits, mesh, workdir, runtime, split, claim.write)
@@ -128,14 +127,16 @@ def _warn(
 
 
 def _left_out(data: dataset_lib.Dataset, stages: Mapping[str, stage.Stage]) -> dict[str, list[str]]:
-  """The classes that a stage does not train on, of the stages that leave some out."""
+  """The classes that a stage does not train on, of the stages that leave some out; and those that
+  are hidden."""
   labels = np.arange(len(data.class_names))
   learnt = {name: one.objective.trains_on(labels) for name, one in stages.items()}
-  return {
+  found = {
     f'left out of {name}': [data.class_names[i] for i in np.flatnonzero(~kept)]
     for name, kept in learnt.items()
     if not kept.all()
   }
+  return found | {f'hidden from {field}': list(names) for field, names in data.hidden.items()}
 
 
 def train(experiment: Experiment) -> None:

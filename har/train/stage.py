@@ -131,26 +131,16 @@ def build(config: Mapping[str, Any], name: str, dataset: Dataset, train: np.ndar
   records = dataset.records(fields(inputs))
   batches = loader.eval_batches(records, np.array([0]), inputs, batch_size=1)
   example = jax.eval_shape(preprocess, next(iter(batches)))
-  classes = len(dataset.class_names)
   model = registry.build(
     modalities,
     {m: _section(config, 'encoders', m) for m in modalities},
     stage['head'],
-    classes,
+    len(dataset.class_names),
     config['dtype'],
     stage['modality_dropout'],
     {m: example[m].shape[1:] for m in modalities},
   )
-  counts, unknown = (
-    class_counts(dataset.index.label[train], classes),
-    dataset.unknown(fields(inputs)),
-  )
-  facts = Facts(
-    class_names=tuple(dataset.class_names),
-    abnormal=tuple(dataset.metadata.get('abnormal', ())),
-    counts=np.where(unknown, 0, counts),
-    unknown=unknown if unknown.any() else None,
-  )
+  facts = _facts(dataset, inputs, train)
   objective = objectives.build(stage['objective'], facts, teacher and teacher.model)
   seed = zlib.crc32(f'{config["seed"]}/{name}'.encode())
   return Stage(
@@ -166,6 +156,18 @@ def build(config: Mapping[str, Any], name: str, dataset: Dataset, train: np.ndar
     train_inputs=read,
     train_preprocess=train_preprocess,
     teacher=teacher,
+  )
+
+
+def _facts(dataset: Dataset, inputs: Mapping[str, Input], train: np.ndarray) -> Facts:
+  """What the objective may know of the training examples."""
+  counts = class_counts(dataset.index.label[train], len(dataset.class_names))
+  unknown = dataset.unknown(fields(inputs))
+  return Facts(
+    class_names=tuple(dataset.class_names),
+    abnormal=tuple(dataset.metadata.get('abnormal', ())),
+    counts=np.where(unknown, 0, counts),
+    unknown=unknown if unknown.any() else None,
   )
 
 
