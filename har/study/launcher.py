@@ -1,6 +1,5 @@
 """Runs commands one after another, and hands a stop request on to the one that runs."""
 
-import ctypes
 import dataclasses
 import os
 import pty
@@ -9,10 +8,16 @@ import signal
 import subprocess
 import sys
 import termios
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
 
-_SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
+# PR_SET_PDEATHSIG of linux/prctl.h, by a process that then becomes the command: between a fork and
+# the command Python must not run where there are threads.
+_DIE_WITH_PARENT = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 _KEPT = 2**16  # bytes of the end of what a command says
 
 
@@ -91,7 +96,7 @@ class Launcher:
     try:
       variables = {**os.environ, **environment}
       self._process = subprocess.Popen(
-        command, stderr=writer, env=variables, process_group=0, preexec_fn=_die_with_parent()
+        _with_parent(command), stderr=writer, env=variables, process_group=0
       )
       os.close(writer)
       self._pass_on()  # What came before there was a process.
@@ -108,12 +113,11 @@ class Launcher:
     return Ended(status, tuple(line for line in lines if line.strip()))
 
 
-def _die_with_parent() -> Callable[[], object] | None:
-  """What a child calls before it becomes the command; None where there is no such thing."""
+def _with_parent(command: Sequence[str]) -> list[str]:
+  """A command that is killed where its parent is, where there is such a thing."""
   if not sys.platform.startswith('linux'):
-    return None
-  prctl = ctypes.CDLL(None).prctl  # Loaded before the fork.
-  return lambda: prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+    return list(command)
+  return [sys.executable, '-c', _DIE_WITH_PARENT, *command]
 
 
 def _read(file: int) -> bytes:
