@@ -1,5 +1,7 @@
 """Eight virtual CPU devices for all tests, quick compilation, and a cache of its results."""
 
+import contextlib
+import importlib
 import importlib.metadata
 import os
 import pathlib
@@ -21,6 +23,9 @@ os.environ['JAX_PLATFORMS'] = 'cpu'
 _CACHE = tempfile.TemporaryDirectory(prefix='har-xla-')
 os.environ['JAX_COMPILATION_CACHE_DIR'] = _CACHE.name
 os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
+# Before anything is compiled: hundreds of tests later its import has ended the process.
+with contextlib.suppress(ImportError):
+  importlib.import_module('litert_converter.mlir')
 
 _LONGEST = (
   'configs/test_configs.py',
