@@ -154,8 +154,16 @@ class Cached:
     return self._context.runtime['cache_dir']
 
   def once(self, variables: Any, positions: np.ndarray) -> dict[str, np.ndarray]:
-    """What is kept of these examples, not augmented, `[N, rows, ...]` by name."""
-    return self._once(variables, positions, None, lambda: None)
+    """What is kept of these examples, not augmented, `[N, rows, ...]` by name; zeros of those that
+    lack all inputs that are kept."""
+    inputs = {name: self._full.inputs[name] for name in self._ready}
+    records = self._context.dataset.records(stage_lib.fields(inputs))
+    there = np.isin(positions, loader.recorded(records, positions, inputs))
+    found = {}
+    for name, x in self._once(variables, positions[there], None, lambda: None).items():
+      found[name] = np.zeros((len(positions), *x.shape[1:]), x.dtype)
+      found[name][there] = x
+    return found
 
   def open(self, variables: Any, check: Check) -> tuple[Source, Source]:
     """The training examples, and those of validation.
