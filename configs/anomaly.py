@@ -52,12 +52,10 @@ def get_config(arg: str | None = None) -> ConfigDict:
 
 
 def _encoder(model: str) -> dict[str, Any]:
-  if model == 'between':
+  if model in ('between', 'forecast'):
     return {'kind': 'samples'}
   if model == 'lstm_ae':
     return {'kind': 'lstm', 'features': 64, 'layers': 1, 'dropout': 0.0}
-  if model == 'forecast':
-    return {'kind': 'tcn', 'features': (48, 48, 48, 48), 'kernel': 5, 'dropout': 0.0}
   return {'kind': 'cnn_gru', 'channels': (32, 64, 64), 'kernels': (7, 5, 5), 'strides': (1, 2, 2)}
 
 
@@ -75,10 +73,10 @@ def _stage(model: str) -> dict[str, Any]:
   heads = {
     'lstm_ae': {'kind': 'lstm_decoder', 'bottleneck': 32},
     'cnn_gru_ae': {'kind': 'decoder', 'bottleneck': 32},
-    'forecast': {'kind': 'forecaster', 'channels': 3},
+    'forecast': {'kind': 'forecaster', 'channels': 3, 'features': (48, 48, 48, 48)},
     'between': {'kind': 'between', 'channels': 3},
   }
-  kind = {'forecast': 'forecast', 'between': 'familiar'}.get(model, 'reconstruct')
+  kind = 'familiar' if model in ('between', 'forecast') else 'reconstruct'
   return shared | {
     'learning_rate': 2e-3,
     'epochs': 10.0,

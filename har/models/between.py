@@ -1,4 +1,4 @@
-"""How little a sample is what those before and after it let one expect."""
+"""How little a sample is what others let one expect."""
 
 from typing import Any, ClassVar
 
@@ -67,7 +67,7 @@ class Between(nn.Module):
       surprise = self._surprise(name, one, mode)
       heard = jnp.ones(surprise.shape)
       if one.mask is not None:
-        heard = one.mask[:, self._first : -self._first].astype(jnp.float32)
+        heard = one.mask[:, self._judged(one.mask.shape[1])].astype(jnp.float32)
       there = jnp.ones(len(heard)) if one.present is None else one.present.astype(jnp.float32)
       surprise = surprise * heard
       greatest.append(surprise.max(1) * there)
@@ -76,33 +76,57 @@ class Between(nn.Module):
     total = jnp.maximum(sum(weights), 1)
     return Outputs(anomaly=sum(greatest) / total, trained=sum(means) / total)
 
-  @property
-  def _first(self) -> int:
-    """The first sample that is judged."""
-    return self.skip + 1
+  def _judged(self, length: int) -> slice:
+    """The samples that are told."""
+    return slice(self.skip + 1, length - self.skip - 1)
 
-  def _surprise(self, name: str, one: Features, mode: Mode) -> jax.Array:
-    """Of one input's judged samples, float32 `[B, T - 2 first]`."""
+  def _around(self, name: str, one: Features, mode: Mode) -> jax.Array:
+    """What is known of the judged samples, `[B, K, F]`."""
     x = jax.lax.stop_gradient(one.sequence)
-    first, last = self._first, x.shape[1] - self._first
-    if x.ndim != 3 or last <= first:
-      raise UserError(
-        f'head.kind=between: {name} gives {x.shape[1]} samples, and skip={self.skip} leaves none'
-      )
     before = self._stack(f'{name}_before')(x, one.mask, mode)
     mask = None if one.mask is None else jnp.flip(one.mask, 1)
     after = jnp.flip(self._stack(f'{name}_after')(jnp.flip(x, 1), mask, mode), 1)
-    around = [before[:, first - 1 : last - 1], after[:, first + 1 : last + 1]]
-    y = nn.Dense(self.hidden, dtype=self.dtype, name=f'{name}_hidden')(jnp.concatenate(around, -1))
+    first, last = self.skip + 1, x.shape[1] - self.skip - 1
+    return jnp.concatenate([before[:, first - 1 : last - 1], after[:, first + 1 : last + 1]], -1)
+
+  def _surprise(self, name: str, one: Features, mode: Mode) -> jax.Array:
+    """Of one input's judged samples, float32 `[B, K]`."""
+    x = jax.lax.stop_gradient(one.sequence)
+    if x.ndim != 3 or not len(range(*self._judged(x.shape[1]).indices(x.shape[1]))):
+      raise UserError(
+        f'the head cannot judge any of the {x.shape[1]} samples that {name} gives; skip={self.skip}'
+      )
+    y = nn.Dense(self.hidden, dtype=self.dtype, name=f'{name}_hidden')(
+      self._around(name, one, mode)
+    )
     y = dropout(nn.relu(y), self.dropout, mode, name=f'{name}_dropout')
     count = min(self.channels or x.shape[-1], x.shape[-1])
     mean = nn.Dense(count, dtype=self.dtype, name=f'{name}_mean')(y).astype(jnp.float32)
     spread = nn.Dense(count, dtype=self.dtype, name=f'{name}_spread')(y).astype(jnp.float32)
     own = jnp.exp(jnp.clip(spread, _NARROWEST, _WIDEST)) / self.floor + 1
-    miss = jnp.square(x[:, first:last, :count].astype(jnp.float32) - mean) / self.floor
+    judged = x[:, self._judged(x.shape[1]), :count].astype(jnp.float32)
+    miss = jnp.square(judged - mean) / self.floor
     return 0.5 * (miss / own + jnp.log(own)).mean(-1)
 
   def _stack(self, name: str) -> temporal.TCN:
     return temporal.TCN(
       self.features, self.kernel, self.dropout, self.momentum, self.dtype, name=name
     )
+
+
+class Forecaster(Between):
+  """Tells each sample from those up to `horizon` before it alone; the worst miss counts.
+
+  Attributes:
+    horizon: samples from the last that is read to the one that is told.
+  """
+
+  horizon: Size = 25
+
+  def _judged(self, length: int) -> slice:
+    return slice(self.skip + self.horizon, length)
+
+  def _around(self, name: str, one: Features, mode: Mode) -> jax.Array:
+    x = jax.lax.stop_gradient(one.sequence)
+    before = self._stack(f'{name}_before')(x, one.mask, mode)
+    return before[:, self.skip : x.shape[1] - self.horizon]

@@ -12,7 +12,7 @@ from har.models import temporal
 from har.models.layers import dropout
 from har.models.mode import INFERENCE, Mode
 from har.models.types import Features, Outputs
-from har.ranges import Rate, Size, Sizes, WholeNumber
+from har.ranges import Rate, Size, Sizes
 
 
 class ConvDecoder(nn.Module):
@@ -102,38 +102,3 @@ class RecurrentDecoder(nn.Module):
       x = nn.Dense(size, dtype=self.dtype, name=f'{name}_out')(lstm(x, None, mode))
       found[name] = x.reshape(-1, samples, *channels).astype(jnp.float32)
     return Outputs(reconstruction=found)
-
-
-class Forecaster(nn.Module):
-  """What follows each sample, from what causal encoders have read up to it.
-
-  Attributes:
-    shapes: of each input's examples, (samples, channels).
-    channels: of each input, the first so many are forecast; 0 for all.
-    hidden: features of the layer before the outputs.
-    dropout: rate on it.
-    dtype: of the computation; forecasts are float32.
-  """
-
-  shapes: tuple[tuple[str, tuple[int, ...]], ...]
-  channels: WholeNumber = 0
-  hidden: Size = 64
-  dropout: Rate = 0.0
-  dtype: Any = jnp.float32
-
-  @nn.compact
-  def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> Outputs:
-    """Returns forecasts, float32 `[B, T, 2 C]` by input: means, then logarithms of variances."""
-    found = {}
-    for name, (samples, *rest) in self.shapes:
-      y = features[name].sequence.astype(self.dtype)
-      if len(rest) != 1 or y.shape[1] != samples:
-        raise UserError(
-          f'head.kind=forecaster: {name} must be a signal whose encoder keeps its {samples} samples'
-        )
-      y = nn.relu(nn.Dense(self.hidden, dtype=self.dtype, name=f'{name}_hidden')(y))
-      y = dropout(y, self.dropout, mode, name=f'{name}_dropout')
-      outputs = 2 * min(self.channels or rest[0], rest[0])
-      y = nn.Dense(outputs, dtype=self.dtype, name=f'{name}_out')(y)
-      found[name] = y.astype(jnp.float32)
-    return Outputs(forecast=found)

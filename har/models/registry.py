@@ -55,8 +55,8 @@ HEADS: dict[str, type[nn.Module]] = {
   'projections': projections.Projections,
   'decoder': decoders.ConvDecoder,
   'lstm_decoder': decoders.RecurrentDecoder,
-  'forecaster': decoders.Forecaster,
   'between': between.Between,
+  'forecaster': between.Forecaster,
   'changes': changes.ChangesAutoencoder,
 }
 

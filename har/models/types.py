@@ -33,8 +33,6 @@ class Outputs:
     logits: float32 `[B, C]`; None of heads that do not classify.
     own_logits: of each input alone, float32 `[B, C]` by input.
     reconstruction: of each input as it entered the model, float32 `[B, T, ...]` by input.
-    forecast: of what comes after each sample, float32 `[B, T, 2 C]` by input: the means of C
-      channels, and the logarithms of their variances.
     anomaly: float32 `[B]`, of heads that themselves tell how unlike an example is to what they
       were trained on; None of others.
     trained: float32 `[B]`, what training such a head is to lower; None if it is the anomaly itself.
@@ -46,7 +44,6 @@ class Outputs:
   logits: Any = None
   own_logits: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
   reconstruction: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
-  forecast: dict[str, jax.Array] = flax.struct.field(default_factory=dict)
   anomaly: Any = None
   trained: Any = None
   group_logits: Any = None
@@ -63,5 +60,4 @@ class Outputs:
     """What is deployed, by the names that exported files use."""
     found = {} if self.logits is None else {'logits': self.logits}
     found |= {} if self.anomaly is None else {'anomaly': self.anomaly}
-    found |= {f'reconstruction_{name}': x for name, x in self.reconstruction.items()}
-    return found | {f'forecast_{name}': x for name, x in self.forecast.items()}
+    return found | {f'reconstruction_{name}': x for name, x in self.reconstruction.items()}

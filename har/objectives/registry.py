@@ -11,7 +11,6 @@ from har.objectives.cooperate import Cooperate
 from har.objectives.dask import Dask
 from har.objectives.distil import Distil
 from har.objectives.familiar import Familiar
-from har.objectives.forecast import Forecast
 from har.objectives.objective import Facts, Objective
 from har.objectives.reconstruct import Reconstruct
 from har.objectives.views import Views
@@ -24,7 +23,6 @@ OBJECTIVES: dict[str, type[Objective]] = {
   'dask': Dask,
   'distil': Distil,
   'familiar': Familiar,
-  'forecast': Forecast,
   'reconstruct': Reconstruct,
   'views': Views,
 }

@@ -153,21 +153,17 @@ def write(
   tests = [one.plain() for one in tested]
   content = {'quick': quick, 'facts': dict(facts), 'rows': by_run, 'tests': tests}
   write_text(workdir / 'study.json', json.dumps(content, indent=2))
-  # A column that no row has a value for is left out of what people read.
-  shown = [n for n in _COLUMNS if any(row[n] is not None for row in rows)]
-  if all(len({row['stage'] for row in rows if row['model'] == m}) == 1 for m in _models(rows)):
-    shown = [n for n in shown if n != 'stage']
-  heads = [_COLUMNS[n][0] for n in shown]
-  lines = [['-' if row[n] is None else _COLUMNS[n][1](row[n]) for n in shown] for row in rows]
+  heads, lines = _shown(rows)
+  test_lines = [_test_line(one) for one in tested]
   page = _template().render(
     facts=facts,
     heads=heads,
     lines=lines,
-    tests=[_test_line(one) for one in tested],
+    tests=test_lines,
     test_heads=TEST_HEADS,
     runtime=RUNTIME,
-    speed='size_mb' in shown,
-    parts=_PARTS[0] in shown,
+    speed=_COLUMNS['size_mb'][0] in heads,
+    parts=_COLUMNS[_PARTS[0]][0] in heads,
     quick=QUICK if quick else '',
     picture=picture,
     svg=Markup(picture.svg) if picture else '',
@@ -177,8 +173,17 @@ def write(
     return 'no row is complete'
   texts = [aligned([heads, *lines], left=2)]
   if tested:
-    texts += ['', aligned([TEST_HEADS, *map(_test_line, tested)], left=2)]
+    texts += ['', aligned([TEST_HEADS, *test_lines], left=2)]
   return '\n'.join([*[QUICK] * quick, *texts])
+
+
+def _shown(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+  """Heads and lines for people: without columns that no row has a value for."""
+  names = [n for n in _COLUMNS if any(row[n] is not None for row in rows)]
+  if all(len({row['stage'] for row in rows if row['model'] == m}) == 1 for m in _models(rows)):
+    names = [n for n in names if n != 'stage']
+  lines = [['-' if row[n] is None else _COLUMNS[n][1](row[n]) for n in names] for row in rows]
+  return [_COLUMNS[n][0] for n in names], lines
 
 
 def _template() -> jinja2.Template:

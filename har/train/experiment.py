@@ -79,16 +79,7 @@ def open_experiment(
   c = config.dataset
   claim = claims.Claim(workdir, claims.plain(config.to_dict()), claims.plain(defaults or {}))
   claim.check_config()
-  options = dict(c.get('options', {})) | ({'allow_corrupt': allow_corrupt} if allow_corrupt else {})
-  data = dataset_lib.load(
-    c.name,
-    tuple(config.modalities),
-    data_dir=data_dir,
-    raw_dir=raw_dir,
-    require_complete=c.require_complete,
-    abnormal=tuple(c.abnormal),
-    builder_options=options,
-  )
+  data = _load(config, data_dir, raw_dir, allow_corrupt)
   splits = protocols.make_splits(
     data.index, data.metadata, protocols.SplitOptions.of(c), config.seed
   )
@@ -111,6 +102,25 @@ def open_experiment(
   claim.check_data()
   context = loop.Context(data, splits, mesh, workdir, runtime, split, claim.write)
   return Experiment(config, context, stages)
+
+
+def _load(
+  config: ml_collections.ConfigDict,
+  data_dir: str | None,
+  raw_dir: str | None,
+  allow_corrupt: int,
+) -> dataset_lib.Dataset:
+  c = config.dataset
+  options = dict(c.get('options', {})) | ({'allow_corrupt': allow_corrupt} if allow_corrupt else {})
+  return dataset_lib.load(
+    c.name,
+    tuple(config.modalities),
+    data_dir=data_dir,
+    raw_dir=raw_dir,
+    require_complete=c.require_complete,
+    abnormal=tuple(c.abnormal),
+    builder_options=options,
+  )
 
 
 def _warn(

@@ -16,7 +16,7 @@ RUNTIME = ('ort.wasm.min.mjs', 'ort-wasm-simd-threaded.mjs', 'ort-wasm-simd-thre
 """Of the package onnxruntime-web."""
 _SIGNALS = ('resample', 'pad', 'resample_sensors', 'pad_sensors')
 _FRAMES = ('square', 'whole')
-_REST = ('window', 'normalise', 'mask', 'choose_frames', 'crop_centre')
+_REST = ('window', 'smooth', 'normalise', 'mask', 'choose_frames', 'crop_centre')
 
 
 def runtime(folder: str) -> dict[str, Path]:
@@ -84,6 +84,6 @@ def _rate(one: Mapping[str, Any]) -> float:
 def _known(one: Mapping[str, Any]) -> bool:
   names = [step['operation'] for step in one['steps']]
   fits = {'signal': _SIGNALS, 'frames': _FRAMES}.get(one['kind'], ())
-  same = all(len(set(s.get('rates') or [0])) == 1 and not s.get('rate') for s in one['steps'])
+  same = all(len(set(s.get('rates') or [0])) == 1 for s in one['steps'])
   known = all(name in (*fits, *_REST) for name in names)
   return bool(fits) and known and same and _rate(one) > 0

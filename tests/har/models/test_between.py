@@ -7,13 +7,15 @@ import pytest
 from scipy import stats
 
 from har.errors import UserError
-from har.models.between import Between
+from har.models.between import Between, Forecaster
 from har.models.types import Features
 from tests import fakes
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(2, 16, 4)).astype(np.float32)
-HEAD = Between(features=(4,), kernel=3, hidden=6, channels=3, floor=0.2, skip=2)
+SIZES = {'features': (4,), 'kernel': 3, 'hidden': 6, 'channels': 3, 'floor': 0.2}
+HEAD = Between(**SIZES, skip=2)
+FORECASTER = Forecaster(**SIZES, skip=2, horizon=3)
 
 
 def features(x, mask=None, present=None):
@@ -37,10 +39,10 @@ def with_outputs(variables, mean, spread):
   return {**variables, 'params': params}
 
 
-def surprise(mean, spread):
-  """Of the samples 3 to 12, by SciPy: less what no sample can be below."""
+def surprise(mean, spread, judged=slice(3, 13)):
+  """Of the samples, by SciPy: less what no sample can be below."""
   v = np.exp(np.array(spread)) + 0.2
-  found = -stats.norm.logpdf(X[:, 3:13, :3], mean, np.sqrt(v))
+  found = -stats.norm.logpdf(X[:, judged, :3], mean, np.sqrt(v))
   return (found - 0.5 * np.log(2 * np.pi * 0.2)).mean(-1)
 
 
@@ -109,5 +111,27 @@ def test_nothing_is_learnt_below(drawn):
 
 
 def test_too_few_samples_are_refused():
-  with pytest.raises(UserError, match='imu gives 6 samples, and skip=2 leaves none'):
-    HEAD.init(jax.random.key(0), {'imu': features(X[:, :6])})
+  for head, samples in ((HEAD, 6), (FORECASTER, 5)):
+    with pytest.raises(UserError, match=f'any of the {samples} samples that imu gives; skip='):
+      head.init(jax.random.key(0), {'imu': features(X[:, :samples])})
+
+
+def test_a_forecaster_tells_what_comes_from_the_past_alone():
+  variables = fakes.draw_variables(FORECASTER, {'imu': features(X)})
+  mean, spread = [0.3, -0.2, 0.1], [-1.0, 0.5, -2.0]
+  apply = jax.jit(FORECASTER.apply, static_argnames='capture_intermediates')
+  mask = np.arange(16) < np.array([[16], [9]])
+  found = apply(with_outputs(variables, mean, spread), {'imu': features(X, mask)})
+  expected = surprise(mean, spread, slice(5, 16))
+  np.testing.assert_allclose(found.trained, [expected[0].mean(), expected[1, :4].mean()], rtol=1e-5)
+  np.testing.assert_allclose(found.anomaly, [expected[0].max(), expected[1, :4].max()], rtol=1e-5)
+
+  def told(x):
+    _, state = apply(variables, {'imu': features(x)}, capture_intermediates=True)
+    return np.asarray(state['intermediates']['imu_mean']['__call__'][0])
+
+  before, changed = told(X), X.copy()
+  changed[:, 7] += 1
+  # The sample 7 is what those from the tenth on are told by.
+  np.testing.assert_array_equal(told(changed)[:, :5], before[:, :5])
+  assert (np.abs(told(changed)[:, 5] - before[:, 5]) > 0).any(-1).all()

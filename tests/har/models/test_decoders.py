@@ -52,27 +52,3 @@ def test_an_lstm_decoder_sees_the_bottleneck_alone():
   params['bottleneck']['kernel'] = np.zeros((8, 3), np.float32)
   blind = apply(variables, {'imu': x}).reconstruction['imu']
   np.testing.assert_array_equal(blind[0], blind[1])
-
-
-def test_a_forecaster_reads_the_past_alone():
-  shapes = {'imu': (12, 6)}
-  head = {'kind': 'forecaster', 'channels': 2, 'hidden': 8}
-  encoders = {'imu': {'kind': 'tcn', 'features': (8,), 'kernel': 3}}
-  model = registry.build(['imu'], encoders, head, 5, shapes=shapes)
-  x = np.random.default_rng(0).normal(size=(1, 12, 6)).astype(np.float32)
-  variables = fakes.draw_variables(model, {'imu': x})
-  apply = jax.jit(model.apply)
-  given = apply(variables, {'imu': x}).forecast['imu']
-  assert given.shape == (1, 12, 4)
-  changed = x.copy()
-  changed[:, 7:] += 1
-  again = apply(variables, {'imu': changed}).forecast['imu']
-  np.testing.assert_array_equal(again[:, :7], given[:, :7])
-  assert (np.abs(again[:, 7] - given[:, 7]) > 0).all()
-
-
-def test_a_forecaster_needs_every_sample():
-  shapes = {'imu': (24, 6)}
-  model = registry.build(['imu'], {'imu': ENCODER}, {'kind': 'forecaster'}, 5, shapes=shapes)
-  with pytest.raises(UserError, match='imu must be a signal whose encoder keeps its 24 samples'):
-    model.init(jax.random.key(0), {'imu': np.ones((2, 24, 6), np.float32)})

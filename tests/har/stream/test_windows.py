@@ -224,7 +224,7 @@ def test_a_model_may_tell_its_anomaly_itself(encoder, head, tmp_path):
 
 def test_what_tells_nothing_of_a_window_is_refused(anomaly):
   model = open_model(anomaly)
-  told = {'forecast_imu': model.about['outputs']['reconstruction_imu']}
-  forecaster = dataclasses.replace(model, about={**model.about, 'outputs': told})
-  with pytest.raises(UserError, match='gives forecast_imu, which is neither a class nor a score'):
-    Windows(forecaster, {'imu': 50.0})
+  told = {'embedding_imu': model.about['outputs']['reconstruction_imu']}
+  other = dataclasses.replace(model, about={**model.about, 'outputs': told})
+  with pytest.raises(UserError, match='gives embedding_imu, which is neither a class nor a score'):
+    Windows(other, {'imu': 50.0})

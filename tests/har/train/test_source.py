@@ -163,6 +163,34 @@ def test_views_differ_and_epochs_take_them_in_turn(tmp_path):
     assert {x.tobytes() for x in found} == {x.tobytes() for x in views[epoch % 2]}
 
 
+class SomeFilmed(fakes.FakeDataset):
+  """Of every third trial there is no film."""
+
+  def records(self, modalities):
+    records = super().records(modalities)
+    for one in records[::3] if 'rgb' in modalities else ():
+      one['rgb'] = []
+    return records
+
+
+def test_what_lacks_the_kept_input_is_zeros_and_moves_no_other(tmp_path, monkeypatch):
+  monkeypatch.setattr(dataset_lib, 'load', lambda *_, **__: SomeFilmed())
+  c = config(('rgb', 'imu'), trained=(*TIME, 'imu'))
+  c.inputs.rgb.optional = True
+  opened = experiment.open_experiment(c, tmp_path)
+  one = opened.stages['one']
+  drawn = fakes.draw_variables(
+    one.model, {n: np.zeros(x.shape, x.dtype) for n, x in one.example.items()}
+  )
+  cached = source.of_stage(one, opened.context)
+  found = cached.once(drawn, np.arange(7))['rgb_front0']
+  lacking = np.isin(np.arange(7), (0, 3, 6))
+  assert not found[lacking].any()
+  alone = [cached.once(drawn, np.array([i]))['rgb_front0'][0] for i in np.flatnonzero(~lacking)]
+  np.testing.assert_allclose(found[~lacking], alone, rtol=1e-5)
+  assert len(np.unique(found[~lacking].round(3), axis=0)) > 2
+
+
 @pytest.mark.parametrize('views', [0, 2])
 def test_balanced_sampling_is_configured(views, tmp_path, monkeypatch):
   data = fakes.FakeDataset()

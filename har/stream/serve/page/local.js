@@ -1,5 +1,7 @@
 // The model in the browser itself: nothing leaves the device. It does what har/stream does (grid.py,
-// windows.py, preprocess.py, events.py), of signals and pictures.
+// windows.py, events.py).
+
+import { prepareFrames, prepareSignal, stepOf } from './prepare.js';
 
 const [GAP, LEAST_HEARD, PATIENCE] = [0.5, 0.5, 1.0];
 const rowsOf = (rate, start, seconds) => [
@@ -60,60 +62,6 @@ class Pictures extends Rows {
       this.values.push(shown ? this.last[1] : null);
     }
   }
-}
-
-const perChannel = (x, i) => (Array.isArray(x) ? x[x.length === 1 ? 0 : i] : x);
-const stepOf = (input, ...names) => input.steps.find((one) => names.includes(one.operation));
-
-/** A signal as the model takes it, and its mask. */
-export function prepareSignal(input, rows) {
-  const [length, width] = input.shape;
-  const fit = stepOf(input, 'resample', 'pad', 'resample_sensors', 'pad_sensors');
-  const norm = stepOf(input, 'normalise');
-  const data = new Float32Array(length * width);
-  const mask = new Float32Array(length);
-  const zeros = new Array(width).fill(0);
-  const resampled = fit.operation.startsWith('resample');
-  const start = Math.max(rows.length - length, 0) >> 1;
-  for (let t = 0; t < length; t += 1) {
-    const at = resampled ? (t * (rows.length - 1)) / Math.max(length - 1, 1) : start + t;
-    const left = Math.min(Math.floor(at), rows.length - 1);
-    const [a, b] = [rows[left], rows[Math.min(left + 1, rows.length - 1)]];
-    const within = resampled || t < rows.length;
-    const heard = within && (a !== null || !fit.operation.endsWith('_sensors'));
-    mask[t] = within ? 1 : 0;
-    for (let i = 0; i < width && heard; i += 1) {
-      const x = (a ?? zeros)[i] * (1 - (at - left)) + (b ?? zeros)[i] * (at - left);
-      data[t * width + i] = norm ? (x - perChannel(norm.mean, i)) / perChannel(norm.std, i) : x;
-    }
-  }
-  return [data, mask];
-}
-
-/** Pictures, RGBA of squares, as the model takes them. */
-export function prepareFrames(input, rows) {
-  const [count, size] = input.shape;
-  const whole = stepOf(input, 'square', 'whole').size;
-  const norm = stepOf(input, 'normalise');
-  const data = new Float32Array(count * size * size * 3);
-  const first = rows.find((one) => one !== null);
-  const held = [];
-  rows.forEach((one) => held.push(one ?? held.at(-1) ?? first));
-  const edge = (whole - size) >> 1;
-  let place = 0;
-  for (let k = 0; k < count; k += 1) {
-    const pixels = held[Math.min(Math.floor((k + 0.5) * (held.length / count)), held.length - 1)];
-    for (let y = 0; y < size; y += 1) {
-      for (let x = 0; x < size; x += 1) {
-        for (let c = 0; c < 3; c += 1) {
-          const value = pixels[4 * ((y + edge) * whole + x + edge) + c] / 255;
-          data[place] = norm ? (value - perChannel(norm.mean, c)) / perChannel(norm.std, c) : value;
-          place += 1;
-        }
-      }
-    }
-  }
-  return data;
 }
 
 /** Events of one track, as `Detector` of events.py. */

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from har.data import inputs
 from har.errors import UserError
 from har.stream import predict, result
 from har.stream.exported import open_model
@@ -36,14 +37,20 @@ const told = [];
 """
 
 
-@pytest.fixture(scope='module', params=['resample', 'pad', 'anomaly', 'changes'])
+@pytest.fixture(scope='module', params=['resample', 'pad', 'anomaly', 'changes', 'between'])
 def exported(request, tmp_path_factory):
   """Models as a browser takes them."""
   folder = tmp_path_factory.mktemp(request.param) / 'run'
   both = {'formats': ('tflite', 'onnx')}
   inputs, encoders = {'imu': {'length': 40}}, {'imu': exports.CNN}
+  data = fakes.FakeDataset(metadata=exports.FACTS)
+  if request.param == 'between':
+    inputs['imu'].update(length=24, fit='pad', rates=(50, 50), rate=25, smooth=0.1)
+    head = {'kind': 'between', 'features': (8,), 'kernel': 3, 'hidden': 8, 'skip': 2}
+    both['objective'] = {'kind': 'familiar'}
+    data = fakes.SilentDataset(metadata=exports.FACTS)
+    return exports.write(folder, inputs, {'imu': {'kind': 'samples'}}, data, head, **both)
   if request.param in ('anomaly', 'changes'):
-    data = fakes.FakeDataset(metadata=exports.FACTS)
     told = request.param == 'changes'  # By the model itself.
     head = {'kind': 'changes' if told else 'decoder', 'bottleneck': 4}
     both['objective'] = {'kind': 'familiar' if told else 'reconstruct'}
@@ -117,12 +124,38 @@ def test_pictures_are_prepared_as_here(film, resampled, tmp_path):
     d.get(f'http://{served.address}/')
     found = d.execute_async_script(
       """const [input, rows, done] = arguments;
-      import('./local.js').then(({ prepareFrames }) => done([...prepareFrames(input, rows)]));""",
+      import('./prepare.js').then(({ prepareFrames }) => done([...prepareFrames(input, rows)]));""",
       {'shape': about['shape'][1:], 'steps': list(about['steps'])},
       shown,
     )
   assert wanted.shape == (4, 16, 16, 3)
   np.testing.assert_allclose(np.reshape(found, wanted.shape), wanted, atol=1e-5)
+
+
+@pytest.mark.skipif(
+  not (browsing.BROWSER and browsing.DRIVER), reason='Chromium and its driver are not installed'
+)
+@pytest.mark.parametrize('options', [{'rate': 25}, {'rate': 40}, {'fit': 'resample'}])
+def test_silent_samples_are_prepared_as_here(options, resampled, tmp_path):
+  given = {'length': 30, 'fit': 'pad', 'rates': (50, 50), 'smooth': 0.15, 'std': 2.0} | options
+  built = inputs.build('imu', {'kind': 'signal', **given})
+  about = {'shape': [30, 6], 'steps': built.steps()}
+  rows, heard = exports.movement(1.4).astype(np.float32), np.ones(70, bool)
+  heard[[*range(5), 20, 21, 22, 24, *range(60, 70)]] = False
+  clip = run(Clip(rows * heard[:, None], np.repeat(heard[:, None], 2, 1)), about['steps'])
+  told = [row.tolist() if there else None for row, there in zip(rows, heard, strict=True)]
+  with serving.Served(resampled, OPTIONS) as served, browsing.browser(tmp_path) as d:
+    d.get(f'http://{served.address}/')
+    data, mask = d.execute_async_script(
+      """const [input, rows, done] = arguments;
+      import('./prepare.js').then(({ prepareSignal }) => done(
+        prepareSignal(input, rows).map((one) => [...one])));""",
+      about,
+      told,
+    )
+  np.testing.assert_allclose(np.reshape(data, (30, 6)), clip.x, rtol=1e-4, atol=1e-5)
+  np.testing.assert_array_equal(mask, clip.mask)
+  assert 0 < np.count_nonzero((np.reshape(data, (30, 6)) == 0).all(1)) < 15
 
 
 def test_what_a_browser_cannot_run_is_told(resampled, tmp_path):
