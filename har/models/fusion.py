@@ -23,6 +23,9 @@ from har.models.mode import INFERENCE, Mode
 from har.models.types import Features, Outputs
 from har.ranges import Positive, Rate, Size
 
+NEVER = -1e9
+"""The logit of a class that is not to be answered."""
+
 
 class Linear(nn.Module):
   """Dropout and one dense layer per modality; the logits of several are added.
@@ -81,11 +84,13 @@ class Decision(nn.Module):
 
   Attributes:
     num_classes: number of logits.
+    unknown: classes that modalities never show in training, see `_product`.
     dropout: rate on the pooled features.
     dtype: accepted for all heads; this one computes in float32.
   """
 
   num_classes: int
+  unknown: tuple[tuple[str, tuple[int, ...]], ...] = ()
   dropout: Rate = 0.0
   dtype: Any = jnp.float32
 
@@ -93,7 +98,7 @@ class Decision(nn.Module):
   def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> Outputs:
     """Returns log-probabilities up to a constant as logits, and those of each modality alone."""
     logits = classify(features, self.num_classes, self.dropout, mode)
-    return Outputs(_product(self, features, logits), own_logits=logits)
+    return Outputs(_product(self, features, logits, self.unknown), own_logits=logits)
 
 
 class Residual(nn.Module):
@@ -101,6 +106,7 @@ class Residual(nn.Module):
 
   Attributes:
     num_classes: number of logits.
+    unknown: classes that modalities never show in training, see `_product`.
     hidden: units of the hidden layer.
     dropout: rate on the pooled features and on the hidden layer.
     layer_norm: normalise each modality's features before the perceptron.
@@ -109,6 +115,7 @@ class Residual(nn.Module):
   """
 
   num_classes: int
+  unknown: tuple[tuple[str, tuple[int, ...]], ...] = ()
   hidden: Size = 256
   dropout: Rate = 0.5
   layer_norm: bool = True
@@ -119,7 +126,7 @@ class Residual(nn.Module):
   def __call__(self, features: dict[str, Features], mode: Mode = INFERENCE) -> Outputs:
     """Returns log-probabilities up to a constant as logits, and those of each modality alone."""
     experts = classify(features, self.num_classes, self.dropout, mode)
-    product = _product(self, features, experts, self.trust)
+    product = _product(self, features, experts, self.unknown, self.trust)
     x = hidden_layer(features, self.hidden, self.dropout, self.layer_norm, self.dtype, mode)
     zero = nn.initializers.zeros
     correction = nn.Dense(self.num_classes, kernel_init=zero, name='logits')(x.astype(jnp.float32))
@@ -239,19 +246,33 @@ def _product(
   module: nn.Module,
   features: dict[str, Features],
   experts: dict[str, jax.Array],
+  unknown: Sequence[tuple[str, tuple[int, ...]]],
   trust: Sequence[tuple[str, float]] = (),
 ) -> jax.Array:
-  """The weighted sum of log-probabilities."""
+  """The weighted sum of log-probabilities.
+
+  An expert that never saw some classes would take them for unlikely. It has no say on them, and
+  none on how likely they are together: what the others leave to the classes that it knows is
+  shared out among these by all.
+  """
   shares = dict.fromkeys(experts, 1.0) | dict(trust)
-  if unknown := sorted(set(shares) - set(experts)):
-    raise UserError(f'trust of the head names {unknown[0]!r}, which is no modality of the stage')
+  if strange := sorted(set(shares) - set(experts)):
+    raise UserError(f'trust of the head names {strange[0]!r}, which is no modality of the stage')
   total = sum(shares.values())
   weights, weighted = {}, {}
   for name, logits in experts.items():
     start = nn.initializers.constant(shares[name] / total)
     weights[name] = module.param(f'weight_{name}', start, ())
     weighted[name] = weights[name] * nn.log_softmax(logits)
-  return add_present(features, weighted, weights)
+  everyone = add_present(features, weighted, weights)
+  partly = {name: features[name] for name, classes in unknown if classes}
+  if not partly or len(partly) == len(experts):
+    return everyone
+  absent = {n: x.replace(present=jnp.zeros(len(everyone), bool)) for n, x in partly.items()}
+  others = nn.log_softmax(add_present({**features, **absent}, weighted, weights))
+  hidden = jnp.isin(jnp.arange(module.num_classes), jnp.array(dict(unknown)[next(iter(partly))]))
+  left = nn.logsumexp(jnp.where(hidden, NEVER, others), axis=-1, keepdims=True)
+  return jnp.where(hidden, others, left + nn.log_softmax(jnp.where(hidden, NEVER, everyone)))
 
 
 def hidden_layer(

@@ -61,7 +61,7 @@ HEADS: dict[str, type[nn.Module]] = {
 }
 
 # Attributes that are not for configs to set.
-GIVEN = ('parent', 'name', 'num_classes', 'shapes', 'dtype', 'inputs')
+GIVEN = ('parent', 'name', 'num_classes', 'shapes', 'unknown', 'dtype', 'inputs')
 
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
@@ -74,6 +74,7 @@ def build(
   dtype: str = 'float32',
   modality_dropout: float = 0.0,
   shapes: Mapping[str, tuple[int, ...]] | None = None,
+  unknown: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Recogniser:
   """Builds the model of a stage.
 
@@ -86,6 +87,8 @@ def build(
     dtype: 'float32' or 'bfloat16', of the computation; parameters are float32.
     modality_dropout: in [0, 1), see `Recogniser`.
     shapes: of one example of each modality as it enters the model, for heads that reconstruct it.
+    unknown: labels of classes that a modality never shows in training, the same of all that have
+      some, for products of experts.
 
   Returns:
     A `Recogniser` whose parameters are grouped by modality and `head`.
@@ -106,6 +109,7 @@ def build(
   given = {
     'num_classes': num_classes,
     'shapes': tuple(sorted((shapes or {}).items())),
+    'unknown': tuple(sorted((unknown or {}).items())),
     'dtype': DTYPES[dtype],
     'name': 'head',
   }

@@ -10,6 +10,7 @@ import optax
 
 from har.errors import UserError
 from har.metrics.classification import Predictions
+from har.models.fusion import NEVER
 from har.models.types import Outputs
 from har.objectives import mixup
 from har.objectives.objective import Arrays, Metrics, Objective, Selection
@@ -30,10 +31,6 @@ def logits_of(outputs: Outputs) -> jax.Array:
   if outputs.logits is None:
     raise UserError('objective: this kind needs a head that gives logits, such as head.kind=linear')
   return outputs.logits
-
-
-NEVER = -1e9
-"""The logit of a class that a model is not to answer."""
 
 
 class Classifier(Objective):

@@ -139,6 +139,7 @@ def build(config: Mapping[str, Any], name: str, dataset: Dataset, train: np.ndar
     config['dtype'],
     stage['modality_dropout'],
     {m: example[m].shape[1:] for m in modalities},
+    {m: tuple(np.flatnonzero(dataset.unknown((x.field,))).tolist()) for m, x in inputs.items()},
   )
   facts = _facts(dataset, inputs, train)
   objective = objectives.build(stage['objective'], facts, teacher and teacher.model)

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import special
 
 from har.errors import UserError
 from har.models import fusion, hamlet, mumu
@@ -162,6 +163,25 @@ def test_weights_of_what_is_present_add_up_to_those_of_all():
   product = fusion.Decision(7).apply({'params': params | weights}, lacking).logits
   # The other's 0.25 becomes 1, the sum of both magnitudes.
   np.testing.assert_allclose(product[1], jax.nn.log_softmax(alone[1]), rtol=1e-6)
+
+
+@pytest.mark.parametrize('kind', [fusion.Decision, fusion.Residual])
+def test_an_expert_has_no_say_on_classes_that_it_never_saw(kind):
+  head = kind(7, unknown=(('imu', (2, 5)), ('rgb', ())))
+  variables = jax.jit(head.init)(jax.random.key(0), BOTH)
+  # The heads start as products of their experts, by half of each.
+  found = jax.jit(head.apply)(variables, BOTH)
+  imu, rgb = (special.log_softmax(found.own_logits[n], -1) for n in ('imu', 'rgb'))
+  known = np.array([0, 1, 3, 4, 6])
+  wanted = rgb.copy()
+  left = special.logsumexp(rgb[:, known], -1, keepdims=True)
+  wanted[:, known] = special.log_softmax((imu + rgb)[:, known] / 2, -1) + left
+  np.testing.assert_allclose(found.logits, wanted, rtol=1e-5)
+  np.testing.assert_allclose(special.logsumexp(found.logits, -1), 0, atol=1e-5)
+  lacking = BOTH | {'imu': BOTH['imu'].replace(present=np.zeros(2, bool))}
+  np.testing.assert_allclose(head.apply(variables, lacking).logits, rgb, rtol=1e-5)
+  gradients = jax.grad(lambda v: (head.apply(v, BOTH).logits ** 2).sum())(variables)
+  assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradients))
 
 
 def test_zeros_stand_for_absent_features_behind_the_layer_norm():
