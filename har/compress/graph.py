@@ -15,11 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from har.compress.hooks import Hook
+from har.compress.hooks import Hook, run_loop
 from har.compress.operations import (
   Following,
   Layer,
-  Loop,
   Operation,
   Path,
   Value,
@@ -187,6 +186,18 @@ class Graph:
     """The point of a quantised layer's input."""
     return self.points[self._enters[layer.name]]
 
+  def reader(self, layer: Layer) -> Layer | None:
+    """The layer that alone reads what a layer gives, as it is; None if there is none."""
+    value = layer.operation.outputs[0]
+    while value not in self._ends and len(self._users.get(value, ())) == 1:
+      (user,) = self._users[value]
+      if user in self._layer_of:
+        return self._layer_of[user]
+      if user not in self._absorbed:
+        return None
+      value = user.outputs[0]
+    return None
+
   def fold(self, variables: Leaves) -> dict[Path, Any]:
     """Folds what follows each layer into its kernel and bias.
 
@@ -266,7 +277,7 @@ class Graph:
         elif operation in self._absorbed:
           results = [get(self._absorbed[operation])]
         elif operation.loop is not None:
-          results = _run_loop(operation, operation.loop, env, run_all, hook)
+          results = run_loop(operation, operation.loop, env, run_all, hook)
         else:
           results = self._run_other(operation, get, hook)
         env.update(zip(operation.outputs, results, strict=True))
@@ -288,12 +299,11 @@ class Graph:
     x, own = get(layer.x), f'to:{layer.name}'
     if own in self.points:
       x = hook.point(own, x)
-    (y,) = layer.operation.run(x, kernel)
+    y = hook.product(layer, x, kernel)
     if bias is not None:
       y += bias.astype(y.dtype)
-    for clip in layer.clips:
-      bound = next(v.literal for v in clip.inputs if v.literal is not None)
-      y = jnp.maximum(y, bound) if clip.name == 'max' else jnp.minimum(y, bound)
+    for name, bound in layer.bounds:
+      y = jnp.maximum(y, bound) if name == 'max' else jnp.minimum(y, bound)
     return hook.point(f'out:{layer.name}', y) if layer.quantised else y
 
   def _run_other(self, operation: Operation, get, hook: Hook) -> list[jax.Array]:
@@ -320,28 +330,3 @@ class Graph:
       results = value.source.run(*args)
     env.update(zip(value.source.outputs, results, strict=True))
     return env[value]
-
-
-def _run_loop(
-  operation: Operation,
-  loop: Loop,
-  env: Mapping[Value, Any],
-  run_all: Callable[[dict[Value, Any], Sequence[Operation]], Callable[[Value], Any]],
-  hook: Hook,
-) -> list[Any]:
-  """Runs a `scan`; what the hook sees of its points is combined over the steps."""
-  params, outside = operation.eqn.params, hook.seen
-  get = run_all(dict(env), ())
-  given = [get(value) for value in operation.inputs[loop.consts :]]
-  count = loop.carry
-
-  def step(carry, xs):
-    hook.seen = {}
-    inside = run_all({**env, **dict(zip(loop.inputs, [*carry, *xs], strict=True))}, loop.operations)
-    results = [inside(value) for value in loop.outputs]
-    return results[:count], (results[count:], hook.seen)
-
-  options = {name: params[name] for name in ('length', 'reverse', 'unroll')}
-  carry, (results, seen) = jax.lax.scan(step, given[:count], given[count:], **options)
-  hook.seen = outside | {name: hook.combine(x) for name, x in seen.items()}
-  return [*carry, *results]

@@ -1,13 +1,13 @@
 """What is done to a graph's values while it runs: they are rounded, marked or observed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from har.compress import fake_quant
-from har.compress.operations import Layer
+from har.compress.operations import Layer, Loop, Operation, Path, Value
 
 
 class Hook:
@@ -31,6 +31,11 @@ class Hook:
   def bias(self, layer: Layer, point: str, kernel: jax.Array, bias: jax.Array) -> jax.Array:
     """What is added to a quantised layer's output, given the point of its input and its kernel."""
     return bias
+
+  def product(self, layer: Layer, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """What a layer makes of its input, before its bias."""
+    (y,) = layer.operation.run(x, kernel)
+    return y
 
   def kept(self, name: str, x: jax.Array) -> jax.Array:
     """Values of the point `name` after they have been moved, selected or joined with others."""
@@ -120,3 +125,52 @@ class Observer(Hook):
   def point(self, name, x):
     self.seen[name] = self.measure(name, x)
     return x
+
+
+class Errors(Hook):
+  """Collects what rounding a layer's input and kernel adds to its outputs, on average by channel.
+
+  Every layer reads what the layers before it give in float. Of a kernel that is used more than once
+  it is the mean of its uses.
+  """
+
+  def __init__(self, static: Static, entrances: Mapping[Path, str]):
+    """Takes what rounds, and the points of what enters kernels."""
+    super().__init__()
+    self.static, self.entrances = static, entrances
+
+  def product(self, layer, x, kernel):
+    y = super().product(layer, x, kernel)
+    if layer.quantised:
+      rounded = self.static.point(self.entrances[layer.path], x)
+      given = super().product(layer, rounded, self.static.kernel(layer, kernel))
+      self.seen[layer.name] = (given - y).reshape(-1, y.shape[-1]).mean(0)
+    return y
+
+  def combine(self, seen):
+    return seen.mean(0)
+
+
+def run_loop(
+  operation: Operation,
+  loop: Loop,
+  env: Mapping[Value, Any],
+  run_all: Callable[[dict[Value, Any], Sequence[Operation]], Callable[[Value], Any]],
+  hook: Hook,
+) -> list[Any]:
+  """Runs a `scan`; what the hook sees of its points is combined over the steps."""
+  params, outside = operation.eqn.params, hook.seen
+  get = run_all(dict(env), ())
+  given = [get(value) for value in operation.inputs[loop.consts :]]
+  count = loop.carry
+
+  def step(carry, xs):
+    hook.seen = {}
+    inside = run_all({**env, **dict(zip(loop.inputs, [*carry, *xs], strict=True))}, loop.operations)
+    results = [inside(value) for value in loop.outputs]
+    return results[:count], (results[count:], hook.seen)
+
+  options = {name: params[name] for name in ('length', 'reverse', 'unroll')}
+  carry, (results, seen) = jax.lax.scan(step, given[:count], given[count:], **options)
+  hook.seen = outside | {name: hook.combine(x) for name, x in seen.items()}
+  return [*carry, *results]

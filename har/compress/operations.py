@@ -141,6 +141,12 @@ class Layer:
     return self.operation.inputs[1]
 
   @property
+  def bounds(self) -> list[tuple[str, float]]:
+    """'max' or 'min' of each clip, in order, and its bound."""
+    literals = [[v.literal for v in op.inputs if v.literal is not None] for op in self.clips]
+    return [(op.name, float(given[0])) for op, given in zip(self.clips, literals, strict=True)]
+
+  @property
   def bias(self) -> Path | None:
     """Where `fold` puts what it adds to each output channel; None if there is nothing."""
     adds = any(op.name in ('add', 'sub') for op, _ in self.affine)

@@ -20,9 +20,11 @@ class Scheme:
     activations: bits of activations.
     ranges: 'static', found once on training examples, or 'dynamic', those of each array (of a whole
       batch) as it comes.
-    calibration: 'minmax' or 'percentile', for static ranges.
-    percentile: share of the values, in per cent, that a range covers.
+    calibration: 'minmax' or 'percentile', for static ranges: they cover all examples, or a share.
+    percentile: that share, in per cent; of videos that are seen frame by frame, of the frames.
     examples: training examples that static ranges are found on.
+    equalise: whether channels between two layers are brought to like sizes, see
+      `har.compress.equalise`, and biases rid of what rounding adds on average; with static ranges.
     keep_float: path patterns of layers that are not quantised (see `har.models.mode.matches`).
   """
 
@@ -30,8 +32,9 @@ class Scheme:
   activations: Bits = 8
   ranges: Literal['static', 'dynamic'] = 'static'
   calibration: Literal['minmax', 'percentile'] = 'minmax'
-  percentile: Annotated[float, Number(50, 100, above=True)] = 99.99
+  percentile: Annotated[float, Number(50, 100, above=True)] = 99.0
   examples: Size = 128
+  equalise: bool = False
   keep_float: Patterns = ()
 
   @classmethod

@@ -8,17 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from har.compress import front
+from har.compress import equalise, front
 from har.compress.graph import Graph
-from har.compress.hooks import Dynamic, Hook, Marking, Observer, Static
-from har.compress.operations import Layer
+from har.compress.hooks import Dynamic, Errors, Hook, Marking, Observer, Static
+from har.compress.operations import Layer, Path
 from har.compress.options import Scheme
 from har.errors import UserError
 from har.models.mode import INFERENCE, UNROLLED, Mode
 from har.models.types import Outputs
 
 Variables = dict[str, Any]
-_BINS = 2048
+_FEW = 16  # Examples that say what rounding adds on average.
 
 
 class FoldedModel:
@@ -139,7 +139,8 @@ def ranges_for(graph: Graph, calibrated: Graph, ranges: Any) -> dict[str, Any]:
 def calibrate(
   model: FoldedModel, variables: Variables, batches: Iterable[Mapping[str, np.ndarray]]
 ) -> Variables:
-  """The variables with ranges found on examples; nothing changes if ranges are dynamic.
+  """The variables with ranges found on examples, and channels brought to like sizes, see
+  `har.compress.equalise`; nothing changes if ranges are dynamic.
 
   Args:
     model: quantised.
@@ -160,51 +161,77 @@ def calibrate(
     return variables
   flat = flax.traverse_util.flatten_dict(dict(variables))
 
-  def observe(inputs, measure, combine) -> list[jax.Array]:
-    hook = Observer(measure, combine)
+  seen = _extremes(graph, flat, batches)
+  share = model.scheme.percentile / 100 if model.scheme.calibration == 'percentile' else 1.0
+  if model.scheme.equalise:
+    by = equalise.factors(graph, {name: _covering(x, share) for name, x in seen.items()})
+    flat, seen = equalise.apply(graph, flat, by), equalise.grown(graph, seen, by)
+  # Of all channels together; zero is always covered.
+  ends = [_covering(np.stack([x[0].min(-1), x[1].max(-1)]), share) for x in seen.values()]
+  ranges = _shared(graph.points, np.stack([[min(low, 0.0), max(high, 0.0)] for low, high in ends]))
+  if model.scheme.equalise:
+    flat |= _corrected(model.scheme, graph, flat, batches, ranges)
+  kept = flax.traverse_util.unflatten_dict(flat)
+  return {**kept, 'batch_stats': kept['batch_stats'] | {'ranges': jnp.asarray(ranges)}}
+
+
+def _extremes(
+  graph: Graph, flat: Mapping[Path, Any], batches: Sequence[Mapping[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+  """Lowest and highest value of each channel in each example, `[2, N, C]` by point."""
+
+  def by_channel(_, x):
+    x = x.reshape(len(x), -1, x.shape[-1])
+    return jnp.stack([x.min(1), x.max(1)])
+
+  @jax.jit
+  def observe(inputs):
+    hook = Observer(by_channel, lambda x: jnp.stack([x[:, 0].min(0), x[:, 1].max(0)]))
     graph.run(flat, inputs, hook)
     return [hook.seen[name] for name in graph.points]
 
+  each = zip(*(jax.device_get(observe(inputs)) for inputs in batches), strict=True)
+  seen = {n: np.concatenate(found, 1) for n, found in zip(graph.points, each, strict=True)}
+  for name, x in seen.items():
+    if not np.isfinite(x).all():
+      raise UserError(f'calibration met values that are not finite at {name}: look at the stage')
+  return seen
+
+
+def _corrected(
+  scheme: Scheme,
+  graph: Graph,
+  flat: Mapping[Path, Any],
+  batches: Sequence[Mapping[str, np.ndarray]],
+  ranges: np.ndarray,
+) -> dict[Path, Any]:
+  """Biases without what rounding adds to each channel on average (Nagel et al., Section 4.2).
+
+  Where much of a picture is alike, all of it is rounded the same way: that does not average out.
+  """
+  known = dict(zip(graph.points, ranges, strict=True))
+  batches = batches[: -(-_FEW // len(next(iter(batches[0].values()))))]
+  static = Static(scheme.weights, scheme.activations, known)
+  entrances = {one.path: graph.entrance(one) for one in graph.layers if one.quantised}
+
   @jax.jit
-  def extremes(inputs):
-    return jnp.stack(observe(inputs, lambda _, x: jnp.stack([x.min(), x.max()]), _widest))
+  def errors(inputs):
+    hook = Errors(static, entrances)
+    graph.run(flat, inputs, hook)
+    return hook.seen
 
-  seen = np.stack([extremes(inputs) for inputs in batches])
-  ranges = np.stack([seen[..., 0].min(0), seen[..., 1].max(0)], -1)
-  ranges = np.stack([np.minimum(ranges[:, 0], 0), np.maximum(ranges[:, 1], 0)], -1)
-  if not np.isfinite(ranges).all():
-    bad = list(graph.points)[int(np.argmin(np.isfinite(ranges).all(-1)))]
-    raise UserError(f'calibration met values that are not finite at {bad}: look at the stage')
-  if model.scheme.calibration == 'percentile':
-    wide = dict(zip(graph.points, ranges, strict=True))
-
-    @jax.jit
-    def histograms(inputs):
-      def count(name, x):
-        return jnp.histogram(x, _BINS, tuple(wide[name]))[0]
-
-      return jnp.stack(observe(inputs, count, lambda counts: counts.sum(0)))
-
-    counts = np.sum([np.asarray(histograms(inputs), np.float64) for inputs in batches], 0)
-    ranges = np.stack(
-      [_covering(c, r, model.scheme.percentile) for c, r in zip(counts, ranges, strict=True)]
-    )
-  found = {'ranges': jnp.asarray(_shared(graph.points, ranges))}
-  return {**variables, 'batch_stats': variables['batch_stats'] | found}
+  each = [jax.device_get(errors(inputs)) for inputs in batches]
+  mean = {name: np.mean([one[name] for one in each], 0) for name in each[0]}
+  by_path: dict[Path, list[np.ndarray]] = {}
+  for layer in graph.layers:
+    if layer.bias is not None and layer.name in mean:
+      by_path.setdefault(layer.bias, []).append(mean[layer.name])
+  return {path: flat[path] - np.mean(found, 0) for path, found in by_path.items()}
 
 
-def _widest(ranges: jax.Array) -> jax.Array:
-  return jnp.stack([ranges[:, 0].min(), ranges[:, 1].max()])
-
-
-def _covering(counts: np.ndarray, wide: np.ndarray, percentile: float) -> np.ndarray:
-  """The range between the two tails that a histogram leaves out; it holds zero."""
-  edges = np.linspace(wide[0], wide[1], len(counts) + 1)
-  below = np.cumsum(counts) / max(counts.sum(), 1)
-  tail = 1 - percentile / 100
-  low = edges[np.searchsorted(below, tail, side='right')] if wide[0] < 0 else 0.0
-  high = edges[1 + np.searchsorted(below, 1 - tail, side='left')]
-  return np.array([min(low, 0.0), max(high, 0.0)])
+def _covering(ends: np.ndarray, share: float) -> np.ndarray:
+  """`[2, ...]`: what a share of N examples stays within, given lowest and highest `[2, N, ...]`."""
+  return np.stack([np.quantile(ends[0], 1 - share, axis=0), np.quantile(ends[1], share, axis=0)])
 
 
 def _shared(groups: Mapping[str, str], ranges: np.ndarray) -> np.ndarray:

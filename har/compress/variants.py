@@ -284,5 +284,6 @@ def _how(scheme: Scheme) -> str:
   )
   if scheme.ranges == 'dynamic':
     return text + 'bits with the range of each array'
-  kind = 'extremes' if scheme.calibration == 'minmax' else f'{scheme.percentile:g}% of the values'
-  return f'{text}bits with ranges that cover the {kind} of {scheme.examples} training examples'
+  share = 'all' if scheme.calibration == 'minmax' else f'{scheme.percentile:g}%'
+  text += f'bits with ranges that cover {share} of {scheme.examples} training examples'
+  return text + '; channels brought to like sizes, biases corrected' * scheme.equalise

@@ -9,6 +9,7 @@ are carried into such a fusion by copying equal paths. The latter two also give 
 logits.
 """
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -268,7 +269,8 @@ def _product(
   partly = {name: features[name] for name, classes in unknown if classes}
   if not partly or len(partly) == len(experts):
     return everyone
-  absent = {n: x.replace(present=jnp.zeros(len(everyone), bool)) for n, x in partly.items()}
+  nobody = jnp.zeros(len(everyone), bool)
+  absent = {n: dataclasses.replace(x, present=nobody) for n, x in partly.items()}
   others = nn.log_softmax(add_present({**features, **absent}, weighted, weights))
   hidden = jnp.isin(jnp.arange(module.num_classes), jnp.array(dict(unknown)[next(iter(partly))]))
   left = nn.logsumexp(jnp.where(hidden, NEVER, others), axis=-1, keepdims=True)

@@ -70,7 +70,7 @@ def test_int8_is_part_of_every_evaluation(trained):
   page = (workdir / 'report.html').read_text()
   assert 'How the variants were made' in page
   assert 'Layers left in float32: none' in page
-  assert 'the extremes of 12 training examples' in page
+  assert 'ranges that cover all of 12 training examples' in page
 
 
 def test_all_variants_are_trained_and_evaluated(compressed):
