@@ -13,11 +13,12 @@ from har.data.corrupt.suite import MISSING, WRONG, Case
 from har.data.input import Input
 from har.data.windows import Windowed
 from har.errors import UserError
-from har.evaluate import baselines, decision, recordings, robustness_table, sections
+from har.evaluate import baselines, decision, hidden, recordings, robustness_table, sections
 from har.evaluate import run as evaluation
 from har.evaluate import tested as tested_lib
 from har.evaluate.decision import Decision
 from har.evaluate.models import Models
+from har.metrics.classification import sign_test
 from har.train.experiment import Experiment
 
 SEED = 0
@@ -65,7 +66,8 @@ def run(experiment: Experiment, *, command: str, seed: int = SEED) -> dict[str, 
     raise UserError('no stage has an accuracy, or an AUROC: there is nothing to compare')
   rows = []
   for i, case in enumerate(found):
-    rows.append((case, _figures(experiment, again.under(case), fused)))
+    outcome = again.under(case)
+    rows.append((case, _figures(experiment, outcome, fused), _against(experiment, outcome)))
     _say(f'{i + 1} of {len(found)}: {case.group}, {case.what} {case.severity_text}')
   facts = {
     'dataset': context.dataset.name,
@@ -78,7 +80,7 @@ def run(experiment: Experiment, *, command: str, seed: int = SEED) -> dict[str, 
     'notes': [*notes, *filter(None, [decision.why_not(experiment)])],
     'command': command,
   }
-  table = robustness_table.table(clean, rows, facts)
+  table = robustness_table.table(clean, _against(experiment, again.clean), rows, facts)
   if jax.process_index() == 0:
     robustness_table.write(evaluation.folder(experiment), table)
   return table
@@ -206,15 +208,11 @@ def _untrained(
   """Accuracy of the product of the single models, and of the decision."""
   labels = tested_lib.units(experiment).labels
   found: dict[str, float | None] = {}
-  alone = {n for n, one in experiment.deployed.items() if len(one.modalities) == 1}
-  own = {n: experiment.stages[n].modalities[0] for n in alone}
-  present = {n: outcome.present[m] for n, m in own.items() if m in outcome.present}
-  heard = {n: s for n, s in outcome.scores.items() if n in alone and s is not None}
-  logits = {n: s['logits'] for n, s in heard.items() if 'logits' in s}
-  if len(evaluation.recognisers(experiment)) > 1 and logits:
-    there = {n: x for n, x in present.items() if n in logits}
-    found[sections.PRODUCT] = _top1(baselines.product(logits, there), labels)
+  product = _product(experiment, outcome)
+  if product is not None:
+    found[sections.PRODUCT] = _top1(product, labels)
   if fused is not None:
+    heard, present = _alone(experiment, outcome)
     scores = {
       n: decision.own_scores(experiment.stages[n], s)
       for n, s in heard.items()
@@ -222,6 +220,39 @@ def _untrained(
     }
     if scores:
       found[sections.DECISION] = _top1(fused.fuse(scores, present), labels)
+  return found
+
+
+def _alone(
+  experiment: Experiment, outcome: Outcome
+) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, np.ndarray]]:
+  """What single models said, and which examples have their modality where some lack it."""
+  own = {n: one.modalities[0] for n, one in experiment.deployed.items() if len(one.modalities) == 1}
+  present = {n: outcome.present[m] for n, m in own.items() if m in outcome.present}
+  return {n: s for n, s in outcome.scores.items() if n in own and s is not None}, present
+
+
+def _product(experiment: Experiment, outcome: Outcome) -> np.ndarray | None:
+  """The product of the recognisers of one modality; None if there are not several."""
+  heard, present = _alone(experiment, outcome)
+  logits = {n: s['logits'] for n, s in heard.items() if 'logits' in s}
+  if len(evaluation.recognisers(experiment)) < 2 or not logits:
+    return None
+  there = {n: x for n, x in present.items() if n in logits}
+  return baselines.product(logits, there, hidden.unknown(experiment, logits))
+
+
+def _against(experiment: Experiment, outcome: Outcome) -> dict[str, dict[str, Any]]:
+  """Of trained fusions, how often they alone are right, or the product alone is, and the test."""
+  labels, product = tested_lib.units(experiment).labels, _product(experiment, outcome)
+  found = {}
+  for name, one in experiment.deployed.items():
+    scores = outcome.scores[name]
+    if product is None or scores is None or len(one.modalities) < 2 or 'logits' not in scores:
+      continue
+    right, other = (x.argmax(-1) == labels for x in (scores['logits'], product))
+    fixed, broke = int((right & ~other).sum()), int((other & ~right).sum())
+    found[name] = {'fixed': fixed, 'broke': broke, 'p': sign_test(fixed, broke)}
   return found
 
 

@@ -20,22 +20,30 @@ HARMLESS = 0.02
 """What a figure may lose by a shift that is harmless."""
 
 Figures = Mapping[str, float | None]
+Against = Mapping[str, Mapping[str, Any]]
+"""Of trained fusions, by stage: `fixed`, examples that they alone get right, `broke`, those that
+the product of single models alone does, and `p`, see `har.metrics.classification.sign_test`."""
 
 
 def table(
-  clean: Figures, rows: Sequence[tuple[Case, Figures]], facts: Mapping[str, Any]
+  clean: Figures,
+  against: Against,
+  rows: Sequence[tuple[Case, Figures, Against]],
+  facts: Mapping[str, Any],
 ) -> dict[str, Any]:
   """What `robustness.json` holds.
 
   Args:
     clean: the figure of each column on the recordings as they are; None where there is none.
-    rows: those under each corruption.
+    against: of these, the trained fusions against the product.
+    rows: both under each corruption.
     facts: what else is to be told.
 
   Returns:
-    `facts`, `columns`, `clean`, `rows` (`group`, `corruption`, `field`, `severity`, `unit` and
-    `values` by column), `drops` (by group and column, the mean over the group's rows that have a
-    figure of what is lost) and `harmless_shift` (see `harmless_shift`).
+    `facts`, `columns`, `clean`, `against_product`, `rows` (`group`, `corruption`, `field`,
+    `severity`, `unit`, `values` by column and `against_product`), `drops` (by group and column, the
+    mean over the group's rows that have a figure of what is lost) and `harmless_shift` (see
+    `harmless_shift`).
   """
   plain: list[dict[str, Any]] = [
     {
@@ -46,12 +54,14 @@ def table(
       'unit': case.unit,
       'severity_text': case.severity_text,
       'values': {name: values.get(name) for name in clean},
+      'against_product': dict(tests),
     }
-    for case, values in rows
+    for case, values, tests in rows
   ]
-  groups = dict.fromkeys(case.group for case, _ in rows)
+  groups = dict.fromkeys(case.group for case, *_ in rows)
   drops = {group: {name: _drop(clean, plain, group, name) for name in clean} for group in groups}
-  found = {**facts, 'columns': list(clean), 'clean': dict(clean), 'rows': plain, 'drops': drops}
+  found = {**facts, 'columns': list(clean), 'clean': dict(clean), 'against_product': dict(against)}
+  found |= {'rows': plain, 'drops': drops}
   return found | {'harmless_shift': {name: harmless_shift(found, name) for name in clean}}
 
 
@@ -121,13 +131,16 @@ def read(folder: Path) -> dict[str, Any] | None:
 
 def text_table(found: Mapping[str, Any]) -> str:
   """The table for the terminal, in per cent, with the mean drop of each group below."""
-  lines = [['Group', 'Corruption', 'Severity', *found['columns']]]
-  lines.append(['clean', '', '', *_cells(found['clean'], found['columns'])])
-  for row in found['rows']:
+  tested = list(found['against_product'])
+  heads = [f'{name} against product' for name in tested]
+  lines = [['Group', 'Corruption', 'Severity', *found['columns'], *heads]]
+  first = {'group': 'clean', 'corruption': '', 'severity_text': '', 'values': found['clean']}
+  for row in ({**first, 'against_product': found['against_product']}, *found['rows']):
     cells = _cells(row['values'], found['columns'])
-    lines.append([row['group'], row['corruption'], row['severity_text'], *cells])
+    tests = [against(row['against_product'].get(name)) for name in tested]
+    lines.append([row['group'], row['corruption'], row['severity_text'], *cells, *tests])
   lines += [
-    [group, 'mean drop', '', *_cells(drops, found['columns'])]
+    [group, 'mean drop', '', *_cells(drops, found['columns']), *([''] * len(tested))]
     for group, drops in found['drops'].items()
   ]
   return aligned(lines, left=3)
@@ -136,6 +149,14 @@ def text_table(found: Mapping[str, Any]) -> str:
 def percent(value: float | None) -> str:
   """A figure in per cent; a dash where there is none."""
   return '-' if value is None else f'{100 * value:.1f}'
+
+
+def against(test: Mapping[str, Any] | None) -> str:
+  """A test in few words; a dash where there is none."""
+  if test is None:
+    return '-'
+  p = '< 0.0001' if test['p'] < 1e-4 else f'= {test["p"]:.4f}'
+  return f'+{test["fixed"]} -{test["broke"]}, p {p}'
 
 
 def _cells(values: Mapping[str, float | None], columns: Sequence[str]) -> list[str]:
@@ -149,11 +170,19 @@ def _csv_rows(found: Mapping[str, Any]) -> list[list[Any]]:
   def cells(values: Mapping[str, float | None]) -> list[Any]:
     return ['' if values[n] is None else round(float(values[n] or 0), 6) for n in columns]
 
-  rows = [['group', 'corruption', 'field', 'severity', 'unit', 'seed', *columns]]
-  rows.append(['clean', '', '', '', '', found['seed'], *cells(found['clean'])])
+  tested = [(name, key) for name in found['against_product'] for key in ('fixed', 'broke', 'p')]
+
+  def tests(given: Against) -> list[Any]:
+    return [given[name][key] if name in given else '' for name, key in tested]
+
+  heads = [f'{name}_{key}' for name, key in tested]
+  rows = [['group', 'corruption', 'field', 'severity', 'unit', 'seed', *columns, *heads]]
+  clean = [*cells(found['clean']), *tests(found['against_product'])]
+  rows.append(['clean', '', '', '', '', found['seed'], *clean])
   for row in found['rows']:
     names = ('group', 'corruption', 'field', 'severity', 'unit')
-    rows.append([*(row[name] for name in names), found['seed'], *cells(row['values'])])
+    figures = [*cells(row['values']), *tests(row['against_product'])]
+    rows.append([*(row[name] for name in names), found['seed'], *figures])
   return rows
 
 
@@ -166,6 +195,7 @@ def _page(found: Mapping[str, Any]) -> str:
     undefined=jinja2.StrictUndefined,
   )
   environment.filters['percent'] = percent
+  environment.filters['against'] = against
   titles = {'top1': 'Top-1', 'auroc': 'AUROC'}
   return environment.get_template(f'{NAME}.html.jinja').render(
     found=found,

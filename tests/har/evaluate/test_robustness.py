@@ -5,6 +5,7 @@ import json
 
 import jax
 import pytest
+from scipy import stats
 
 from configs import base
 from har.data import dataset as dataset_lib
@@ -77,6 +78,33 @@ def test_without_a_modality_the_others_are_what_is_left(trained):
   assert found['drops'][suite.MISSING]['imu'] == 0  # Of the row in which it is there.
 
 
+def test_the_trained_fusion_is_tested_against_the_product(trained):
+  opened, _, found = trained
+  labels = opened.context.dataset.index.label[opened.context.evaluated]
+  count = len(labels)
+  for row in ({'values': found['clean'], **found}, *found['rows']):
+    values, test = row['values'], row['against_product']['fusion']
+    difference = (values['fusion'] - values['product']) * count
+    assert test['fixed'] - test['broke'] == pytest.approx(difference)
+    assert test['fixed'] <= round(values['fusion'] * count)
+    expected = stats.binomtest(test['fixed'], max(test['fixed'] + test['broke'], 1)).pvalue
+    assert test['p'] == pytest.approx(expected if test['fixed'] + test['broke'] else 1)
+  assert any(row['against_product']['fusion']['fixed'] for row in found['rows'])
+  with open(opened.context.workdir / 'robustness.csv', newline='') as file:
+    rows = list(csv.DictReader(file))
+  for row, told in zip(rows[1:], found['rows'], strict=True):
+    told = told['against_product']['fusion']
+    assert [int(row['fusion_fixed']), int(row['fusion_broke'])] == [told['fixed'], told['broke']]
+    assert float(row['fusion_p']) == pytest.approx(told['p'])
+  text = robustness_table.text_table(found).splitlines()
+  test = found['against_product']['fusion']
+  assert text[0].endswith('fusion against product')
+  assert (
+    f'+{test["fixed"]} -{test["broke"]}, p '
+    in (opened.context.workdir / 'robustness.html').read_text()
+  )
+
+
 def test_nothing_but_the_seed_decides(trained, monkeypatch):
   opened, _, found = trained
   compiled = []
@@ -122,7 +150,7 @@ def test_a_detector_of_windows_has_its_auroc(tmp_path, monkeypatch):
 def test_a_shift_is_harmless_up_to_the_first_that_costs_more():
   case = {s: suite.Case(suite.SHIFT, 'imu', 'imu', s, 's') for s in (-0.5, -0.1, 0.1, 0.25, 0.5)}
   values = {-0.1: 0.89, 0.1: 0.9, 0.25: 0.8, -0.5: 0.9, 0.5: 0.9}
-  rows = [(case[s], {'fusion': value, 'imu': None}) for s, value in values.items()]
-  found = robustness_table.table({'fusion': 0.9, 'imu': None}, rows, {'seed': 0})
+  rows = [(case[s], {'fusion': value, 'imu': None}, {}) for s, value in values.items()]
+  found = robustness_table.table({'fusion': 0.9, 'imu': None}, {}, rows, {'seed': 0})
   assert found['harmless_shift'] == {'fusion': 0.1, 'imu': None}
   assert found['drops'] == {suite.SHIFT: {'fusion': pytest.approx(0.022), 'imu': None}}
