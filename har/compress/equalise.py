@@ -8,19 +8,22 @@ them: behind ReLU nothing else changes.
 """
 
 import collections
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from har.compress.graph import Graph
 from har.compress.operations import Layer, Path
+from har.models.mode import matches
 
 MOST = 256.0
 """What a channel is multiplied by at most: one that examples hardly used may be used by others."""
 
 
-def factors(graph: Graph, seen: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def factors(
+  graph: Graph, seen: Mapping[str, np.ndarray], keep: Sequence[str] = ()
+) -> dict[str, np.ndarray]:
   """What output channels are to be multiplied by, at least 1, float32 `[C]` by layer.
 
   Of layers that a quantised one alone reads. Channels grow to the size of the largest, behind ReLU6
@@ -29,6 +32,7 @@ def factors(graph: Graph, seen: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
   Args:
     graph: of the model.
     seen: lowest and highest value of each channel, `[2, C]` by point.
+    keep: path patterns (see `har.models.mode.matches`) of layers that are left as they are.
   """
   uses = collections.Counter(layer.path for layer in graph.layers)
   found = {}
@@ -37,6 +41,8 @@ def factors(graph: Graph, seen: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
     if reader is None or uses[layer.path] > 1 or uses[reader.path] > 1:
       continue
     if not (layer.quantised and reader.quantised and _scales(layer) and _divides(reader)):
+      continue
+    if any(matches(one.path[1:], keep) for one in (layer, reader)):
       continue
     sizes = np.abs(seen[f'out:{layer.name}']).max(0)
     largest = min((bound for name, bound in layer.bounds if name == 'min'), default=sizes.max())

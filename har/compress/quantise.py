@@ -137,7 +137,10 @@ def ranges_for(graph: Graph, calibrated: Graph, ranges: Any) -> dict[str, Any]:
 
 
 def calibrate(
-  model: FoldedModel, variables: Variables, batches: Iterable[Mapping[str, np.ndarray]]
+  model: FoldedModel,
+  variables: Variables,
+  batches: Iterable[Mapping[str, np.ndarray]],
+  trained: Sequence[str] = (),
 ) -> Variables:
   """The variables with ranges found on examples, and channels brought to like sizes, see
   `har.compress.equalise`; nothing changes if ranges are dynamic.
@@ -146,6 +149,8 @@ def calibrate(
     model: quantised.
     variables: of the model, folded.
     batches: preprocessed inputs of examples, all of one shape.
+    trained: path patterns of layers that are trained on, whose channels keep the sizes that rates
+      of learning are for.
 
   Raises:
     UserError: there are no examples.
@@ -164,7 +169,7 @@ def calibrate(
   seen = _extremes(graph, flat, batches)
   share = model.scheme.percentile / 100 if model.scheme.calibration == 'percentile' else 1.0
   if model.scheme.equalise:
-    by = equalise.factors(graph, {name: _covering(x, share) for name, x in seen.items()})
+    by = equalise.factors(graph, {n: _covering(x, share) for n, x in seen.items()}, trained)
     flat, seen = equalise.apply(graph, flat, by), equalise.grown(graph, seen, by)
   # Of all channels together; zero is always covered.
   ends = [_covering(np.stack([x[0].min(-1), x[1].max(-1)]), share) for x in seen.values()]

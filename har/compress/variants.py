@@ -1,7 +1,7 @@
 """The forms in which a finished stage can be evaluated and exported."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -99,14 +99,16 @@ def make(of: FinishedStage, variant: str, scheme: Scheme | None = None) -> Varia
   return of.once((variant, scheme), lambda: find(of, variant, scheme))
 
 
-def _folded(of: FinishedStage, variant: str, scheme: Scheme) -> Variant:
+def _folded(
+  of: FinishedStage, variant: str, scheme: Scheme, trained: Sequence[str] = ()
+) -> Variant:
   base = {INT8: FLOAT, PRUNED_INT8: PRUNED, SLIM_INT8: SLIM}.get(variant, variant)
   one, variables, notes = of.once(('float', base), lambda: _float_variables(of, base))
   quantised = variant != base
   model = FoldedModel(one.model, variables, scheme if quantised else None)
   folded = model.fold(variables, of.example)
   if quantised:
-    folded = quantise.calibrate(model, folded, of.calibration(scheme.examples))
+    folded = quantise.calibrate(model, folded, of.calibration(scheme.examples), trained)
     notes = '; '.join(filter(None, [notes, _how(scheme)]))
   return _variant(of, variant, model, folded, notes)
 
@@ -175,10 +177,14 @@ def _teaching(of: FinishedStage, variant: str) -> Stage:
 
 
 def _qat_stage(of: FinishedStage, variant: str) -> tuple[Stage, dict[str, Any]]:
-  start = make(of, _STARTS[variant])
+  scheme = Scheme.from_config(of.experiment.config.compress.int8)
+  teacher, plain = _teaching(of, variant), of.stage
+  if scheme.equalise:
+    start = _folded(of, _STARTS[variant], scheme, teacher.trained)
+  else:
+    start = make(of, _STARTS[variant])
   if not start.model.has_ranges:
     raise UserError("config.compress.int8.ranges must be 'static' to train a quantised model")
-  teacher, plain = _teaching(of, variant), of.stage
   config = fine_tuning(plain.config, of.experiment.config.compress[QAT])
   config.cached_views = teacher.config['cached_views']
   trained = dataclasses.replace(

@@ -59,6 +59,8 @@ def test_factors_bring_channels_to_the_largest():
   expected = np.maximum(6 / (1 + np.arange(12)), 1)
   np.testing.assert_allclose(by['expand'], np.where(np.arange(12) == 3, 1, expected), rtol=1e-6)
   assert by['depthwise'][2] == equalise.MOST
+  some = equalise.factors(graph, {f'out:{n}': x for n, x in seen.items()}, ('project', 'out'))
+  assert some.keys() == {'expand'}
   changed = equalise.apply(graph, flax.traverse_util.flatten_dict(folded), by)
   kernel = ('params', 'depthwise', 'kernel')
   scale = by['depthwise'] / by['expand']
