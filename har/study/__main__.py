@@ -18,6 +18,9 @@ _MODALITIES = flags.DEFINE_string('modalities', None, 'Of a study that has none 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Where to write; it continues.', required=True)
 _RAW_DIR = flags.DEFINE_string('raw_dir', None, "The folder with the dataset's files.")
 _DATA_DIR = flags.DEFINE_string('data_dir', None, 'Where prepared datasets are kept.')
+_ALLOW_CORRUPT = flags.DEFINE_integer(
+  'allow_corrupt', 0, 'As of launch.py, which is told it where files cannot be read.', lower_bound=0
+)
 _SEEDS = flags.DEFINE_integer('seeds', 1, 'Every run is made with seeds 0 to N - 1.', lower_bound=1)
 _QUICK = flags.DEFINE_bool('quick', False, 'A small version, to see that all goes through.')
 _ROWS = flags.DEFINE_list('rows', [], 'Names of the rows to run; all if not given.')
@@ -43,7 +46,11 @@ def main(argv: list[str]) -> int:
 def _options(names: list[str]) -> Options:
   if len(names) != 1 or names[0] not in STUDIES:
     raise UserError(f'name one study: {", ".join(STUDIES)}; all else is a --flag=value')
-  given = {'raw_dir': _RAW_DIR.value, 'data_dir': _DATA_DIR.value}
+  given = {
+    'raw_dir': _RAW_DIR.value,
+    'data_dir': _DATA_DIR.value,
+    'allow_corrupt': _ALLOW_CORRUPT.value,
+  }
   return Options(
     study=names[0],
     asked=Asked(_DATASET.value, _MODALITIES.value, _QUICK.value),
