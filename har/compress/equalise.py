@@ -7,7 +7,6 @@ A layer's output channels can be multiplied by numbers, and the next one's input
 them: behind ReLU nothing else changes.
 """
 
-import collections
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,11 +29,10 @@ def factors(graph: Graph, seen: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
     graph: of the model.
     seen: lowest and highest value of each channel, `[2, C]` by point.
   """
-  uses = collections.Counter(layer.path for layer in graph.layers)
   found = {}
   for layer in graph.layers:
     reader = graph.reader(layer)
-    if reader is None or uses[layer.path] > 1 or uses[reader.path] > 1:
+    if reader is None or not (graph.sole(layer) and graph.sole(reader)):
       continue
     if not (layer.quantised and reader.quantised and _scales(layer) and _divides(reader)):
       continue
