@@ -7,7 +7,6 @@ A layer's output channels can be multiplied by numbers, and the next one's input
 them: behind ReLU nothing else changes.
 """
 
-import collections
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,11 +33,10 @@ def factors(
     seen: lowest and highest value of each channel, `[2, C]` by point.
     keep: path patterns (see `har.models.mode.matches`) of layers that are left as they are.
   """
-  uses = collections.Counter(layer.path for layer in graph.layers)
   found = {}
   for layer in graph.layers:
     reader = graph.reader(layer)
-    if reader is None or uses[layer.path] > 1 or uses[reader.path] > 1:
+    if reader is None or not (graph.sole(layer) and graph.sole(reader)):
       continue
     if not (layer.quantised and reader.quantised and _scales(layer) and _divides(reader)):
       continue

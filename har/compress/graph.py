@@ -198,6 +198,12 @@ class Graph:
       value = user.outputs[0]
     return None
 
+  def sole(self, layer: Layer) -> bool:
+    """Whether nothing else reads a layer's kernel; what hands it to a loop does not."""
+    users = self._users[layer.kernel]
+    reads = (layer.kernel in op.inputs[op.loop.consts if op.loop else 0 :] for op in users)
+    return sum(reads) == 1
+
   def fold(self, variables: Leaves) -> dict[Path, Any]:
     """Folds what follows each layer into its kernel and bias.
 

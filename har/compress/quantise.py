@@ -186,7 +186,8 @@ def _extremes(
   """Lowest and highest value of each channel in each example, `[2, N, C]` by point."""
 
   def by_channel(_, x):
-    x = x.reshape(len(x), -1, x.shape[-1])
+    # In a loop over examples there is one at a time.
+    x = x.reshape(len(x) if x.ndim > 1 else 1, -1, x.shape[-1])
     return jnp.stack([x.min(1), x.max(1)])
 
   @jax.jit

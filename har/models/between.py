@@ -76,6 +76,9 @@ class Between(nn.Module):
     total = jnp.maximum(sum(weights), 1)
     return Outputs(anomaly=sum(greatest) / total, trained=sum(means) / total)
 
+  def _reach(self) -> str:
+    return f'skip={self.skip}'
+
   def _judged(self, length: int) -> slice:
     """The samples that are told."""
     return slice(self.skip + 1, length - self.skip - 1)
@@ -94,7 +97,7 @@ class Between(nn.Module):
     x = jax.lax.stop_gradient(one.sequence)
     if x.ndim != 3 or not len(range(*self._judged(x.shape[1]).indices(x.shape[1]))):
       raise UserError(
-        f'the head cannot judge any of the {x.shape[1]} samples that {name} gives; skip={self.skip}'
+        f'the head cannot judge any of the {x.shape[1]} samples that {name} gives; {self._reach()}'
       )
     y = nn.Dense(self.hidden, dtype=self.dtype, name=f'{name}_hidden')(
       self._around(name, one, mode)
@@ -122,6 +125,9 @@ class Forecaster(Between):
   """
 
   horizon: Size = 25
+
+  def _reach(self) -> str:
+    return f'skip={self.skip}, horizon={self.horizon}'
 
   def _judged(self, length: int) -> slice:
     return slice(self.skip + self.horizon, length)

@@ -105,7 +105,7 @@ def test_what_is_rounded_the_same_way_everywhere_is_taken_back():
   assert np.abs(difference).max() > 1e-3 * np.abs(kernel).max()
 
 
-@pytest.mark.parametrize('kind', ['leaky', 'shared', 'float'])
+@pytest.mark.parametrize('kind', ['leaky', 'shared', 'tied', 'float'])
 def test_what_does_not_grow_with_its_channels_is_left_alone(kind):
   class Net(nn.Module):
     @nn.compact
@@ -114,6 +114,8 @@ def test_what_does_not_grow_with_its_channels_is_left_alone(kind):
       x = first(inputs['x'])
       x = jnp.maximum(x, -1.0) if kind == 'leaky' else nn.relu(x)
       x = second(x)
+      if kind == 'tied':
+        return x @ second.variables['params']['kernel'].T
       return second(nn.relu(x)) if kind == 'shared' else x
 
   x = {'x': np.ones((2, 3), np.float32)}

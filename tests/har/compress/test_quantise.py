@@ -63,6 +63,21 @@ def test_ranges_are_the_extremes_over_all_batches():
   assert ranges[1, 0] == 0  # behind a ReLU
 
 
+def test_ranges_of_what_is_computed_example_by_example():
+  class Mapped(nn.Module):
+    @nn.compact
+    def __call__(self, inputs, mode=None):
+      kernel = self.param('kernel', nn.initializers.ones, (3, 4))
+      return jax.lax.map(lambda row: row @ kernel, inputs['x'])
+
+  x = {'x': np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)}
+  model = FoldedModel(Mapped(), Mapped().init(jax.random.key(0), x), Scheme())
+  found = quantise.calibrate(model, model.fold({'params': {'kernel': np.ones((3, 4))}}, x), [x])
+  sums = x['x'].sum(1)
+  wanted = [[x['x'].min(), x['x'].max()], [sums.min(), sums.max()]]
+  np.testing.assert_allclose(found['batch_stats']['ranges'], wanted, rtol=1e-5)
+
+
 def test_percentiles_leave_examples_out():
   model, variables, _, _ = made(scheme=Scheme(calibration='percentile', percentile=90))
   x = np.random.default_rng(0).uniform(-1, 1, (21, 40, 6)).astype(np.float32)

@@ -111,8 +111,8 @@ def test_nothing_is_learnt_below(drawn):
 
 
 def test_too_few_samples_are_refused():
-  for head, samples in ((HEAD, 6), (FORECASTER, 5)):
-    with pytest.raises(UserError, match=f'any of the {samples} samples that imu gives; skip='):
+  for head, samples, reach in ((HEAD, 6, 'skip=2'), (FORECASTER, 5, 'skip=2, horizon=3')):
+    with pytest.raises(UserError, match=f'any of the {samples} samples that imu gives; {reach}'):
       head.init(jax.random.key(0), {'imu': features(X[:, :samples])})
 
 
