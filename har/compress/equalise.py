@@ -26,7 +26,7 @@ def factors(
   """What output channels are to be multiplied by, at least 1, float32 `[C]` by layer.
 
   Of layers that a quantised one alone reads. Channels grow to the size of the largest, behind ReLU6
-  to 6: beyond what examples reach they are cut off, as by ranges that are found on examples.
+  to 6: beyond what is given as seen they are cut off, as by ranges that are found on examples.
 
   Args:
     graph: of the model.
