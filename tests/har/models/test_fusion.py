@@ -1,5 +1,7 @@
 """Heads: any modalities in any order, products of experts, masks."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -20,6 +22,16 @@ def feature(steps, width, mask=None):
   return Features(sequence, sequence.mean(1), mask)
 
 
+@functools.cache
+def applied(head):
+  return jax.jit(head.apply, static_argnums=2)
+
+
+@functools.cache
+def drawn(head):
+  return jax.jit(head.init)
+
+
 BOTH = {'rgb': feature(3, 8), 'imu': feature(5, 4)}
 HEADS = [
   fusion.Linear(7),
@@ -38,36 +50,36 @@ HEADS = [
 @pytest.mark.parametrize('names', [('imu',), ('rgb', 'imu')])
 def test_any_modalities_in_any_order(head, names):
   features = {name: BOTH[name] for name in names}
-  variables = jax.jit(head.init)(jax.random.key(0), features)
-  logits = jax.jit(head.apply)(variables, features).logits
+  variables = drawn(head)(jax.random.key(0), features)
+  logits = applied(head)(variables, features).logits
   assert logits.shape == (2, 7)
   assert logits.dtype == jnp.float32
   assert not np.allclose(logits[0], logits[1])
   backwards = dict(reversed(features.items()))
-  np.testing.assert_allclose(head.apply(variables, backwards).logits, logits, atol=1e-6)
+  np.testing.assert_allclose(applied(head)(variables, backwards).logits, logits, atol=1e-6)
 
 
 @pytest.mark.parametrize('kind', sorted({type(head) for head in HEADS}, key=lambda k: k.__name__))
 def test_dropout_only_where_the_head_trains(kind):
   head = kind(7, dropout=0.5, **({'groups': 3} if kind is mumu.MuMu else {}))
-  variables = jax.jit(head.init)(jax.random.key(0), BOTH)
-  still = head.apply(variables, BOTH).logits
-  np.testing.assert_array_equal(head.apply(variables, BOTH, Mode(True, ('imu',))).logits, still)
-  moved = head.apply(variables, BOTH, Mode(True), rngs={'dropout': jax.random.key(1)}).logits
+  variables = drawn(head)(jax.random.key(0), BOTH)
+  still = applied(head)(variables, BOTH).logits
+  np.testing.assert_array_equal(applied(head)(variables, BOTH, Mode(True, ('imu',))).logits, still)
+  moved = applied(head)(variables, BOTH, Mode(True), rngs={'dropout': jax.random.key(1)}).logits
   assert not np.allclose(moved, still)
 
 
 @pytest.mark.parametrize('head', [fusion.Decision(7), fusion.Residual(7)])
 def test_stage_one_classifiers_make_the_geometric_mean_of_experts(head):
   experts = {
-    name: fusion.Linear(7).init(jax.random.key(i), {name: BOTH[name]})['params'][name]
+    name: drawn(fusion.Linear(7))(jax.random.key(i), {name: BOTH[name]})['params'][name]
     for i, name in enumerate(BOTH)
   }
-  variables = head.init(jax.random.key(9), BOTH)
-  logits = head.apply({'params': variables['params'] | experts}, BOTH).logits
+  variables = drawn(head)(jax.random.key(9), BOTH)
+  logits = applied(head)({'params': variables['params'] | experts}, BOTH).logits
   product = 1
   for name, expert in experts.items():
-    scores = fusion.Linear(7).apply({'params': {name: expert}}, {name: BOTH[name]}).logits
+    scores = applied(fusion.Linear(7))({'params': {name: expert}}, {name: BOTH[name]}).logits
     product *= jnp.sqrt(jax.nn.softmax(scores))
   expected = product / product.sum(-1, keepdims=True)
   np.testing.assert_allclose(jax.nn.softmax(logits), expected, atol=1e-6)
@@ -84,12 +96,12 @@ def test_trust_weighs_log_probabilities_at_the_start():
 
 @pytest.mark.parametrize('head', [fusion.Decision(7), fusion.Residual(7)])
 def test_products_of_experts_give_each_experts_logits(head):
-  variables = head.init(jax.random.key(0), BOTH)
-  own = head.apply({'params': variables['params']}, BOTH).own_logits
+  variables = drawn(head)(jax.random.key(0), BOTH)
+  own = applied(head)({'params': variables['params']}, BOTH).own_logits
   assert set(own) == set(BOTH)
   for name, features in BOTH.items():
     expert = {'params': {name: variables['params'][name]}}
-    expected = fusion.Linear(7).apply(expert, {name: features}).logits
+    expected = applied(fusion.Linear(7))(expert, {name: features}).logits
     np.testing.assert_allclose(own[name], expected, rtol=1e-6)
 
 
@@ -97,19 +109,19 @@ def test_attention_does_not_see_padding():
   head = fusion.Attention(7, hidden=16)
   mask = np.array([[True] * 3 + [False] * 2, [True] * 5])
   padded = BOTH['imu'].replace(mask=mask)
-  variables = head.init(jax.random.key(0), {'imu': padded})
-  logits = head.apply(variables, {'imu': padded}).logits
+  variables = drawn(head)(jax.random.key(0), {'imu': padded})
+  logits = applied(head)(variables, {'imu': padded}).logits
   garbage = np.where(mask[..., None], padded.sequence, 9.0)
-  changed = head.apply(variables, {'imu': padded.replace(sequence=garbage)}).logits
+  changed = applied(head)(variables, {'imu': padded.replace(sequence=garbage)}).logits
   np.testing.assert_allclose(logits, changed, atol=1e-6)
-  unmasked = head.apply(variables, {'imu': padded.replace(mask=None)}).logits
+  unmasked = applied(head)(variables, {'imu': padded.replace(mask=None)}).logits
   assert not np.allclose(logits[0], unmasked[0])
   np.testing.assert_allclose(logits[1], unmasked[1], atol=1e-6)
 
 
 def varied(head, features):
   """Variables in which biases and scales do something too."""
-  params = jax.jit(head.init)(jax.random.key(0), features)['params']
+  params = drawn(head)(jax.random.key(0), features)['params']
   draw = np.random.default_rng(1)
   moved = jax.tree.map(lambda x: x + draw.uniform(0.02, 0.1, x.shape).astype('f'), params)
   return {'params': moved}
@@ -156,11 +168,11 @@ def test_weights_of_what_is_present_add_up_to_those_of_all():
   lacking = BOTH | {'imu': BOTH['imu'].replace(present=SOME)}
   rgb = {'rgb': BOTH['rgb']}
   params = varied(fusion.Linear(7), BOTH)['params']
-  alone = fusion.Linear(7).apply({'params': {'rgb': params['rgb']}}, rgb).logits
-  summed = fusion.Linear(7).apply({'params': params}, lacking).logits
+  alone = applied(fusion.Linear(7))({'params': {'rgb': params['rgb']}}, rgb).logits
+  summed = applied(fusion.Linear(7))({'params': params}, lacking).logits
   np.testing.assert_allclose(summed[1], 2 * alone[1], rtol=1e-6)
   weights = {'weight_imu': jnp.float32(-0.75), 'weight_rgb': jnp.float32(0.25)}
-  product = fusion.Decision(7).apply({'params': params | weights}, lacking).logits
+  product = applied(fusion.Decision(7))({'params': params | weights}, lacking).logits
   # The other's 0.25 becomes 1, the sum of both magnitudes.
   np.testing.assert_allclose(product[1], jax.nn.log_softmax(alone[1]), rtol=1e-6)
 
@@ -168,9 +180,9 @@ def test_weights_of_what_is_present_add_up_to_those_of_all():
 @pytest.mark.parametrize('kind', [fusion.Decision, fusion.Residual])
 def test_an_expert_has_no_say_on_classes_that_it_never_saw(kind):
   head = kind(7, unknown=(('imu', (2, 5)), ('rgb', ())))
-  variables = jax.jit(head.init)(jax.random.key(0), BOTH)
+  variables = drawn(head)(jax.random.key(0), BOTH)
   # The heads start as products of their experts, by half of each.
-  found = jax.jit(head.apply)(variables, BOTH)
+  found = applied(head)(variables, BOTH)
   imu, rgb = (special.log_softmax(found.own_logits[n], -1) for n in ('imu', 'rgb'))
   known = np.array([0, 1, 3, 4, 6])
   wanted = rgb.copy()
@@ -179,7 +191,7 @@ def test_an_expert_has_no_say_on_classes_that_it_never_saw(kind):
   np.testing.assert_allclose(found.logits, wanted, rtol=1e-5)
   np.testing.assert_allclose(special.logsumexp(found.logits, -1), 0, atol=1e-5)
   lacking = BOTH | {'imu': BOTH['imu'].replace(present=np.zeros(2, bool))}
-  np.testing.assert_allclose(head.apply(variables, lacking).logits, rgb, rtol=1e-5)
+  np.testing.assert_allclose(applied(head)(variables, lacking).logits, rgb, rtol=1e-5)
   gradients = jax.grad(lambda v: (head.apply(v, BOTH).logits ** 2).sum())(variables)
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradients))
 
@@ -192,7 +204,7 @@ def test_zeros_stand_for_absent_features_behind_the_layer_norm():
   x = jnp.concatenate([jnp.zeros((2, 4)), rgb], -1)
   x = nn.relu(x @ params['hidden']['kernel'] + params['hidden']['bias'])
   expected = x @ params['logits']['kernel'] + params['logits']['bias']
-  found = head.apply({'params': params}, lacking).logits
+  found = applied(head)({'params': params}, lacking).logits
   np.testing.assert_allclose(found[1], expected[1], rtol=1e-4, atol=1e-5)
 
 
