@@ -162,6 +162,16 @@ class FakeDataset:
     return [record(*trial, tuple(modalities)) for trial in self._trials]
 
 
+class SometimesFilmed(FakeDataset):
+  """Of every fourth trial there are no frames."""
+
+  def records(self, modalities):
+    records = super().records(modalities)
+    for one in records[::4] if 'rgb' in modalities else ():
+      one['rgb'] = []
+    return records
+
+
 class SilentDataset(FakeDataset):
   """Its IMU is two sensors of 50 Hz, and of every third trial neither was heard."""
 

@@ -31,14 +31,8 @@ STORED = {'rgb': 'JPEG, quality 90, short side at most 20 pixels'}
 FACTS = fakes.METADATA | {'frames': STORED}
 
 
-class Both(fakes.SilentDataset):
+class Both(fakes.SometimesFilmed, fakes.SilentDataset):
   """Two sensors of 50 Hz, and no frames in every fourth recording."""
-
-  def records(self, modalities):
-    records = super().records(modalities)
-    for one in records[::4] if 'rgb' in modalities else ():
-      one['rgb'] = []
-    return records
 
 
 @contextlib.contextmanager
