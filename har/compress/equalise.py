@@ -43,7 +43,8 @@ def factors(
     if any(matches(one.path[1:], keep) for one in (layer, reader)):
       continue
     sizes = np.abs(seen[f'out:{layer.name}']).max(0)
-    largest = min((bound for name, bound in layer.bounds if name == 'min'), default=sizes.max())
+    ceiling = _ceiling(layer)
+    largest = ceiling if ceiling < np.inf else sizes.max()
     factor = np.clip(largest / np.maximum(sizes, 1e-12), 1, MOST)
     found[layer.name] = np.where(sizes > 0, factor, 1).astype(np.float32)
   return found
@@ -72,9 +73,14 @@ def grown(
   out = dict(seen)
   for layer in graph.layers:
     if layer.name in by:
-      bound = min((bound for name, bound in layer.bounds if name == 'min'), default=np.inf)
-      out[f'out:{layer.name}'] = np.minimum(seen[f'out:{layer.name}'] * by[layer.name], bound)
+      larger = seen[f'out:{layer.name}'] * by[layer.name]
+      out[f'out:{layer.name}'] = np.minimum(larger, _ceiling(layer))
   return out
+
+
+def _ceiling(layer: Layer) -> float:
+  """What clips leave at most, such as 6."""
+  return min((bound for name, bound in layer.bounds if name == 'min'), default=np.inf)
 
 
 def _scales(layer: Layer) -> bool:
