@@ -87,10 +87,9 @@ def get_config(arg: str | None = None) -> ConfigDict:
   config = base.experiment(args['dataset'], (name,))
   sizes = divide(config, args['dataset'], args['title'], flow=name == 'flow')
   config.inputs[name] = {**sizes, **dict(zip(('mean', 'std'), statistics, strict=True))}
-  augment = {'flip': 0.5, 'zoom': 0.1}
+  light = {'brightness': 0.15, 'contrast': 0.15} if name == 'rgb' else {}
+  augment = {'flip': 0.5, 'zoom': 0.1, **light}
   config.inputs[name].show = 'picture' if name == 'flow' else args['show']
-  if name == 'rgb':
-    augment |= {'brightness': 0.15, 'contrast': 0.15}
   config.encoders[name] = {**encoder, **TEMPORAL[args['temporal']], 'features': 128}
   trained = patterns(args, name)
   config.stages[name] = base.stage(

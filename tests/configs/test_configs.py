@@ -33,6 +33,7 @@ from tests.data_builders import raw_trees
 EXPERIMENTS = [
   ('demo', None),
   ('demo_anomaly', None),
+  ('edge_anomaly', None),
   ('edge_anomaly', 'size=full'),
   ('video_anomaly', None),
   ('anomaly', None),
