@@ -3,10 +3,10 @@
 All heads have one interface, `head(features, mode)` with a dict of `Features` by modality, which
 gives `Outputs`, and go through the modalities in alphabetical order. What an example lacks
 (`Features.present`) has no influence on its logits; where it lacks everything, they are zero or
-what biases make of zeros. A classifier of one modality's pooled features is always the dense layer
-`head/<modality>/{kernel,bias}`, in 'linear' as in 'decision' and 'residual': stage-1 classifiers
-are carried into such a fusion by copying equal paths. The latter two also give each modality's own
-logits.
+what biases make of zeros, or those of classes that are all as likely. A classifier of one
+modality's pooled features is always the dense layer `head/<modality>/{kernel,bias}`, in 'linear' as
+in 'decision' and 'residual': stage-1 classifiers are carried into such a fusion by copying equal
+paths. The latter two also give each modality's own logits.
 """
 
 import dataclasses
