@@ -59,6 +59,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
   config.stages.fusion = base.fusion(MODALITIES, augment=augment, **_stage(60.0))
   # The network of pictures is a feature extractor by then.
   config.stages.fusion.trained = ('imu', 'rgb/time', 'head')
+  config.stages.fusion.cached_views = config.stages.rgb.cached_views
   config.stages.fusion.head = ConfigDict({'kind': 'mlp', 'hidden': 64, 'dropout': 0.3})
   config.stages.fusion.optimizer.multipliers = base.slow(MODALITIES, 0.2)
   config.order = (*MODALITIES, 'fusion')
