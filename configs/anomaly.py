@@ -13,6 +13,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from configs import base, weda_fall
+from har.errors import UserError
 
 DATASETS = ('weda_fall',)
 MODELS = ('between', 'lstm_ae', 'cnn_gru_ae', 'forecast', 'cnn_gru')
@@ -32,11 +33,14 @@ def get_config(arg: str | None = None) -> ConfigDict:
     arg: `dataset=`, one of `DATASETS` (weda_fall); `model=`, one of `MODELS` (cnn_gru): what
       tells each sample from those around it, an LSTM autoencoder, one of convolutions and a GRU, a
       forecaster, all of which are trained on normal activities alone, or a classifier, which learns
-      from all labels.
+      from all labels. Several, as `cnn_gru+between`, are trained one by one and fused by their
+      decisions.
   """
   args = base.parse_arg(arg, dataset='weda_fall', model='cnn_gru')
   base.choose('dataset', args['dataset'], DATASETS)
-  model = base.choose('model', args['model'], MODELS)
+  models = [base.choose('model', one, MODELS) for one in args['model'].split('+')]
+  if len(set(models)) < len(models):
+    raise UserError(f'--config: model={args["model"]} names a model twice')
   config = weda_fall.get_config()
   config.dataset.fold_people = PEOPLE
   config.dataset.validation_fraction = 0.2
@@ -46,8 +50,14 @@ def get_config(arg: str | None = None) -> ConfigDict:
   config.inputs.imu.update(length=round(SECONDS * RATE), rate=RATE, smooth=0.2)
   config.alarm.baselines = True
   config.runtime.eval_batch_size = 256
-  config.encoders.imu, stage = ConfigDict(_encoder(model)), _stage(model)
-  config.stages.imu = base.stage(['imu'], batch_size=64, keep='last', **stage)
+  # The first reads the input `imu`, others the same samples by an input of their own name.
+  for model in models[1:]:
+    config.inputs[model] = {**config.inputs.imu, 'kind': 'signal', 'field': 'imu'}
+  names = ('imu', *models[1:])
+  for name, model in zip(names, models, strict=True):
+    config.encoders[name] = ConfigDict(_encoder(model))
+    config.stages[name] = base.stage([name], batch_size=64, keep='last', **_stage(model))
+  config.order = names
   return config
 
 
