@@ -16,7 +16,7 @@ from ml_collections import config_flags
 
 from har.errors import UserError
 from har.stream import options as predict_options
-from har.train import pages
+from har.train import memory
 
 _PATHS = ('config', 'workdir', 'data_dir', 'raw_dir')
 _MODES = ('train', 'evaluate', 'compress', 'export', 'benchmark', 'predict', 'robustness')
@@ -316,5 +316,5 @@ def _fail(e: UserError) -> int:
 
 
 if __name__ == '__main__':
-  pages.restart_with_huge_pages()
+  memory.restart_keeping_memory()
   app.run(main, flags_parser=_parse)

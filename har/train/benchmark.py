@@ -24,7 +24,7 @@ from absl import app, flags, logging
 from har.models.registry import build
 from har.objectives.classify import Classify
 from har.objectives.objective import Facts
-from har.train import pages
+from har.train import memory
 from har.train.optimizers import with_rate_scale
 from har.train.step import make_eval_step, make_train_step, restart
 
@@ -158,8 +158,8 @@ def main(argv: Sequence[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'unexpected arguments: {" ".join(argv[1:])}')
   logging.set_verbosity(logging.WARNING)
-  if flags.FLAGS.huge_pages:
-    pages.restart_with_huge_pages()
+  if flags.FLAGS.keep_memory:
+    memory.restart_keeping_memory()
   print('\n'.join(measure_model(flags.FLAGS.rounds)), flush=True)
 
 
@@ -174,5 +174,5 @@ if __name__ == '__main__':
   flags.DEFINE_enum('conv', 'folded', ['folded', 'plain'], "S3D's form of convolutions.")
   flags.DEFINE_string('dtype', 'float32', 'Of our computation: float32 or bfloat16.')
   flags.DEFINE_integer('threads', os.cpu_count(), "PyTorch's threads.", lower_bound=1)
-  flags.DEFINE_bool('huge_pages', True, 'As launch.py does, for both libraries.')
+  flags.DEFINE_bool('keep_memory', True, 'As launch.py does, for both libraries.')
   app.run(main)

@@ -21,7 +21,7 @@ from har.data.benchmark import made_up_trials
 from har.data.dataset import Dataset
 from har.data.protocols import Index, Splits
 from har.options import defaults
-from har.train import loop, pages
+from har.train import loop, memory
 from har.train import mesh as mesh_lib
 from har.train import stage as stage_lib
 from har.train.context import Context
@@ -127,7 +127,7 @@ def main(argv: Sequence[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'unexpected arguments: {" ".join(argv[1:])}')
   logging.set_verbosity(logging.WARNING)
-  pages.restart_with_huge_pages()
+  memory.restart_keeping_memory()
   data, splits = made_up(_CLIPS.value, _CLIPS.value // 4)
   what = (
     f'{_ENCODER.value} + {_TEMPORAL.value}, trained: {_TRAINED.value}, {_CLIPS.value} clips of '
