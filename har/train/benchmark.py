@@ -1,7 +1,8 @@
-"""Times S3D, or MobileNetV2 on frames with an LSTM, against PyTorch.
+"""Times S3D, MobileNetV2 on frames with an LSTM, or networks of signals, against PyTorch.
 
   python -m har.train.benchmark --rounds=5
   python -m har.train.benchmark --model=mobilenet_v2 --size=224 --rounds=5
+  python -m har.train.benchmark --model=cnn1d_bn --clips=64 --frames=180 --rounds=15
 
 Each round times every step of ours and, where PyTorch is installed, the same step in PyTorch, one
 after the other in one process, so that both meet the same machine. A ratio below 1 says that ours
@@ -29,38 +30,46 @@ from har.train.optimizers import with_rate_scale
 from har.train.step import make_eval_step, make_train_step, restart
 
 # The stage-2 step trains these.
-TRAINED = {'s3d': ('Mixed_4c', 'Mixed_5c', 'head'), 'mobilenet_v2': ('time', 'head')}
+TRAINED = {
+  's3d': ('Mixed_4c', 'Mixed_5c', 'head'),
+  'mobilenet_v2': ('time', 'head'),
+  'cnn1d_bn': ('head',),
+  'lstm': ('head',),
+}
 CLASSES = 27
+_SIGNALS = ('cnn1d_bn', 'lstm')
+_CHANNELS = 6  # of signals
 
 Step = Callable[[], Any]
 
 
 def make_steps(
-  clips: np.ndarray, labels: np.ndarray, encoder: Mapping[str, Any], dtype: str
+  examples: np.ndarray, labels: np.ndarray, encoder: Mapping[str, Any], dtype: str
 ) -> dict[str, Step]:
   """Our steps, with the training step that stages run.
 
   Args:
-    clips: float32 `[B, T, H, W, 3]`.
+    examples: float32, clips `[B, T, H, W, 3]` or signals `[B, T, C]`.
     labels: int32 `[B]`.
-    encoder: the options of the video encoder.
+    encoder: the options of the encoder.
     dtype: 'float32' or 'bfloat16'.
 
   Returns:
     Functions without arguments by name: 'forward', 'train step', 'stage-2 step'.
   """
-  model = build(['rgb'], {'rgb': encoder}, {'kind': 'linear'}, CLASSES, dtype)
-  batch = {'rgb': jnp.asarray(clips), 'label': jnp.asarray(labels)}
+  name = 'imu' if examples.ndim == 3 else 'rgb'
+  model = build([name], {name: encoder}, {'kind': 'linear'}, CLASSES, dtype)
+  batch = {name: jnp.asarray(examples), 'label': jnp.asarray(labels)}
   optimizer = with_rate_scale(optax.sgd(0.01, 0.9))
   names = tuple(map(str, range(CLASSES)))
   objective = Classify(Facts(names, (), np.ones(CLASSES, np.int64)))
 
   def preprocess(batch, key=None):
     del key
-    return {'rgb': batch['rgb']}
+    return {name: batch[name]}
 
   variables = jax.jit(model.init)(jax.random.key(0), preprocess(batch))
-  parts = (n if n == 'head' else f'rgb/{n}' for n in TRAINED[encoder['kind']])
+  parts = (n if n == 'head' else f'{name}/{n}' for n in TRAINED[encoder['kind']])
   patterns = {'train step': ('*',), 'stage-2 step': tuple(parts)}
 
   def training(trained):
@@ -117,10 +126,10 @@ def model_table(seconds: Mapping[str, Mapping[str, Sequence[float]]], clips: int
     f'{"":14}  median     min   clips/s  median     min',
   ]
   for name, middle in ours.items():
-    line = f'{name:14}{middle:8.3f}{min(seconds["ours"][name]):8.3f} s{clips / middle:8.1f}'
+    line = f'{name:14}{middle:8.4f}{min(seconds["ours"][name]):8.4f} s{clips / middle:8.1f}'
     if 'torch' in seconds:
       theirs = seconds['torch'][name]
-      line += f'{np.median(theirs):8.3f}{min(theirs):8.3f} s{middle / np.median(theirs):8.2f}'
+      line += f'{np.median(theirs):8.4f}{min(theirs):8.4f} s{middle / np.median(theirs):8.2f}'
     lines.append(line)
   lines.append(f'stage-2 step / train step: {ours["stage-2 step"] / ours["train step"]:.2f}')
   return lines
@@ -129,16 +138,21 @@ def model_table(seconds: Mapping[str, Mapping[str, Sequence[float]]], clips: int
 def measure_model(rounds: int) -> list[str]:
   """Times the steps as the flags say and returns the report's lines."""
   given = flags.FLAGS
-  rng = np.random.default_rng(0)
-  shape = (given.clips, given.frames, given.size, given.size, 3)
-  clips = rng.standard_normal(shape, np.float32)
+  name = given.model
+  own: dict[str, Any]
+  shape: tuple[int, ...] = (given.clips, given.frames)
+  if name in _SIGNALS:
+    shape += (_CHANNELS,)
+    own = {'dropout': 0.0} | ({'features': 64, 'layers': 1} if name == 'lstm' else {})
+    heading = f'{name} on {given.clips} signals of {given.frames} samples'
+  else:
+    shape += (given.size, given.size, 3)
+    own = {'conv': given.conv} if name == 's3d' else {'temporal': 'lstm', 'dropout': 0.0}
+    own['width'] = given.width
+    heading = f'{name} on {given.clips} clips of {given.frames}x{given.size}x{given.size}'
+  examples = np.random.default_rng(0).standard_normal(shape, np.float32)
   labels = np.arange(given.clips) % CLASSES
-  name, own = given.model, {'temporal': 'lstm', 'dropout': 0.0}
-  if name == 's3d':
-    own = {'conv': given.conv}
-  encoder = {'kind': name, 'width': given.width, **own}
-  sides = {'ours': make_steps(clips, labels.astype(np.int32), encoder, given.dtype)}
-  heading = f'{name} on {given.clips} clips of {given.frames}x{given.size}x{given.size}'
+  sides = {'ours': make_steps(examples, labels.astype(np.int32), {'kind': name} | own, given.dtype)}
   if importlib.util.find_spec('torch') is None:
     heading += '; PyTorch is not installed, so nothing to compare with'
   elif given.width != 1.0:
@@ -148,7 +162,7 @@ def measure_model(rounds: int) -> list[str]:
 
     threads = given.threads or 1
     sides['torch'] = benchmark_torch.make_steps(
-      clips, labels, CLASSES, TRAINED[name], threads, name
+      examples, labels, CLASSES, TRAINED[name], threads, name
     )
   return [heading, *model_table(interleave(sides, rounds), given.clips)]
 
@@ -167,8 +181,8 @@ if __name__ == '__main__':
   # Defined here only, to keep them out of programs that import this module.
   flags.DEFINE_enum('model', 's3d', list(TRAINED), 'What is timed.')
   flags.DEFINE_integer('rounds', 5, 'Times that each step is timed.', lower_bound=1)
-  flags.DEFINE_integer('clips', 4, 'Clips in a batch.', lower_bound=1)
-  flags.DEFINE_integer('frames', 16, 'Frames in a clip.', lower_bound=1)
+  flags.DEFINE_integer('clips', 4, 'Clips, or signals, in a batch.', lower_bound=1)
+  flags.DEFINE_integer('frames', 16, 'Frames of a clip, or samples of a signal.', lower_bound=1)
   flags.DEFINE_integer('size', 112, 'Height and width of a clip, in pixels.', lower_bound=1)
   flags.DEFINE_float('width', 1.0, 'Width multiplier; PyTorch has width 1 only.')
   flags.DEFINE_enum('conv', 'folded', ['folded', 'plain'], "S3D's form of convolutions.")

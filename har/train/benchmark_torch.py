@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from har.models.imu import Conv1dNetBN
 from har.models.mobilenet import MobileNetV2
 from har.models.s3d import MIXED
 
@@ -113,14 +114,51 @@ class _FrameLSTM(nn.Module):
     return self.head(self.time(features)[0].mean(1))
 
 
+class _SignalCNN(nn.Module):
+  """The blocks of our `cnn1d_bn`, and their mean and maximum over time."""
+
+  def __init__(self, classes: int, channels: int = 6):
+    super().__init__()
+    blocks, layers = Conv1dNetBN(), []
+    assert isinstance(blocks.pools, tuple)
+    for features, kernel, pool in zip(blocks.channels, blocks.kernels, blocks.pools, strict=True):
+      layers += [
+        nn.Conv1d(channels, features, kernel, padding=kernel // 2, bias=False),
+        nn.BatchNorm1d(features),
+        nn.ReLU(inplace=True),
+        nn.MaxPool1d(pool, ceil_mode=True),
+      ]
+      channels = features
+    self.cnn = nn.Sequential(*layers)
+    self.head = nn.Linear(2 * channels, classes)
+
+  def forward(self, x):
+    y = self.cnn(x.transpose(1, 2))
+    return self.head(torch.cat([y.mean(2), y.amax(2)], 1))
+
+
+class _SignalLSTM(nn.Module):
+  """One LSTM, and the mean over time."""
+
+  def __init__(self, classes: int, channels: int = 6, features: int = 64):
+    super().__init__()
+    self.time = nn.LSTM(channels, features, batch_first=True)
+    self.head = nn.Linear(features, classes)
+
+  def forward(self, x):
+    return self.head(self.time(x)[0].mean(1))
+
+
 NETS: dict[str, tuple[Callable[[int], nn.Module], torch.memory_format]] = {
   's3d': (_s3d, torch.channels_last_3d),
   'mobilenet_v2': (_FrameLSTM, torch.channels_last),
+  'cnn1d_bn': (_SignalCNN, torch.contiguous_format),
+  'lstm': (_SignalLSTM, torch.contiguous_format),
 }
 
 
 def make_steps(
-  clips: np.ndarray,
+  examples: np.ndarray,
   labels: np.ndarray,
   classes: int,
   trained: Sequence[str],
@@ -130,7 +168,7 @@ def make_steps(
   """The three steps that are measured.
 
   Args:
-    clips: float32 `[B, T, H, W, 3]`.
+    examples: float32, clips `[B, T, H, W, 3]` or signals `[B, T, 6]`.
     labels: int `[B]`.
     classes: number of classes.
     trained: names of the layers that the stage-2 step trains; the rest is frozen, in inference
@@ -142,7 +180,9 @@ def make_steps(
     Functions without arguments by name: 'forward', 'train step', 'stage-2 step'.
   """
   torch.set_num_threads(threads)
-  x = torch.from_numpy(clips).permute(0, 4, 1, 2, 3)  # channels last in memory
+  x = torch.from_numpy(examples)
+  if x.ndim == 5:
+    x = x.permute(0, 4, 1, 2, 3)  # channels last in memory
   y = torch.from_numpy(labels)
 
   new, memory = NETS[net]

@@ -29,7 +29,7 @@ def test_table():
   ours = {'forward': [1.0, 3.0, 2.0], 'train step': [4.0], 'stage-2 step': [2.0]}
   theirs = {'forward': [4.0], 'train step': [2.0], 'stage-2 step': [1.0]}
   lines = benchmark.model_table({'ours': ours, 'torch': theirs}, 8)
-  forward = ['forward', '2.000', '1.000', 's', '4.0', '4.000', '4.000', 's', '0.50']
+  forward = ['forward', '2.0000', '1.0000', 's', '4.0', '4.0000', '4.0000', 's', '0.50']
   assert lines[2].split() == forward
   assert lines[3].endswith('2.00')
   assert lines[-1] == 'stage-2 step / train step: 0.50'
@@ -53,6 +53,8 @@ LSTM = 4 * 128 * (1280 + 128 + 2)
 PARAMETERS = {
   's3d': 8_320_048 - 400 * 1025 + 27 * 1025,
   'mobilenet_v2': 3_504_872 - 1000 * 1281 + LSTM + 27 * 129,
+  'cnn1d_bn': 54 * 64 + 448 * 128 + 640 * 128 + 640 * 256 + 2 * 576 + 27 * 513,
+  'lstm': 4 * 64 * (6 + 64 + 2) + 27 * 65,
 }
 
 
@@ -62,10 +64,11 @@ def test_pytorchs_stage_two_trains_only_the_named_layers(monkeypatch, name):
   new, memory = benchmark_torch.NETS[name]
   made = (lambda classes: nets.append(new(classes)) or nets[-1]), memory
   monkeypatch.setitem(benchmark_torch.NETS, name, made)
-  clips = np.random.default_rng(0).standard_normal((2, 16, 32, 32, 3)).astype(np.float32)
+  shape = (2, 20, 6) if name in ('cnn1d_bn', 'lstm') else (2, 16, 32, 32, 3)
+  examples = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
   before_threads = torch.get_num_threads()
   trained = benchmark.TRAINED[name]
-  steps = benchmark_torch.make_steps(clips, np.arange(2), 27, trained, 1, name)
+  steps = benchmark_torch.make_steps(examples, np.arange(2), 27, trained, 1, name)
   _, full, partial = nets
   assert sum(p.numel() for p in full.parameters()) == PARAMETERS[name]
   before = {name: value.clone() for name, value in partial.state_dict().items()}
