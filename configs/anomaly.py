@@ -44,7 +44,6 @@ def get_config(arg: str | None = None) -> ConfigDict:
     {'seconds': SECONDS, 'step': 0.5, 'evaluate': 'recording', 'abnormal': 'peak'}
   )
   config.inputs.imu.update(length=round(SECONDS * RATE), rate=RATE, smooth=0.2)
-  config.alarm.baselines = True
   config.runtime.eval_batch_size = 256
   config.encoders.imu, stage = ConfigDict(_encoder(model)), _stage(model)
   config.stages.imu = base.stage(['imu'], batch_size=64, keep='last', **stage)
