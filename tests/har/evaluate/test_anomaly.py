@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import types
 
 import numpy as np
 import pytest
 
+from configs import base
 from har.data import dataset as dataset_lib
 from har.evaluate import anomaly, anomaly_baselines, detectors, results, summary
 from har.evaluate import run as evaluation
@@ -86,6 +88,10 @@ def test_a_detector_from_windows_to_the_report(tmp_path, monkeypatch):
   page = (tmp_path / 'report.html').read_text()
   assert 'Anomaly detection' in page
   assert 'held-out people (5)' in page
+  # One class alone is abnormal. Of three people two have both kinds of recordings.
+  assert [row['auroc'] for row in block['classes']] == [None, block['auroc'], None]
+  assert [row['auroc'] is None for row in block['people']] == [False, False, True]
+  assert '<th>AUROC</th><th>False alarms</th><th>False/h</th><th>Sensitivity</th>' in page
   assert ('does not beat' in page) == bool(below)
   text = summary.summarise([tmp_path])
   assert f'{100 * block["auroc"]:.1f}' in text
@@ -123,3 +129,14 @@ def test_without_held_out_people_there_is_no_threshold(tmp_path, monkeypatch):
   assert block['threshold'] is block['at_threshold'] is None
   assert not (tmp_path / anomaly.THRESHOLDS).exists()
   assert 'There is no threshold' in (tmp_path / 'report.html').read_text()
+
+
+def test_where_nothing_can_be_ranked_nothing_is_beaten(monkeypatch):
+  beside = {'methods': {'PCA': {}}}
+  monkeypatch.setattr(anomaly_baselines, 'figures', lambda *_: beside)
+  opened = types.SimpleNamespace(config=base.experiment('fake', ()))
+  one = anomaly.Detected('imu', 'float32', None, np.zeros(2, bool), {})
+  found = anomaly.table(opened, [one])
+  assert found['baselines'] == {'imu': beside}
+  assert one.block['not_beaten'] == []
+  assert anomaly.notes(found, [one]) == []

@@ -29,6 +29,8 @@ def figures(monkeypatch, workdir, modalities, **changes):
 
 
 def test_signals_and_what_is_kept_of_frames_are_seen_together(tmp_path, monkeypatch):
+  fuse, given = detectors.late_fusion, []
+  monkeypatch.setattr(detectors, 'late_fusion', lambda *a: given.append(a) or fuse(*a))
   trained = (*test_source.TIME, 'imu')
   found = figures(monkeypatch, tmp_path, ('rgb', 'imu'), trained=trained)
   assert (found['input'], found['unseen']) == ('imu and rgb', [])
@@ -38,6 +40,12 @@ def test_signals_and_what_is_kept_of_frames_are_seen_together(tmp_path, monkeypa
   assert [n for n, one in found['methods'].items() if one['labels']] == names[4:]
   parts = ('imu 1-3', 'imu 4-6', 'rgb')
   assert list(found['weights']) == [f'{p}: {m}' for p in parts for m in detectors.MEMBERS]
+  columns, seen, abnormal, people, _ = given[0]
+  # 6 channels and 2 norms, 5 statistics; each column is of one part.
+  assert sorted(np.concatenate([*columns.values()])) == list(range(seen.shape[1]))
+  assert columns['rgb'][0] == 5 * 8
+  assert set(people.tolist()) == {1, 3}
+  assert abnormal.mean() == pytest.approx(1 / 3, abs=0.1)
   assert sum(found['weights'].values()) == pytest.approx(1.0)
   assert max(found['weights'].values()) < 0.5
   assert all(0 <= one['auroc'] <= 1 for one in found['methods'].values())

@@ -87,6 +87,10 @@ def test_those_that_have_not_enough_to_learn_from_are_left_out(people):
   every = [*detectors.NORMAL, *detectors.LABELLED]
   assert list(detectors.scores(seen, abnormal, seen, labelled=True)) == every
   assert list(detectors.scores(seen, abnormal, seen, labelled=False)) == [*detectors.NORMAL]
+  found = detectors.scores(seen, abnormal, seen, labelled=False)
+  moved = detectors.scores(seen + 9 * abnormal[:, None], abnormal, seen, labelled=False)
+  for name, values in found.items():  # No abnormal one has a say.
+    np.testing.assert_array_equal(values, moved[name])
   normal = detectors.scores(seen, np.zeros(72, bool), seen, labelled=True)
   assert list(normal) == [*detectors.NORMAL]
   one = np.arange(72) > 0

@@ -89,6 +89,14 @@ def test_rows_by_person():
   ]
 
 
+def test_a_person_is_ranked_against_their_own_normal_recordings():
+  three = Moments(np.array([0.5, 0.8, 0.9]), np.arange(3), None)
+  abnormal, who = np.array([False, True, False]), np.array(['a', 'a', 'b'])
+  assert [row['auroc'] for row in alarms.by(who, three, abnormal, None)] == [1.0, None]
+  every = alarms.by(who, three, abnormal, None, against=~abnormal)
+  assert [row['auroc'] for row in every] == [0.5, None]
+
+
 def test_rows_by_class_rank_against_all_normal_recordings():
   names = np.array(['walk', 'sit', 'fall', 'nod'])
   rows = {r['name']: r for r in alarms.by(names, moments(), ABNORMAL, 0.15, against=~ABNORMAL)}

@@ -18,6 +18,8 @@ def test_parts_of_names():
   assert groups.by_names('{kind}0*', NAMES) == {'kind': {'D': [1], 'F': [0, 2]}}
   # What is no part is as it stands there.
   assert groups.by_names('a.b/{x}', ['a.b/1']) == {'x': {'1': [0]}}
+  with pytest.raises(UserError, match='a_b/1 does not fit'):
+    groups.by_names('a.b/{x}', ['a_b/1'])
 
 
 @pytest.mark.parametrize(
