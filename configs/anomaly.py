@@ -48,7 +48,6 @@ def get_config(arg: str | None = None) -> ConfigDict:
     {'seconds': SECONDS, 'step': 0.5, 'evaluate': 'recording', 'abnormal': 'peak'}
   )
   config.inputs.imu.update(length=round(SECONDS * RATE), rate=RATE, smooth=0.2)
-  config.alarm.baselines = True
   config.runtime.eval_batch_size = 256
   # The first reads the input `imu`, others the same samples by an input of their own name.
   for model in models[1:]:

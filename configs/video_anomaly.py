@@ -49,5 +49,4 @@ def get_config(arg: str | None = None) -> ConfigDict:
   light_video.slim_whole(config, ('head',))
   if config.dataset.protocol != 'cross_subject':
     config.dataset.validation_fraction = 0.2  # The threshold is fitted on its normal clips.
-  config.alarm.baselines = True
   return config

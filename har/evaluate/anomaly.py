@@ -16,7 +16,7 @@ import numpy as np
 from har.data.signal import Signal
 from har.data.windows import Windowed
 from har.errors import UserError
-from har.evaluate import detectors, recordings
+from har.evaluate import anomaly_baselines, recordings
 from har.evaluate.files import write_text
 from har.metrics import alarms, thresholds
 from har.metrics.alarms import Moments
@@ -98,18 +98,23 @@ def evaluate(
 def table(experiment: Experiment, detected: Sequence[Detected]) -> dict[str, Any]:
   """What `results.json` says of them and of the baselines; empty if nothing is detected.
 
-  `stages` {stage: {variant: figures}} and `baselines` {stage: {'input': its name, 'features': what
-  they see of it, 'methods': {name: figures}}}.
+  `stages` {stage: {variant: figures}} and `baselines` {stage: see `anomaly_baselines.figures`}.
   """
   if not detected:
     return {}
   stages: dict[str, Any] = {}
   for one in detected:
     stages.setdefault(one.stage, {})[one.variant] = one.block
-  baselines = _baselines(experiment, detected) if experiment.config.alarm.baselines else {}
+  baselines = {}
+  if experiment.config.alarm.baselines:
+    for one in {d.stage: d for d in reversed(detected)}.values():
+      baselines[one.stage] = anomaly_baselines.figures(
+        experiment, one.stage, one.moments, one.abnormal
+      )
   for one in detected:
     beside = baselines.get(one.stage, {}).get('methods', {})
-    auroc = one.block.get('auroc', 0.0)
+    # All have one, or none has: they are judged by the same recordings.
+    auroc = one.block.get('auroc', np.inf)
     one.block['not_beaten'] = [n for n, b in beside.items() if b.get('auroc', 0.0) >= auroc]
   return {'stages': stages, 'baselines': baselines}
 
@@ -139,14 +144,24 @@ def read_threshold(workdir: Path, stage: str, variant: str) -> dict[str, Any] | 
     raise UserError(f'cannot read {path}: {error}: evaluate the stages again') from error
 
 
-def notes(detected: Sequence[Detected]) -> list[str]:
-  """Sentences for the report: which baselines a stage does not beat."""
-  lines = []
+def notes(table: Mapping[str, Any], detected: Sequence[Detected]) -> list[str]:
+  """Sentences for the report: which baselines a stage does not beat, and who has none, and why.
+
+  Args:
+    table: what `table` gave.
+    detected: that it was made of.
+  """
+  lines = [
+    f'No baseline of scikit-learn beside {stage}: they see signals, and what the frozen part of a '
+    f'stage gives where that is kept (config.stages.{stage}.cached_views).'
+    for stage, one in table.get('baselines', {}).items()
+    if not one['methods']
+  ]
   for one in detected:
     if worse := one.block.get('not_beaten'):
       lines.append(
         f'{one.stage} ({one.variant}) does not beat {", ".join(worse)}: AUROC '
-        f'{100 * one.block.get("auroc", 0.0):.1f}.'
+        f'{100 * one.block["auroc"]:.1f}.'
       )
   return lines
 
@@ -234,46 +249,16 @@ def _block(
     'threshold': threshold,
     'at_threshold': None if value is None else alarms.at(value, moments, abnormal),
     'at_sensitivity': alarms.at_sensitivity(moments, abnormal),
-    'classes': alarms.by(classes, moments.highest(), abnormal, value),
+    'classes': alarms.by(classes, moments, abnormal, value, against=~abnormal),
     'people': [],
     'never_abnormal': [],
   }
   if (people := columns.get(group)) is not None:
     own = people[units.positions]
-    block['people'] = alarms.by(own, moments.highest(), abnormal, value)
+    block['people'] = alarms.by(own, moments, abnormal, value)
     flagged = np.isin(dataset.class_names, dataset.metadata.get('abnormal', ()))
     never = ~np.isin(own, people[flagged[dataset.index.label]])
-    block['never_abnormal'] = alarms.by(
-      classes[never], moments.highest()[never], abnormal[never], value
-    )
+    if never.any():
+      few = moments.of(never)
+      block['never_abnormal'] = alarms.by(classes[never], few, abnormal[never], value)
   return block
-
-
-def _baselines(experiment: Experiment, detected: Sequence[Detected]) -> dict[str, Any]:
-  """Those of each stage that has a signal among its inputs, or keeps what its frozen part gives."""
-  found: dict[str, Any] = {}
-  for one in {d.stage: d for d in detected}.values():
-    stage = experiment.stages[one.stage]
-    signal = next((i for i in stage.inputs.values() if isinstance(i, Signal)), None)
-    labelled = bool(
-      stage.objective.trains_on(np.arange(len(stage.objective.facts.class_names))).all()
-    )
-    if signal is not None:
-      scored = detectors.of_signal(experiment, stage, signal, labelled=labelled)
-      seen, features = signal.name, detectors.FEATURES
-    elif stage.config['cached_views']:
-      scored = detectors.of_kept(experiment, stage, labelled=labelled)
-      seen, features = ' and '.join(sorted(stage.inputs)), detectors.KEPT_FEATURES
-    else:
-      continue
-    methods = {}
-    for name, values in scored.items():
-      moments = dataclasses.replace(one.moments, scores=values.astype(np.float64))
-      methods[name] = {
-        **alarms.ranking(moments.highest(), one.abnormal),
-        'at_sensitivity': alarms.at_sensitivity(moments, one.abnormal),
-        'labels': name in detectors.LABELLED,
-        'examples': len(one.abnormal),
-      }
-    found[one.stage] = {'input': seen, 'features': features, 'methods': methods}
-  return found

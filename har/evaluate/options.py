@@ -6,6 +6,6 @@ from har.options import Schema, flag, of_class
 ALARM: Schema = {
   **of_class(Rule),
   'baselines': flag(
-    False, 'detectors of scikit-learn are fitted on the same windows and reported beside'
+    True, 'detectors of scikit-learn are fitted on the same windows and reported beside'
   ),
 }

@@ -113,7 +113,7 @@ def run(experiment: Experiment, *, command: str, others: Sequence[Other] = ()) -
     for (name, variant), predicted in extra.items():
       results.write_predictions(folder(experiment), name, variant, predicted)
     notes = [_note(one, facts[name]) for name, one in experiment.deployed.items()]
-    notes = table['cautions'] + notes + anomaly.notes(detected)
+    notes = table['cautions'] + notes + anomaly.notes(table['anomaly'], detected)
     anomaly.write_thresholds(folder(experiment), detected)
     decision.write(folder(experiment), decided)
     notes += hidden.notes(experiment) + _choices(experiment) + _absences(context.split, tested)

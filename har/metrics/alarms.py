@@ -29,6 +29,13 @@ class Moments:
   group: np.ndarray
   hours: np.ndarray | None
 
+  def of(self, recordings: np.ndarray) -> 'Moments':
+    """Those of some recordings, bool `[M]`, alone."""
+    own = recordings[self.group]
+    group = (np.cumsum(recordings) - 1)[self.group[own]]
+    hours = None if self.hours is None else self.hours[recordings]
+    return Moments(self.scores[own], group, hours)
+
   def highest(self) -> np.ndarray:
     """`[M]`, of each recording."""
     found = np.full(self.group.max() + 1, -np.inf)
@@ -89,34 +96,52 @@ def at_sensitivity(
 
 
 def by(
-  values: np.ndarray, scores: np.ndarray, abnormal: np.ndarray, threshold: float | None
+  values: np.ndarray,
+  moments: Moments,
+  abnormal: np.ndarray,
+  threshold: float | None,
+  *,
+  against: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
   """A row for each value (a class, a person), in sorted order.
 
   Args:
     values: `[M]`, of each recording.
-    scores: `[M]`, see `Moments.highest`.
+    moments: the scores.
     abnormal: bool `[M]`.
     threshold: of the scores; None if there is none.
+    against: bool `[M]`, the normal recordings that each value's abnormal ones are ranked against;
+      None for those of the value itself.
 
   Returns:
-    Dicts with `name`; `normal` and `abnormal` recordings; the median `score`; and, where there is a
-    threshold, recordings with an alarm: `false` of the normal and `found` of the abnormal ones.
+    Dicts with `name`; `normal` and `abnormal` recordings; the median `score`; `auroc`; `hours` of
+    the normal ones; and, where there is a threshold, `sensitivity`, `false_alarms_per_hour`, and
+    recordings with an alarm: `false` of the normal and `found` of the abnormal ones. None for what
+    is not known or has nothing to be counted on.
   """
-  rows = []
-  raised = None if threshold is None else scores > threshold
+  scores, rows = moments.highest(), []
+  raised = None if threshold is None else moments.alarms(threshold)
   for value in np.unique(values):
     own = values == value
+    normal, found = own & ~abnormal, own & abnormal
+    beside = normal if against is None else against
+    both = found.any() and beside.any()
+    ranked = found | beside
+    hours = None if moments.hours is None else float(moments.hours[normal].sum())
     row = {
       'name': value.item(),
-      'normal': int((own & ~abnormal).sum()),
-      'abnormal': int((own & abnormal).sum()),
+      'normal': int(normal.sum()),
+      'abnormal': int(found.sum()),
       'score': float(np.median(scores[own])),
+      'auroc': float(roc_auc_score(found[ranked], scores[ranked])) if both else None,
+      'hours': hours,
     }
     if raised is not None:
       row |= {
-        'false': int((own & ~abnormal & raised).sum()),
-        'found': int((own & abnormal & raised).sum()),
+        'false': int((raised[normal] > 0).sum()),
+        'found': int((raised[found] > 0).sum()),
+        'sensitivity': float((raised[found] > 0).mean()) if found.any() else None,
+        'false_alarms_per_hour': float(raised[normal].sum() / hours) if hours else None,
       }
     rows.append(row)
   return rows

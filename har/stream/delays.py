@@ -1,7 +1,8 @@
 """How late alarms are, of recordings in which the times of events are known.
 
 python -m har.stream.delays --model=EXPORT --folder=FOLDER --events=TABLE.csv \
-    --files={name}_accel.csv,{name}_gyro.csv [--only=PATTERN,PATTERN] [--output=FILE.csv]
+    --files={name}_accel.csv,{name}_gyro.csv [--only=PATTERN,PATTERN] [--by={class}/U{person}_*] \
+    [--output=FILE.csv]
 
 TABLE has a header and then lines `name,start,end`, in seconds from a recording's first sample. All
 recordings of the folder that have these files (and a name like one of the patterns) are streamed,
@@ -9,7 +10,9 @@ one after another; those that the table does not name count as normal. An event 
 alarm is raised from its start on until --within seconds after its end. All other alarms are false,
 those before and after an event, too. A delay is from an event's end to the end of the window with
 which the alarm was raised, below 0 if that was sooner; what computing takes comes on top. An alarm
-of a classifier begins at the threshold that was fitted, or at --on. No JAX is needed.
+of a classifier begins at the threshold that was fitted, or at --on. With --by the figures are
+given by class and by person, too, or by whatever names tell: each part in braces is a group, *
+stands for anything. No JAX is needed.
 """
 
 import csv
@@ -26,8 +29,8 @@ from typing import Any
 import numpy as np
 
 from har.errors import UserError
-from har.evaluate.files import write_text
-from har.stream import command, recordings
+from har.evaluate.files import aligned, write_text
+from har.stream import command, groups, recordings
 from har.stream.exported import LOGITS, Model, open_model
 from har.stream.options import Options, Rule
 from har.stream.session import Session
@@ -182,6 +185,32 @@ def summary(streamed: Sequence[Streamed]) -> dict[str, Any]:
   }
 
 
+def summaries(streamed: Sequence[Streamed], by: str) -> dict[str, dict[str, Any]]:
+  """`summary` of groups, by part of a pattern and what stands there in names; see `groups`."""
+  found = groups.by_names(by, [one.name for one in streamed])
+  return {
+    part: {text: summary([streamed[i] for i in places]) for text, places in own.items()}
+    for part, own in found.items()
+  }
+
+
+def lines(part: str, found: Mapping[str, Mapping[str, Any]]) -> str:
+  """A part of `summaries` as a table, with empty cells where there is nothing to count."""
+  head = [part, 'Events', 'With alarm', 'Median delay (s)', 'Normal', 'Minutes', 'False/h']
+  rows = [head]
+  for text, one in found.items():
+    cells = [
+      ('{:.1f}%', one['found'] and 100 * one['found']),
+      ('{:.2f}', one['delay']['median']),
+      ('{}', one['normal']),
+      ('{:.1f}', 60 * one['hours'] if one['normal'] else None),
+      ('{:.1f}', one['false_per_hour']),
+    ]
+    known = ('' if value is None else form.format(value) for form, value in cells)
+    rows.append([text, str(one['events']), *known])
+  return aligned(rows, left=1)
+
+
 def measure(
   model: Model,
   folder: Path,
@@ -236,6 +265,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   add('--events', required=True, help='CSV: a header, then name,start,end')
   add('--files', required=True, help='of a recording, parted by commas, with {name} in each')
   add('--only', default='', help='patterns of names, such as */U01_*,*/U02_*')
+  add('--by', default='', help='groups by parts of names, such as {class}/U{person}_*')
   add('--within', type=float, default=WITHIN, help='seconds after an event for its alarm')
   add('--output', default='', help='CSV file: a line for each recording')
   parser.set_defaults(on=None)
@@ -246,22 +276,28 @@ def main(argv: Sequence[str] | None = None) -> int:
       raise UserError(f'--files={args.files}: must have {_NAME} once in each')
     if not 0 <= args.within < math.inf:
       raise UserError(f'--within={args.within:g}: must be a number, 0 or more')
+    folder, only = Path(args.folder), command.files(args.only)
+    if args.by:  # Told before all is streamed.
+      groups.by_names(args.by, names_in(folder, files, only))
     given, args.on = args.on, Rule.on if args.on is None else args.on
     options = command.options(args)
     kinds = {recordings.kind(one) for one in files}
     model = open_model(args.model, args.variant, args.stage, kinds, args.threads)
     streamed = measure(
       model,
-      Path(args.folder),
+      folder,
       files,
       read_events(Path(args.events)),
       fitted(model, options, given),
-      only=command.files(args.only),
+      only=only,
       within=args.within,
     )
     if args.output:
       write_text(Path(args.output), table(streamed))
-    print(json.dumps(summary(streamed)))
+    found = summaries(streamed, args.by) if args.by else {}
+    for part, own in found.items():
+      print(lines(part, own), end='\n\n', file=sys.stderr)
+    print(json.dumps(summary(streamed) | ({'by': found} if found else {})))
   return 0
 
 

@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import types
 
 import numpy as np
 import pytest
 
+from configs import base
 from har.data import dataset as dataset_lib
-from har.evaluate import anomaly, detectors, results, summary
+from har.evaluate import anomaly, anomaly_baselines, detectors, results, summary
 from har.evaluate import run as evaluation
 from har.models.types import Outputs
 from har.train import experiment
@@ -61,7 +63,7 @@ def evaluated(monkeypatch, workdir, c, change=0.0):
 
 
 def test_a_detector_from_windows_to_the_report(tmp_path, monkeypatch):
-  c = config('reconstruct', quantile=0.5, baselines=True)
+  c = config('reconstruct', quantile=0.5)
   _, table = evaluated(monkeypatch, tmp_path, c)
   block = table['anomaly']['stages']['imu']['float32']
   found = json.loads((tmp_path / 'results.json').read_text())['anomaly']
@@ -80,12 +82,16 @@ def test_a_detector_from_windows_to_the_report(tmp_path, monkeypatch):
   # Each recording of 1.3 to 1.7 s: the sum of those of subjects 2 and 4 by two classes, and 6.
   assert 12 * 1.2 / 3600 < block['normal_hours'] < 12 * 1.75 / 3600
   methods = table['anomaly']['baselines']['imu']['methods']
-  assert list(methods) == [detectors.PEAK, *detectors.NORMAL]
+  assert list(methods) == [anomaly_baselines.PEAK, *detectors.NORMAL]
   below = [n for n, m in methods.items() if m['auroc'] >= block['auroc']]
   assert block['not_beaten'] == below
   page = (tmp_path / 'report.html').read_text()
   assert 'Anomaly detection' in page
   assert 'held-out people (5)' in page
+  # One class alone is abnormal. Of three people two have both kinds of recordings.
+  assert [row['auroc'] for row in block['classes']] == [None, block['auroc'], None]
+  assert [row['auroc'] is None for row in block['people']] == [False, False, True]
+  assert '<th>AUROC</th><th>False alarms</th><th>False/h</th><th>Sensitivity</th>' in page
   assert ('does not beat' in page) == bool(below)
   text = summary.summarise([tmp_path])
   assert f'{100 * block["auroc"]:.1f}' in text
@@ -104,9 +110,9 @@ def test_no_test_example_has_a_say_in_the_threshold(tmp_path, monkeypatch):
 
 
 def test_a_classifier_tells_by_the_log_odds_of_its_abnormal_classes(tmp_path, monkeypatch):
-  opened, table = evaluated(monkeypatch, tmp_path, config('classify', baselines=True))
+  opened, table = evaluated(monkeypatch, tmp_path, config('classify'))
   block = table['anomaly']['stages']['imu']['float32']
-  names = [*detectors.NORMAL, *detectors.LABELLED]
+  names = [*detectors.NORMAL, *detectors.LABELLED, detectors.LATE]
   assert list(table['anomaly']['baselines']['imu']['methods'])[1:] == names
   assert {'auroc', 'at_threshold', 'sensitivity_at'} <= set(block)
   objective = opened.stages['imu'].objective
@@ -125,23 +131,12 @@ def test_without_held_out_people_there_is_no_threshold(tmp_path, monkeypatch):
   assert 'There is no threshold' in (tmp_path / 'report.html').read_text()
 
 
-def test_features_by_hand():
-  x = np.zeros((2, 4, 3), np.float32)
-  x[0, :, 0] = [1, 3, 3, 100]
-  mask = np.array([[True, True, True, False], [False] * 4])
-  found = detectors.features(x, mask)
-  assert found.shape == (2, 5 * 4)
-  mean, deviation, least, most, change = found[0].reshape(5, 4)
-  # The first channel and the norm of the three, which is it.
-  for i in (0, 3):
-    assert (mean[i], least[i], most[i], change[i]) == (pytest.approx(7 / 3), 1, 3, 1)
-    assert deviation[i] == pytest.approx(np.std([1, 3, 3]))
-  assert not found[1].any()
-
-
-def test_what_is_kept_is_averaged_and_its_changes():
-  x = np.zeros((2, 3, 2, 4), np.float32)
-  x[0, 1] = 3.0
-  pooled = np.full((2, 1, 2), 7.0)
-  found = detectors.kept_features({'b': pooled, 'a': x})
-  np.testing.assert_array_equal(found, [[1] * 4 + [3] * 4 + [7] * 2, [0] * 8 + [7] * 2])
+def test_where_nothing_can_be_ranked_nothing_is_beaten(monkeypatch):
+  beside = {'methods': {'PCA': {}}}
+  monkeypatch.setattr(anomaly_baselines, 'figures', lambda *_: beside)
+  opened = types.SimpleNamespace(config=base.experiment('fake', ()))
+  one = anomaly.Detected('imu', 'float32', None, np.zeros(2, bool), {})
+  found = anomaly.table(opened, [one])
+  assert found['baselines'] == {'imu': beside}
+  assert one.block['not_beaten'] == []
+  assert anomaly.notes(found, [one]) == []

@@ -68,11 +68,54 @@ def test_at_a_sensitivity_no_more_is_missed_and_no_other_threshold_has_fewer_ala
   assert (scores[abnormal] > higher).mean() < 0.95
 
 
-def test_rows_by_value():
-  rows = alarms.by(np.array(['b', 'a', 'a', 'a']), moments().highest(), ABNORMAL, 0.8)
-  assert [row['name'] for row in rows] == ['a', 'b']
-  assert rows[0] == {
-    **{'name': 'a', 'normal': 1, 'abnormal': 2, 'score': 0.9},
-    **{'false': 1, 'found': 1},
+def test_moments_of_some_recordings():
+  few = moments().of(np.array([False, True, False, True]))
+  assert few.scores.tolist() == [0.2, 0.8, 0.9, 0.3, 0.7]
+  assert (few.group.tolist(), few.hours.tolist()) == ([0, 0, 0, 0, 1], [1.5, 1.0])
+  assert Moments(np.ones(2), np.arange(2), None).of(np.array([False, True])).hours is None
+
+
+def test_rows_by_person():
+  rows = alarms.by(np.array(['b', 'a', 'a', 'a']), moments(), ABNORMAL, 0.8)
+  assert rows == [
+    {
+      **{'name': 'a', 'normal': 1, 'abnormal': 2, 'score': 0.9, 'auroc': 0.5, 'hours': 1.5},
+      **{'false': 1, 'found': 1, 'sensitivity': 0.5, 'false_alarms_per_hour': 1 / 1.5},
+    },
+    {
+      **{'name': 'b', 'normal': 1, 'abnormal': 0, 'score': 0.9, 'auroc': None, 'hours': 0.5},
+      **{'false': 1, 'found': 0, 'sensitivity': None, 'false_alarms_per_hour': 2.0},
+    },
+  ]
+
+
+def test_a_person_is_ranked_against_their_own_normal_recordings():
+  three = Moments(np.array([0.5, 0.8, 0.9]), np.arange(3), None)
+  abnormal, who = np.array([False, True, False]), np.array(['a', 'a', 'b'])
+  assert [row['auroc'] for row in alarms.by(who, three, abnormal, None)] == [1.0, None]
+  every = alarms.by(who, three, abnormal, None, against=~abnormal)
+  assert [row['auroc'] for row in every] == [0.5, None]
+
+
+def test_rows_by_class_rank_against_all_normal_recordings():
+  names = np.array(['walk', 'sit', 'fall', 'nod'])
+  rows = {r['name']: r for r in alarms.by(names, moments(), ABNORMAL, 0.15, against=~ABNORMAL)}
+  assert {name: row['auroc'] for name, row in rows.items()} == {
+    **{'fall': 1.0, 'nod': 0.0, 'sit': None, 'walk': None}
   }
-  assert 'false' not in alarms.by(np.zeros(4, int), moments().highest(), ABNORMAL, None)[0]
+  assert [rows[n]['sensitivity'] for n in ('fall', 'nod', 'sit')] == [1.0, 1.0, None]
+  assert rows['walk']['false_alarms_per_hour'] == 2.0
+  assert (rows['fall']['hours'], rows['fall']['false_alarms_per_hour']) == (0.0, None)
+  # Of a recording with two runs above the threshold both count in the hour.
+  twice = Moments(np.array([1.0, 0.0, 1.0]), np.zeros(3, int), np.array([0.5]))
+  (row,) = alarms.by(np.array(['walk']), twice, np.array([False]), 0.5)
+  assert (row['false'], row['false_alarms_per_hour']) == (1, 4.0)
+
+
+def test_without_a_threshold_or_hours_nothing_is_said_of_alarms():
+  unknown = Moments(moments().scores, moments().group, None)
+  (row,) = alarms.by(np.zeros(4, int), unknown, ABNORMAL, None)
+  assert row == {
+    **{'name': 0, 'normal': 2, 'abnormal': 2, 'score': 0.9, 'auroc': 0.5, 'hours': None}
+  }
+  assert alarms.by(np.zeros(4, int), unknown, ABNORMAL, 0.8)[0]['false_alarms_per_hour'] is None

@@ -59,6 +59,28 @@ def test_figures_by_hand():
   assert delays.summary(streamed[:4])['false_per_hour'] is None
 
 
+def test_figures_by_class_and_person():
+  streamed = [
+    Streamed('fall/p1_a', 10.0, (2.0, 4.0), 3.5, 0),
+    Streamed('fall/p2_a', 10.0, (2.0, 4.0), 5.0, 2),
+    Streamed('fall/p2_b', 10.0, (2.0, 4.0), None, 0),
+    Streamed('rest/p1_a', 1200.0, None, None, 3),
+    Streamed('trip/p3_a', 10.0, (2.0, 4.0), None, 0),
+  ]
+  found = delays.summaries(streamed, '{class}/p{person}_*')
+  assert {part: list(own) for part, own in found.items()} == {
+    **{'class': ['fall', 'rest', 'trip'], 'person': ['1', '2', '3']}
+  }
+  assert found['class']['fall'] == delays.summary(streamed[:3])
+  assert found['person']['1'] == delays.summary([streamed[0], streamed[3]])
+  rows = [line.split() for line in delays.lines('class', found['class']).splitlines()[2:]]
+  assert rows == [['fall', '3', '66.7%', '0.25', '0'], ['rest', '0', '1', '20.0', '9.0']] + [
+    ['trip', '1', '0.0%', '0']
+  ]
+  one = [line.split() for line in delays.lines('person', found['person']).splitlines()[2:]]
+  assert one[0] == ['1', '1', '100.0%', '-0.50', '1', '20.0', '9.0']
+
+
 def test_events_are_read_as_they_are_published(tmp_path):
   path = tmp_path / 'events.csv'
   path.write_text('\ufefffilename,start_time,end_time\nF01/U01_R01,4.7,7.7\n\nF02/U01_R01,1,2\n')
@@ -130,13 +152,17 @@ def test_recordings_are_streamed(anomaly, folder, tmp_path, capsys):
   (first, *_) = [d for d in found if d.score > 1.5 * resting]
   argv = [f'--model={anomaly}', f'--folder={folder}', f'--events={folder / "events.csv"}']
   argv += ['--files={name}_a.csv', '--only=x/*', '--seconds=1', '--step=0.25']
-  argv += [f'--threshold={1.5 * resting}', f'--output={tmp_path / "out.csv"}']
+  argv += [f'--threshold={1.5 * resting}', f'--output={tmp_path / "out.csv"}', '--by={at}/{what}']
   assert delays.main(argv) == 0
   told = capsys.readouterr()
   figures = json.loads(told.out)
   assert (figures['events'], figures['found'], figures['normal']) == (1, 1.0, 1)
   assert figures['delay']['median'] == pytest.approx(first.end - 4.0)
   assert (figures['false_per_hour'], figures['false_beside']) == (0.0, 0)
+  only = {'events': 0, 'found': None, 'normal': 1, 'false_per_hour': 0.0}
+  assert only.items() <= figures['by']['what']['rest'].items()
+  assert figures['by']['at']['x'] == {n: v for n, v in figures.items() if n != 'by'}
+  assert 'what  Events  With alarm  Median delay (s)' in told.err
   assert '1 events are of recordings that are not there: x/lost' in told.err
   rows = list(csv.DictReader((tmp_path / 'out.csv').read_text().splitlines()))
   assert [row['name'] for row in rows] == ['x/fall', 'x/rest']
@@ -150,3 +176,4 @@ def test_what_is_not_there_is_told(anomaly, folder, capsys):
   assert 'no recordings {name}_z.csv' in refused([*argv, there[0], '--files={name}_z.csv'], capsys)
   assert '--within=-1: must be' in refused([*argv, *there, '--within=-1'], capsys)
   assert 'cannot be read' in refused([*argv, '--events=nowhere.csv', there[1]], capsys)
+  assert 'other does not fit' in refused([*argv, *there, '--by=x/{what}'], capsys)
