@@ -44,14 +44,6 @@ def predicted(export, paths, options, folder):
   return json.loads((folder / 'timeline.json').read_text())['events']
 
 
-@pytest.fixture(autouse=True)
-def signals_kept():
-  before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-  yield
-  for number, handler in before.items():
-    signal.signal(number, handler)
-
-
 @pytest.mark.parametrize('name', ['resampled', 'causal'])
 def test_a_streamed_file_has_the_events_that_predict_finds(name, request, tmp_path, capsys):
   export = request.getfixturevalue(name)
