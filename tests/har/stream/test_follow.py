@@ -13,12 +13,11 @@ import pytest
 
 from har.errors import UserError
 from har.stream import __main__ as command
-from har.stream import follow, live, predict, recordings
+from har.stream import follow, predict, recordings
 from har.stream.counters import Counters
 from har.stream.exported import open_model
 from har.stream.log import EventLog
 from har.stream.options import Options
-from har.stream.recordings import Signal
 from har.stream.session import Session
 from tests.har.stream import exports
 from tests.launching import ROOT
@@ -225,36 +224,3 @@ def test_a_source_that_fails_ends_what_goes_on(resampled, tmp_path, capsys):
   log.close()
   ended = lines(tmp_path / 'log.jsonl')
   assert len(ended) == len(lines(tmp_path / 'log.jsonl', 'raised')) > 0
-
-
-def test_samples_of_another_kind_are_refused_on_standard_input(resampled):
-  signal_, counters = Signal.of(open_model(resampled)), Counters()
-  samples = exports.movement(8.0)
-
-  def text(values):
-    return [','.join(map(str, [7 + k / 50, *row])) for k, row in enumerate(values)]
-
-  found = list(live.read_lines(['t,a,b,c,d,e,f', *text(samples), '', 'x'], signal_, counters))
-  assert len(found) == 400
-  assert counters.bad_lines == 1
-  assert [found[0].time, found[50].time] == [0.0, pytest.approx(1.0)]
-  with pytest.raises(UserError, match=r'standard input, line 1: has 4 channels'):
-    list(live.read_lines(text(samples[:, :4]), signal_, counters))
-  with pytest.raises(UserError, match=r'standard input: .* gravity in m/s\^2'):
-    list(live.read_lines(text(samples * 9.81), signal_, counters))
-
-
-def test_what_is_live_is_known_by_its_name():
-  for name in ('-', 'camera', 'camera:/dev/video1', '/dev/video0', 'rtsp://host/1'):
-    assert live.is_live(name)
-  for name in ('a.csv', '/data/camera.mp4', 'cameras/1.mp4', './-'):
-    assert not live.is_live(name)
-
-
-def test_a_camera_that_is_not_there_is_one_line(film, capsys):
-  with pytest.raises(SystemExit) as end:
-    command.main([f'--model={film}', '--source=camera:/dev/video97'])
-  assert end.value.code == 2
-  err = capsys.readouterr().err
-  assert err.startswith('error: --source=camera:/dev/video97: cannot be opened')
-  assert err.count('\n') == 1
