@@ -1,5 +1,6 @@
 """Streams: the events of `predict`, also after kills; drops are counted and lag is bounded."""
 
+import collections
 import dataclasses
 import json
 import os
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from har.errors import UserError
 from har.stream import __main__ as command
 from har.stream import follow, predict, recordings
+from har.stream import queue as queue_lib
 from har.stream.counters import Counters
 from har.stream.exported import open_model
 from har.stream.log import EventLog
@@ -177,31 +180,95 @@ def test_an_endless_stream_ends_at_a_signal(causal, tmp_path):
   assert counted['dropped'] == {}
 
 
-def slow_session(export, seconds, counters):
-  """A session whose model takes so many seconds for a window."""
-  model = open_model(export)
+class Hurried:
+  """A live source and a slow model, by a clock that nothing moves but the model's work and waiting
+  for what comes next."""
 
-  def run(inputs):
-    time.sleep(seconds)
-    return model.run(inputs)
+  def __init__(self, recording, counters):
+    self.now, self.calls, self.cost = 0.0, 0, 0.0
+    self._queue = queue_lib.Queue(1, counters)
+    self._coming = collections.deque(recording.items())
 
-  return Session(dataclasses.replace(model, run=run), {'imu': 50.0}, OPTIONS, live=True)
+  def slow(self, run):
+    """What runs a model, so that each call costs time."""
+
+    def work(inputs):
+      self.calls += 1
+      self._wait(self.cost)
+      return run(inputs)
+
+    return work
+
+  def _wait(self, seconds):
+    end = self.now + seconds
+    while self._coming and self._coming[0].time <= end:
+      self.now = max(self.now, self._coming[0].time)
+      self._queue.put(self._coming.popleft())
+    self.now = end
+
+  def arrivals(self):
+    while True:
+      one = self._queue.get(0.0)
+      if one is not None:
+        yield one
+      elif not self._coming:
+        return
+      else:
+        self._wait(self._coming[0].time - self.now)
 
 
-def test_at_half_the_needed_speed_drops_are_counted_and_lag_is_bounded(resampled, tmp_path):
-  path = exports.table(tmp_path / 'a.csv', exports.movement(6.0))
-  counters = Counters()
-  session = slow_session(resampled, 0.5, counters)  # Windows end every 0.25 s.
-  sources = [(one, False) for one in recordings.open_files([str(path)], session.model)]
-  follower = follow.Follower(session, counters)
-  arrivals = follow.at_their_pace(sources, counters, lambda: False)
-  counted = follower.follow(arrivals)
-  taken, dropped = counted['taken']['imu'], counted['dropped'].get('imu', 0)
-  assert taken + dropped == 300
-  assert counted['windows']['passed_over'] + dropped > 0
-  assert counted['waited_ms']['max'] <= 1000
-  assert counted['latency_ms']['max'] <= 1000 + 2 * 500
-  assert counted['windows']['known'] >= 5
+def hurried(model, recording, cost, monkeypatch):
+  """What is counted where each call of the model costs so much, the lags of what was said of
+  windows behind their ends, and how many calls there were."""
+  counters, lags = Counters(), []
+  source = Hurried(recording, counters)
+  clock = types.SimpleNamespace(monotonic=lambda: source.now)
+  monkeypatch.setattr(follow, 'time', clock)
+  monkeypatch.setattr(queue_lib, 'time', clock)
+  step = model.step and dataclasses.replace(model.step, run=source.slow(model.step.run))
+  slow = dataclasses.replace(model, run=source.slow(model.run), step=step)
+  session = Session(slow, {recording.source: recording.rate}, OPTIONS, live=True)
+  source.cost = cost
+
+  def say(record):
+    if record['state'] == 'window':
+      lags.append(source.now - record['end'])
+
+  follower = follow.Follower(session, counters, windows=True, say=say)
+  return follower.follow(source.arrivals()), lags, source.calls
+
+
+@pytest.mark.parametrize('kind', ['window by window', 'row by row'])
+def test_at_half_the_needed_speed_drops_are_counted_and_lag_is_bounded(
+  kind, request, tmp_path, monkeypatch
+):
+  """Calls take twice the time that there is for them."""
+  if kind == 'row by row':
+    model, total, seconds = open_model(request.getfixturevalue('film')), 300, 20.0
+    pictures = np.random.default_rng(0).integers(0, 255, (total, 24, 32, 3), np.uint8)
+    path = exports.film(tmp_path / 'a.mkv', pictures)
+  else:
+    model, total, seconds = open_model(request.getfixturevalue('resampled')), 3000, 60.0
+    path = exports.table(tmp_path / 'a.csv', exports.movement(seconds))
+  (recording,) = recordings.open_files([str(path)], model)
+  counted, lags, calls = hurried(model, recording, 0.0, monkeypatch)
+  assert counted['dropped'] == {}
+  windows = round((seconds - 1.0) / 0.25) + 1
+  assert counted['windows'] == {'known': windows, 'passed_over': 0}
+  assert max(lags) < 0.1  # The frame after a window's last tells that it has ended.
+  cost, source = 2 * seconds / calls, recording.source
+  counted, lags, _ = hurried(model, recording, cost, monkeypatch)
+  dropped = counted['dropped'][source]
+  assert counted['taken'][source] + dropped == total
+  assert dropped > total / 2
+  told = counted['windows']
+  assert sum(told.values()) in (windows - 1, windows)  # The last may never be complete.
+  assert told['known'] > windows / 3 < told['passed_over'] + 0.1 * windows
+  assert len(lags) == told['known'] + told.get('unknown', 0)
+  # What waits longest, the work of two windows, and a window's step until something completes it.
+  assert counted['waited_ms']['max'] <= 500
+  assert 500 < counted['latency_ms']['max'] <= 500 + 520
+  assert max(lags) <= 0.5 + 0.52 + 0.25
 
 
 def test_a_source_that_fails_ends_what_goes_on(resampled, tmp_path, capsys):
