@@ -203,6 +203,7 @@ window.answer = arguments[0];
 
 
 def test_motion_sensors_that_have_to_be_asked_for(driver, resampled):
+  driver.get_log('browser')  # Of files that were refused before.
   options = dataclasses.replace(Options(), seconds=1.0)
   with serving.Served(resampled, options) as served:
     driver.get(f'http://{served.address}/')
