@@ -7,6 +7,7 @@ import jax
 
 from har.compress import finished
 from har.errors import UserError
+from har.evaluate.anomaly import read_threshold
 from har.export import describe, exportable
 from har.export.exportable import Arrays
 from har.train.experiment import Experiment
@@ -36,7 +37,15 @@ def load(
   rows = describe.usual_rows(read, dataset)
   measured = describe.measured_of(experiment.context.workdir, stage)
   about = describe.describe(
-    b'', 'stablehlo', made, _Names(made), read=read, dataset=dataset, rows=rows, measured=measured
+    b'',
+    'stablehlo',
+    made,
+    _Names(made),
+    read=read,
+    dataset=dataset,
+    alarm=read_threshold(experiment.context.workdir, stage, variant),
+    rows=rows,
+    measured=measured,
   )
   call = jax.jit(made.call)
   return about | {'format': 'jax', 'sha256': ''}, lambda inputs: jax.device_get(

@@ -63,7 +63,7 @@ def _open_camera(name: str) -> Any:
   try:
     container = av.open(device, 'r', **options)
   except (av.FFmpegError, OSError, ValueError) as e:
-    raise UserError(f'--source={name}: cannot be opened ({e.strerror or e})') from e  # type: ignore[union-attr]
+    raise UserError(f'--source={name}: cannot be opened ({_reason(e)})') from e
   if not container.streams.video:
     raise UserError(f'--source={name}: has no video')
   return container
@@ -80,7 +80,14 @@ def _frames(name: str, container: Any) -> Iterator[Item]:
         first = shown if first is None else first
         yield Item('video', float(shown - first), frame)
   except (av.FFmpegError, OSError) as e:
-    raise SourceError(f'--source={name}: has stopped ({e.strerror or e})') from e
+    raise SourceError(f'--source={name}: has stopped ({_reason(e)})') from e
+  print(f'--source={name}: has ended', file=sys.stderr, flush=True)
+
+
+def _reason(e: Exception) -> str:
+  if isinstance(e, av.error.ExitError):  # What PyAV raises after the time that it was given.
+    return f'nothing came for {_TIMEOUT:g} s'
+  return str(getattr(e, 'strerror', None) or e)
 
 
 def read_lines(lines: Iterable[str] | TextIO, signal: Signal, counters: Counters) -> Iterator[Item]:

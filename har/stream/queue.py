@@ -38,8 +38,10 @@ class Queue:
     self._fault: BaseException | None = None
 
   def put(self, item: Item) -> None:
-    """Takes what has just come."""
+    """Takes what has just come; nothing more after a fault."""
     with self._changed:
+      if self._fault is not None:
+        return
       waiting = self._waiting[item.source]
       if len(waiting) == _MOST:
         self._drop(waiting)
@@ -48,7 +50,7 @@ class Queue:
       self._changed.notify()
 
   def close(self, fault: BaseException | None = None) -> None:
-    """One source has ended; with a fault, `get` raises it."""
+    """One source has ended; with a fault, `get` raises it after what came before."""
     with self._changed:
       self._open -= 1
       self._fault = self._fault or fault
@@ -62,10 +64,10 @@ class Queue:
     """
     with self._changed:
       self._changed.wait_for(lambda: self._fault or not self._open or self._any(), timeout)
-      if self._fault is not None:
-        raise self._fault
       self._drop_old()
       if not self._any():
+        if self._fault is not None:
+          raise self._fault
         if not self._open:
           raise EOFError
         return None

@@ -1,9 +1,20 @@
 """Exported models that several files of tests run; each is made once."""
 
+import signal
+
 import pytest
 
 from tests import fakes
 from tests.har.stream import exports
+
+
+@pytest.fixture(autouse=True)
+def signals_kept():
+  """Commands that follow streams set handlers."""
+  before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+  yield
+  for number, handler in before.items():
+    signal.signal(number, handler)
 
 
 @pytest.fixture(scope='session')

@@ -6,10 +6,13 @@ import io
 import json
 import types
 from fractions import Fraction
+from typing import Any
 from unittest import mock
 
 import av
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from configs import base
@@ -17,6 +20,8 @@ from har.compress import variants
 from har.data import dataset as dataset_lib
 from har.export import describe, exportable, run
 from har.models import registry
+from har.models.mode import INFERENCE
+from har.models.types import Features
 from har.stream import recordings
 from har.stream.options import Rule
 from har.stream.windows import Windows
@@ -33,6 +38,16 @@ FACTS = fakes.METADATA | {'frames': STORED}
 
 class Both(fakes.SometimesFilmed, fakes.SilentDataset):
   """Two sensors of 50 Hz, and no frames in every fourth recording."""
+
+
+class Brightness(nn.Module):
+  """How bright frames are, as the one feature of a clip."""
+
+  dtype: Any = jnp.float32
+
+  def __call__(self, x, mask=None, mode=INFERENCE):
+    each = x.mean((2, 3, 4))[..., None]
+    return Features(each, each.mean(1))
 
 
 @contextlib.contextmanager
@@ -60,7 +75,7 @@ def opened(folder, inputs, encoders, dataset=None, head=None, **changes):
   with (
     mock.patch.object(dataset_lib, 'load', return_value=dataset),
     mock.patch.object(experiment, 'load', load),
-    mock.patch.dict(registry.ENCODERS, {'tiny': fakes.TinyFrames}),
+    mock.patch.dict(registry.ENCODERS, {'tiny': fakes.TinyFrames, 'brightness': Brightness}),
     mock.patch.object(variants, 'available', return_value=('float32',)),
   ):
     yield experiment.open_experiment(c, folder)

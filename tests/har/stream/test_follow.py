@@ -1,5 +1,6 @@
 """Streams: the events of `predict`, also after kills; drops are counted and lag is bounded."""
 
+import collections
 import dataclasses
 import json
 import os
@@ -7,18 +8,19 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
 
 from har.errors import UserError
 from har.stream import __main__ as command
-from har.stream import follow, live, predict, recordings
+from har.stream import follow, predict, recordings
+from har.stream import queue as queue_lib
 from har.stream.counters import Counters
 from har.stream.exported import open_model
 from har.stream.log import EventLog
 from har.stream.options import Options
-from har.stream.recordings import Signal
 from har.stream.session import Session
 from tests.har.stream import exports
 from tests.launching import ROOT
@@ -42,14 +44,6 @@ def lines(path, state='ended'):
 def predicted(export, paths, options, folder):
   predict.predict(open_model(export), [str(path) for path in paths], folder, options)
   return json.loads((folder / 'timeline.json').read_text())['events']
-
-
-@pytest.fixture(autouse=True)
-def signals_kept():
-  before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-  yield
-  for number, handler in before.items():
-    signal.signal(number, handler)
 
 
 @pytest.mark.parametrize('name', ['resampled', 'causal'])
@@ -186,31 +180,95 @@ def test_an_endless_stream_ends_at_a_signal(causal, tmp_path):
   assert counted['dropped'] == {}
 
 
-def slow_session(export, seconds, counters):
-  """A session whose model takes so many seconds for a window."""
-  model = open_model(export)
+class Hurried:
+  """A live source and a slow model, by a clock that nothing moves but the model's work and waiting
+  for what comes next."""
 
-  def run(inputs):
-    time.sleep(seconds)
-    return model.run(inputs)
+  def __init__(self, recording, counters):
+    self.now, self.calls, self.cost = 0.0, 0, 0.0
+    self._queue = queue_lib.Queue(1, counters)
+    self._coming = collections.deque(recording.items())
 
-  return Session(dataclasses.replace(model, run=run), {'imu': 50.0}, OPTIONS, live=True)
+  def slow(self, run):
+    """What runs a model, so that each call costs time."""
+
+    def work(inputs):
+      self.calls += 1
+      self._wait(self.cost)
+      return run(inputs)
+
+    return work
+
+  def _wait(self, seconds):
+    end = self.now + seconds
+    while self._coming and self._coming[0].time <= end:
+      self.now = max(self.now, self._coming[0].time)
+      self._queue.put(self._coming.popleft())
+    self.now = end
+
+  def arrivals(self):
+    while True:
+      one = self._queue.get(0.0)
+      if one is not None:
+        yield one
+      elif not self._coming:
+        return
+      else:
+        self._wait(self._coming[0].time - self.now)
 
 
-def test_at_half_the_needed_speed_drops_are_counted_and_lag_is_bounded(resampled, tmp_path):
-  path = exports.table(tmp_path / 'a.csv', exports.movement(6.0))
-  counters = Counters()
-  session = slow_session(resampled, 0.5, counters)  # Windows end every 0.25 s.
-  sources = [(one, False) for one in recordings.open_files([str(path)], session.model)]
-  follower = follow.Follower(session, counters)
-  arrivals = follow.at_their_pace(sources, counters, lambda: False)
-  counted = follower.follow(arrivals)
-  taken, dropped = counted['taken']['imu'], counted['dropped'].get('imu', 0)
-  assert taken + dropped == 300
-  assert counted['windows']['passed_over'] + dropped > 0
-  assert counted['waited_ms']['max'] <= 1000
-  assert counted['latency_ms']['max'] <= 1000 + 2 * 500
-  assert counted['windows']['known'] >= 5
+def hurried(model, recording, cost, monkeypatch):
+  """What is counted where each call of the model costs so much, the lags of what was said of
+  windows behind their ends, and how many calls there were."""
+  counters, lags = Counters(), []
+  source = Hurried(recording, counters)
+  clock = types.SimpleNamespace(monotonic=lambda: source.now)
+  monkeypatch.setattr(follow, 'time', clock)
+  monkeypatch.setattr(queue_lib, 'time', clock)
+  step = model.step and dataclasses.replace(model.step, run=source.slow(model.step.run))
+  slow = dataclasses.replace(model, run=source.slow(model.run), step=step)
+  session = Session(slow, {recording.source: recording.rate}, OPTIONS, live=True)
+  source.cost = cost
+
+  def say(record):
+    if record['state'] == 'window':
+      lags.append(source.now - record['end'])
+
+  follower = follow.Follower(session, counters, windows=True, say=say)
+  return follower.follow(source.arrivals()), lags, source.calls
+
+
+@pytest.mark.parametrize('kind', ['window by window', 'row by row'])
+def test_at_half_the_needed_speed_drops_are_counted_and_lag_is_bounded(
+  kind, request, tmp_path, monkeypatch
+):
+  """Calls take twice the time that there is for them."""
+  if kind == 'row by row':
+    model, total, seconds = open_model(request.getfixturevalue('film')), 300, 20.0
+    pictures = np.random.default_rng(0).integers(0, 255, (total, 24, 32, 3), np.uint8)
+    path = exports.film(tmp_path / 'a.mkv', pictures)
+  else:
+    model, total, seconds = open_model(request.getfixturevalue('resampled')), 3000, 60.0
+    path = exports.table(tmp_path / 'a.csv', exports.movement(seconds))
+  (recording,) = recordings.open_files([str(path)], model)
+  counted, lags, calls = hurried(model, recording, 0.0, monkeypatch)
+  assert counted['dropped'] == {}
+  windows = round((seconds - 1.0) / 0.25) + 1
+  assert counted['windows'] == {'known': windows, 'passed_over': 0}
+  assert max(lags) < 0.1  # The frame after a window's last tells that it has ended.
+  cost, source = 2 * seconds / calls, recording.source
+  counted, lags, _ = hurried(model, recording, cost, monkeypatch)
+  dropped = counted['dropped'][source]
+  assert counted['taken'][source] + dropped == total
+  assert dropped > total / 2
+  told = counted['windows']
+  assert sum(told.values()) in (windows - 1, windows)  # The last may never be complete.
+  assert told['known'] > windows / 3 < told['passed_over'] + 0.1 * windows
+  assert len(lags) == told['known'] + told.get('unknown', 0)
+  # What waits longest, the work of two windows, and a window's step until something completes it.
+  assert counted['waited_ms']['max'] <= 500
+  assert 500 < counted['latency_ms']['max'] <= 500 + 520
+  assert max(lags) <= 0.5 + 0.52 + 0.25
 
 
 def test_a_source_that_fails_ends_what_goes_on(resampled, tmp_path, capsys):
@@ -233,36 +291,3 @@ def test_a_source_that_fails_ends_what_goes_on(resampled, tmp_path, capsys):
   log.close()
   ended = lines(tmp_path / 'log.jsonl')
   assert len(ended) == len(lines(tmp_path / 'log.jsonl', 'raised')) > 0
-
-
-def test_samples_of_another_kind_are_refused_on_standard_input(resampled):
-  signal_, counters = Signal.of(open_model(resampled)), Counters()
-  samples = exports.movement(8.0)
-
-  def text(values):
-    return [','.join(map(str, [7 + k / 50, *row])) for k, row in enumerate(values)]
-
-  found = list(live.read_lines(['t,a,b,c,d,e,f', *text(samples), '', 'x'], signal_, counters))
-  assert len(found) == 400
-  assert counters.bad_lines == 1
-  assert [found[0].time, found[50].time] == [0.0, pytest.approx(1.0)]
-  with pytest.raises(UserError, match=r'standard input, line 1: has 4 channels'):
-    list(live.read_lines(text(samples[:, :4]), signal_, counters))
-  with pytest.raises(UserError, match=r'standard input: .* gravity in m/s\^2'):
-    list(live.read_lines(text(samples * 9.81), signal_, counters))
-
-
-def test_what_is_live_is_known_by_its_name():
-  for name in ('-', 'camera', 'camera:/dev/video1', '/dev/video0', 'rtsp://host/1'):
-    assert live.is_live(name)
-  for name in ('a.csv', '/data/camera.mp4', 'cameras/1.mp4', './-'):
-    assert not live.is_live(name)
-
-
-def test_a_camera_that_is_not_there_is_one_line(film, capsys):
-  with pytest.raises(SystemExit) as end:
-    command.main([f'--model={film}', '--source=camera:/dev/video97'])
-  assert end.value.code == 2
-  err = capsys.readouterr().err
-  assert err.startswith('error: --source=camera:/dev/video97: cannot be opened')
-  assert err.count('\n') == 1

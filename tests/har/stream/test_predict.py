@@ -27,6 +27,18 @@ def written(folder):
   return text, json.loads((folder / 'timeline.json').read_text())
 
 
+def check_picture(path):
+  """That it can be read, is as wide as a page and no wider, and that much is drawn."""
+  with Image.open(path) as image:
+    assert image.format == 'PNG'
+    image.load()
+    width, height = image.size
+    assert 1000 < width < 3000
+    assert 200 < height < 2000
+    assert len(image.convert('RGB').getcolors(1 << 20)) > 50
+  assert 5_000 < path.stat().st_size < 1_000_000
+
+
 def test_a_timeline_of_samples(resampled, tmp_path, capsys):
   path = exports.table(tmp_path / 'a.csv', exports.movement(30.0))
   out = tmp_path / 'new' / 'out'
@@ -56,9 +68,7 @@ def test_a_timeline_of_samples(resampled, tmp_path, capsys):
     ]
     assert event['confidence'] == max(inside) >= options.rule.on - 1e-4
     assert min(inside) >= options.rule.off - 1e-4
-  with Image.open(out / 'timeline.png') as image:
-    assert image.size[0] > 1000
-    assert len(image.getcolors(1 << 20)) > 50
+  check_picture(out / 'timeline.png')
   assert f'117 windows, {len(found["events"])} events: {out}' in capsys.readouterr().out
 
 
@@ -77,11 +87,14 @@ def test_a_workdir_predicts_in_jax_as_its_exported_files_do(tmp_path):
     arguments = (found.config, folder, [path], OPTIONS)
     by_workdir.run(*arguments, lambda: found, output=str(tmp_path / 'jax'))
     exports.write(folder, inputs, encoders)
-    by_workdir.run(*arguments, pytest.fail)
+    files = by_workdir.run(*arguments, pytest.fail)
     with pytest.raises(UserError, match=r'--stages=imu,x: one stage predicts'):
       by_workdir.run(*arguments, pytest.fail, stages=['imu', 'x'])
     with pytest.raises(UserError, match=r'has no stage x, but imu'):
       by_workdir.run(*arguments, pytest.fail, stages=['x'])
+  assert files == [folder / 'predictions' / f'timeline.{kind}' for kind in ('csv', 'json', 'png')]
+  assert sorted((folder / 'predictions').iterdir()) == sorted(files)
+  check_picture(files[2])
   text, facts = written(folder / 'predictions')
   other, others = written(tmp_path / 'jax')
   assert text == other

@@ -54,6 +54,16 @@ def test_a_fault_of_a_source_is_raised_where_it_is_read():
   thread.join()
 
 
+def test_what_came_before_a_fault_is_given_first():
+  queue = Queue(2, Counters())
+  queue.put(Item('video', 0.0, 'before'))
+  queue.close(OSError('unplugged'))
+  queue.put(Item('imu', 0.1, 'after'))  # Of the other source, which goes on.
+  assert queue.get(0.0).item.value == 'before'
+  with pytest.raises(OSError, match='unplugged'):
+    queue.get(0.0)
+
+
 def test_quantiles_are_within_5_percent():
   rng, durations = np.random.default_rng(0), Durations()
   values = rng.lognormal(-4, 1, 20_000)

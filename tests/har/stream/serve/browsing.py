@@ -28,8 +28,23 @@ setInterval(() => {
 """
 
 
-def camera_film(path, seconds=6, rate=15, size=(240, 320)):
-  """A figure that walks up and down before a wall, as Chromium's fake cameras take it."""
+# What a test sees of the page: how bright the camera's picture is, 0 to 255, and the alarm.
+LOOK = """
+const canvas = document.createElement('canvas');
+[canvas.width, canvas.height] = [8, 6];
+const context = canvas.getContext('2d');
+context.drawImage(document.getElementById('video'), 0, 0, 8, 6);
+const { data } = context.getImageData(0, 0, 8, 6);
+const bright = data.filter((_, i) => i % 4 < 3).reduce((sum, x) => sum + x, 0) / (3 * 48);
+return [bright, !document.getElementById('alarm').hidden];
+"""
+
+LIT = (2.0, 5.0)  # Seconds of the film between which there is light.
+
+
+def camera_film(path, seconds=9, rate=15, size=(240, 320)):
+  """A figure that walks up and down before a wall, as Chromium's fake cameras take it: again and
+  again from the beginning."""
   height, width = size
   y, x = np.mgrid[:height, :width]
   with av.open(str(path), 'w', format='yuv4mpegpipe') as container:
@@ -39,10 +54,12 @@ def camera_film(path, seconds=6, rate=15, size=(240, 320)):
       picture = np.empty((height, width, 3), np.uint8)
       picture[:] = [70, 92, 110]
       picture[y > 0.82 * height] = [58, 62, 66]
-      middle = width * (0.5 + 0.3 * np.sin(2 * np.pi * i / (seconds * rate)))
+      middle = width * (0.5 + 0.3 * np.sin(2 * np.pi * i / (6 * rate)))
       body = np.abs(x - middle) < 22 - 8 * (y > 0.6 * height)
       picture[body & (y > 0.36 * height) & (y < 0.9 * height)] = [220, 120, 60]
       picture[(x - middle) ** 2 + (y - 0.28 * height) ** 2 < 20**2] = [235, 190, 160]
+      if not LIT[0] <= i / rate < LIT[1]:
+        picture //= 2
       frame = av.VideoFrame.from_ndarray(picture, format='rgb24').reformat(format='yuv420p')
       frame.pts, frame.time_base = i, Fraction(1, rate)
       container.mux(stream.encode(frame))

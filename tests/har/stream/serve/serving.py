@@ -1,10 +1,14 @@
-"""A server in this process, on a port of its own, and clients of it."""
+"""A server in this process or in one of its own, on a port of its own, and clients of it."""
 
 import asyncio
 import contextlib
 import json
+import os
+import pathlib
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 
@@ -12,13 +16,55 @@ import uvicorn
 from websockets.sync import client
 
 from har.stream import command
+from har.stream.options import Options
 from har.stream.serve import app, guard, local, offers, protocols
 from har.stream.serve.__main__ import flags
 from har.stream.serve.limits import Limits
 from har.stream.serve.site import Site
 
+ROOT = pathlib.Path(__file__).parents[4]
 
-class Served:
+
+class Client:
+  """Of the server that listens on `port` of 127.0.0.1."""
+
+  port: int
+
+  @property
+  def address(self):
+    return f'127.0.0.1:{self.port}'
+
+  def stream(self, **options):
+    return client.connect(f'ws://{self.address}/stream', compression=None, **options)
+
+  def request(self, data, seconds=20.0):
+    """What the server answers to bytes: the status, headers and body."""
+    with socket.create_connection(('127.0.0.1', self.port), seconds) as connection:
+      connection.sendall(data)
+      found = b''
+      with contextlib.suppress(ConnectionResetError):
+        while more := connection.recv(2**16):
+          found += more
+    return parse(found)
+
+  def get(self, path, **headers):
+    return self.request(self.head('GET', path, **headers) + b'\r\n')
+
+  def head(self, method, path, **headers):
+    given = {'Host': self.address, 'Connection': 'close'} | headers
+    lines = [f'{name.replace("_", "-")}: {value}' for name, value in given.items()]
+    return '\r\n'.join([f'{method} {path} HTTP/1.1', *lines, '']).encode('latin-1')
+
+  def post(self, files, path='/predict', boundary='xyz', **headers):
+    body = form(files, boundary)
+    kind = f'multipart/form-data; boundary={boundary}'
+    head = self.head(
+      'POST', path, **{'Content-Type': kind, 'Content-Length': str(len(body))} | headers
+    )
+    return self.request(head + b'\r\n' + body, 300.0)
+
+
+class Served(Client):
   """A server that listens.
 
   Attributes:
@@ -53,38 +99,33 @@ class Served:
     self._listening.close()
     assert not self._thread.is_alive()
 
-  @property
-  def address(self):
-    return f'127.0.0.1:{self.port}'
 
-  def stream(self, **options):
-    return client.connect(f'ws://{self.address}/stream', compression=None, **options)
+class Apart(Client):
+  """A server in a process of its own, without a log.
 
-  def request(self, data, seconds=20.0):
-    """What the server answers to bytes: the status, headers and body."""
-    with socket.create_connection(('127.0.0.1', self.port), seconds) as connection:
-      connection.sendall(data)
-      found = b''
-      with contextlib.suppress(ConnectionResetError):
-        while more := connection.recv(2**16):
-          found += more
-    return parse(found)
+  Attributes:
+    pid: of the process.
+  """
 
-  def get(self, path, **headers):
-    return self.request(self.head('GET', path, **headers) + b'\r\n')
-
-  def head(self, method, path, **headers):
-    given = {'Host': self.address, 'Connection': 'close'} | headers
-    lines = [f'{name.replace("_", "-")}: {value}' for name, value in given.items()]
-    return '\r\n'.join([f'{method} {path} HTTP/1.1', *lines, '']).encode('latin-1')
-
-  def post(self, files, path='/predict', boundary='xyz', **headers):
-    body = form(files, boundary)
-    kind = f'multipart/form-data; boundary={boundary}'
-    head = self.head(
-      'POST', path, **{'Content-Type': kind, 'Content-Length': str(len(body))} | headers
+  def __init__(self, export, upload, **environment):
+    command = [sys.executable, '-m', 'tests.har.stream.serve.serving', str(export), str(upload)]
+    self._process = subprocess.Popen(
+      command,
+      cwd=ROOT,
+      env=os.environ | environment,
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      text=True,
     )
-    return self.request(head + b'\r\n' + body, 300.0)
+    self.pid = self._process.pid
+
+  def __enter__(self):
+    self.port = int(self._process.stdout.readline())
+    return self
+
+  def __exit__(self, *_):
+    self._process.communicate(timeout=60)
+    assert self._process.returncode == 0
 
 
 def parse(answer):
@@ -134,3 +175,16 @@ def until(socket, state, seconds=60.0):
   while not found or found[-1]['state'] != state:
     found.append(json.loads(socket.recv(seconds)))
   return found
+
+
+def main():
+  """Serves argv's export with uploads of so many bytes until standard input ends."""
+  export, upload = sys.argv[1:]
+  limits = Limits(upload=int(upload), idle=5.0)
+  with Served(export, Options(seconds=1.0, step=0.25), limits) as served:
+    print(served.port, flush=True)
+    sys.stdin.read()
+
+
+if __name__ == '__main__':
+  main()

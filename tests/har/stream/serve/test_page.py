@@ -4,6 +4,7 @@ import dataclasses
 import json
 import time
 
+import av
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ from har.stream.exported import open_model
 from har.stream.log import EventLog
 from har.stream.options import Options, Rule
 from har.stream.windows import Windows
+from tests import fakes
 from tests.har.stream import exports
 from tests.har.stream.serve import browsing, serving
 
@@ -20,10 +22,14 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope='module')
-def driver(tmp_path_factory):
-  folder = tmp_path_factory.mktemp('browser')
-  film = browsing.camera_film(folder / 'film.y4m')
-  with browsing.browser(folder, film) as found:
+def shown(tmp_path_factory):
+  """The film that the camera shows."""
+  return browsing.camera_film(tmp_path_factory.mktemp('camera') / 'film.y4m')
+
+
+@pytest.fixture(scope='module')
+def driver(shown, tmp_path_factory):
+  with browsing.browser(tmp_path_factory.mktemp('browser'), shown) as found:
     yield found
 
 
@@ -88,6 +94,60 @@ def test_a_fall_of_the_phone_is_an_alarm(driver, anomaly):
   assert clean(driver)
 
 
+def lit(model, shown):
+  """Whether it is a swipe, in windows of the film: the most in the dark, the least in the light."""
+  windows, found = Windows(model, {'video': 15.0}, seconds=0.5, step=0.25), []
+  with av.open(str(shown)) as container:
+    for i, frame in enumerate(container.decode(video=0)):
+      found += windows.push('video', i / 15, frame)
+  begin, end = browsing.LIT
+  p = [(d.start, d.end, float(d.probabilities[1:].sum())) for d in found]
+  dark = [x for first, last, x in p if last <= begin or first >= end]
+  return max(dark), min(x for first, last, x in p if begin <= first and last <= end)
+
+
+@pytest.fixture(scope='module')
+def seeing(tmp_path_factory):
+  """Tells by brightness alone."""
+  data = fakes.FakeDataset(metadata=exports.FACTS | {'abnormal': fakes.CLASSES[1:]})
+  encoders = {'rgb': {'kind': 'brightness'}}
+  folder = tmp_path_factory.mktemp('seeing') / 'run'
+  return exports.write(folder, {'rgb': exports.VIDEO}, encoders, data)
+
+
+def test_what_the_camera_sees_is_an_alarm(driver, seeing, shown, tmp_path):
+  """It is raised in the light, and in the dark there is none."""
+  dark, light = lit(open_model(seeing), shown)
+  assert light - dark > 0.1
+  middle = (light + dark) / 2
+  rule = Rule(on=middle, off=middle, least=0.5, cool_down=0.0)
+  options, log = Options(seconds=0.5, step=0.25, rule=rule), EventLog(tmp_path / 'log.jsonl')
+  with serving.Served(seeing, options, log=log) as served:
+    driver.get(f'http://{served.address}/')
+    wait(driver, lambda: '(camera)' in text(driver, 'model'))
+    driver.find_element('id', 'start').click()
+    wait(driver, lambda: number(driver, 'frames') >= 1)
+    seen = []
+
+    def over():
+      seen.append(driver.execute_script(browsing.LOOK))
+      return any(alarm for _, alarm in seen) and not seen[-1][1]
+
+    wait(driver, over)
+    driver.find_element('id', 'start').click()
+    wait(driver, lambda: text(driver, 'state') == 'stopped')
+  log.close()
+  bright = [mean > 64 for mean, _ in seen]
+  alarms = [alarm for _, alarm in seen]
+  assert bright.index(True) <= alarms.index(True)
+  assert not bright[-1]
+  events = [json.loads(line) for line in (tmp_path / 'log.jsonl').read_text().splitlines()]
+  first = next(one for one in events if one['state'] == 'ended')
+  assert first['name'] in fakes.CLASSES[1:]
+  assert 1.5 < first['end'] - first['start'] < 4.0  # There is light for 3 s.
+  assert clean(driver)
+
+
 def test_camera_and_motion_together(driver, both, tmp_path):
   """Something is an event whatever is likeliest; the page lists what the log has."""
   log = EventLog(tmp_path / 'log.jsonl')
@@ -129,6 +189,41 @@ def test_a_recording_is_sent(driver, resampled, tmp_path):
     driver.find_element('id', 'files').send_keys(str(four))
     driver.find_element('id', 'send').click()
     wait(driver, lambda: 'has 4 channels' in text(driver, 'answer'))
+
+
+# Stands for what iOS alone has: it answers a tap only.
+ASK = """
+window.asked = [];
+DeviceMotionEvent.requestPermission = async () => {
+  window.asked.push(navigator.userActivation.isActive);
+  return window.answer;
+};
+window.answer = arguments[0];
+"""
+
+
+def test_motion_sensors_that_have_to_be_asked_for(driver, resampled):
+  driver.get_log('browser')  # Of files that were refused before.
+  options = dataclasses.replace(Options(), seconds=1.0)
+  with serving.Served(resampled, options) as served:
+    driver.get(f'http://{served.address}/')
+    wait(driver, lambda: 'motion' in text(driver, 'model'))
+    driver.execute_script(ASK, 'denied')
+    driver.execute_script(browsing.MOVE, 1.0)
+    driver.find_element('id', 'start').click()
+    wait(driver, lambda: text(driver, 'state') == 'ended')
+    assert text(driver, 'notice') == 'The motion sensors were not allowed.'
+    assert text(driver, 'start') == 'Start'
+    assert served.site.totals.open == 0  # Nothing is sent.
+    assert driver.execute_script('return window.asked') == [True]
+    driver.execute_script("window.answer = 'granted'")
+    driver.find_element('id', 'start').click()
+    wait(driver, lambda: number(driver, 'windows') >= 1)
+    assert text(driver, 'notice') == ''
+    assert driver.execute_script('return window.asked') == [True, True]
+    driver.find_element('id', 'start').click()
+    wait(driver, lambda: text(driver, 'state') == 'stopped')
+  assert clean(driver)
 
 
 def test_what_is_missing_is_told(driver, resampled):
