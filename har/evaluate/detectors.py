@@ -1,18 +1,13 @@
-"""Detectors of scikit-learn, which a trained one has to beat, on the same examples."""
+"""Detectors of scikit-learn, which a trained one has to beat, on the same examples.
+
+It is imported where it is used: it takes a second, and no training has to wait for it.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
-from sklearn.cluster import KMeans
-from sklearn.decomposition import PCA
-from sklearn.ensemble import IsolationForest, RandomForestClassifier
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
-from sklearn.tree import DecisionTreeClassifier
 
 from har.data import loader
 from har.data.signal import Signal
@@ -33,6 +28,9 @@ _BATCH = 256
 
 
 def _residual(train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+  from sklearn.decomposition import PCA
+  from sklearn.preprocessing import StandardScaler
+
   scale = StandardScaler().fit(train)
   parts = PCA(0.9).fit(scale.transform(train))
 
@@ -44,12 +42,17 @@ def _residual(train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _centres(train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+  from sklearn.cluster import KMeans
+  from sklearn.preprocessing import StandardScaler
+
   scale = StandardScaler().fit(train)
   means = KMeans(min(32, len(train)), n_init=1, random_state=0).fit(scale.transform(train))
   return lambda x: means.transform(scale.transform(x)).min(1)
 
 
 def _isolation(train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+  from sklearn.ensemble import IsolationForest
+
   forest = IsolationForest(random_state=0).fit(train)
   return lambda x: -forest.score_samples(x)
 
@@ -61,19 +64,25 @@ NORMAL: dict[str, Callable[[np.ndarray], Callable[[np.ndarray], np.ndarray]]] = 
 }
 """Fitted on features `[N, F]` of normal windows; each gives what scores others, `[N]`."""
 
-LABELLED: dict[str, Callable[[int], Any]] = {
-  'SVM': lambda _: make_pipeline(StandardScaler(), SVC(C=10, class_weight='balanced')),
-  'kNN': lambda count: make_pipeline(
-    StandardScaler(), KNeighborsClassifier(min(15, count), weights='distance')
-  ),
-  'decision tree': lambda _: DecisionTreeClassifier(
-    min_samples_leaf=10, class_weight='balanced', random_state=0
-  ),
-  'random forest': lambda _: RandomForestClassifier(
-    200, min_samples_leaf=2, class_weight='balanced', random_state=0
-  ),
-}
-"""Classifiers of normal and abnormal windows, for so many that they learn from."""
+LABELLED = ('SVM', 'kNN', 'decision tree', 'random forest')
+"""Classifiers of normal and abnormal windows."""
+
+
+def _labelled(count: int) -> dict[str, Any]:
+  """Those of `LABELLED`, for so many windows that they learn from."""
+  from sklearn.ensemble import RandomForestClassifier
+  from sklearn.neighbors import KNeighborsClassifier
+  from sklearn.pipeline import make_pipeline
+  from sklearn.preprocessing import StandardScaler
+  from sklearn.svm import SVC
+  from sklearn.tree import DecisionTreeClassifier
+
+  nearest = KNeighborsClassifier(min(15, count), weights='distance')
+  tree = DecisionTreeClassifier(min_samples_leaf=10, class_weight='balanced', random_state=0)
+  forest = RandomForestClassifier(200, min_samples_leaf=2, class_weight='balanced', random_state=0)
+  vectors = make_pipeline(StandardScaler(), SVC(C=10, class_weight='balanced'))
+  found = vectors, make_pipeline(StandardScaler(), nearest), tree, forest
+  return dict(zip(LABELLED, found, strict=True))
 
 
 def features(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -141,8 +150,8 @@ def _scores(
   for name, fit in NORMAL.items():
     found[name] = fit(seen[~abnormal[train]])(asked)
   both = abnormal[train].any() and not abnormal[train].all()
-  for name, make in LABELLED.items() if labelled and both else ():
-    model = make(len(seen)).fit(seen, abnormal[train])
+  for name, model in _labelled(len(seen)).items() if labelled and both else ():
+    model.fit(seen, abnormal[train])
     if hasattr(model, 'decision_function'):
       found[name] = model.decision_function(asked)
     else:

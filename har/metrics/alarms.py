@@ -8,7 +8,6 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 FALSE_ALARM_RATES = (0.01, 0.05, 0.1)
 SENSITIVITY = 0.95
@@ -52,6 +51,9 @@ def ranking(scores: np.ndarray, abnormal: np.ndarray) -> dict[str, Any]:
   """
   if not abnormal.any() or abnormal.all():
     return {}
+  # Takes a second.
+  from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+
   false, found, _ = roc_curve(abnormal, scores)
   return {
     'auroc': float(roc_auc_score(abnormal, scores)),
