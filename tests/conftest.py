@@ -1,6 +1,7 @@
 """Eight virtual CPU devices for all tests, quick compilation, and a cache of its results."""
 
 import contextlib
+import gc
 import importlib
 import importlib.metadata
 import os
@@ -26,6 +27,9 @@ os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
 # Before anything is compiled: hundreds of tests later its import has ended the process.
 with contextlib.suppress(ImportError):
   importlib.import_module('litert_converter.mlir')
+
+# Tracing makes so many objects that looking for garbage as often as ever takes a tenth of a test.
+gc.set_threshold(50_000, 20, 20)
 
 _LONGEST = (
   'configs/test_configs.py',

@@ -45,12 +45,12 @@ def undisturbed(experiment, tmp_path_factory):
 
 
 def test_training_waits_for_no_library_that_it_does_not_use():
-  code = '''
+  code = """
 import sys
 from har.compress import run
 from har.export import supported
 print(*sorted({'matplotlib', 'sklearn', 'scipy.stats', 'torch'} & {*sys.modules}))
-'''
+"""
   done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
   assert (done.returncode, done.stdout) == (0, '\n'), done.stderr
 
