@@ -4,12 +4,16 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 from configs import demo
 from data_builders.stickman import generate
 from tests.configs import test_configs
 
 ROOT = pathlib.Path(__file__).parent.parent
+
+# Processes that are killed leave halves of entries behind, which no other test should read.
+_CACHE = tempfile.TemporaryDirectory(prefix='har-xla-')
 
 # What shells, patterns, URLs and TensorStore would make something else of, in folders' names.
 ODD = "[0:3] a[b] *?{c,d} ü 50%20#$&;|'~"
@@ -41,6 +45,7 @@ def launch(*args, devices=1, optimise=False, **environment):
   environment = os.environ | {
     **environment,
     'PYTHONPATH': str(ROOT),
+    'JAX_COMPILATION_CACHE_DIR': _CACHE.name,
     # The last occurrence of a flag counts.
     'XLA_FLAGS': f'{os.environ["XLA_FLAGS"]} --xla_force_host_platform_device_count={devices} '
     + (level if optimise else ''),

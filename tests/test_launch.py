@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -21,7 +23,7 @@ from har.train import experiment as experiment_lib
 from tests.configs import test_configs
 from tests.har.stream import exports
 from tests.in_process import run_here
-from tests.launching import ODD, PAIR, VARIANTS, finish, launch, write_experiment
+from tests.launching import ODD, PAIR, ROOT, VARIANTS, finish, launch, write_experiment
 
 
 @pytest.fixture(scope='module')
@@ -40,6 +42,17 @@ def undisturbed(experiment, tmp_path_factory):
   table = json.loads((workdir / 'results.json').read_text())
   test_configs.assert_complete(workdir, demo.get_config(PAIR), table, steps=20)
   return workdir
+
+
+def test_training_waits_for_no_library_that_it_does_not_use():
+  code = """
+import sys
+from har.compress import run
+from har.export import supported
+print(*sorted({'matplotlib', 'sklearn', 'scipy.stats', 'torch'} & {*sys.modules}))
+"""
+  done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
+  assert (done.returncode, done.stdout) == (0, '\n'), done.stderr
 
 
 def assert_same_predictions(workdir, other):

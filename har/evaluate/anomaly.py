@@ -16,7 +16,7 @@ import numpy as np
 from har.data.signal import Signal
 from har.data.windows import Windowed
 from har.errors import UserError
-from har.evaluate import anomaly_baselines, recordings
+from har.evaluate import recordings
 from har.evaluate.files import write_text
 from har.metrics import alarms, thresholds
 from har.metrics.alarms import Moments
@@ -107,6 +107,9 @@ def table(experiment: Experiment, detected: Sequence[Detected]) -> dict[str, Any
     stages.setdefault(one.stage, {})[one.variant] = one.block
   baselines = {}
   if experiment.config.alarm.baselines:
+    # scikit-learn takes a second, for which no training has to wait.
+    from har.evaluate import anomaly_baselines
+
     for one in {d.stage: d for d in reversed(detected)}.values():
       baselines[one.stage] = anomaly_baselines.figures(
         experiment, one.stage, one.moments, one.abnormal

@@ -3,9 +3,6 @@
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
-from sklearn.metrics import roc_curve
 
 from har.evaluate import drawing
 from har.evaluate.drawing import ALARM, GRID, MUTED
@@ -22,7 +19,7 @@ def distributions(
   shown = np.log10(scores) if logarithmic else scores
   edges = np.histogram_bin_edges(shown, _BINS)
   with drawing.style():
-    figure = Figure(dpi=72)
+    figure = drawing.figure()
     (ax,) = drawing.axes(figure, [(60, 620)], top=12, height=220, bottom=46, right=20)
     for own, ink, label in (
       (shown[~abnormal], drawing.colour(stage), 'normal'),
@@ -48,17 +45,19 @@ def receiver(stage: str, curves: Mapping[str, np.ndarray], abnormal: np.ndarray)
     curves: scores `[M]` by name; those of other names than the stage's variants are baselines.
     abnormal: bool `[M]`.
   """
+  from sklearn import metrics  # Takes a second.
+
   with drawing.style():
-    figure = Figure(dpi=72)
+    figure = drawing.figure()
     (ax,) = drawing.axes(figure, [(60, 330)], top=12, height=330, bottom=46, right=20)
     for i, (name, scores) in enumerate(curves.items()):
-      false, found, _ = roc_curve(abnormal, scores)
+      false, found, _ = metrics.roc_curve(abnormal, scores)
       look = {'color': drawing.colour(stage), 'linestyle': '-' if not i else '--'}
       ax.plot(false, found, label=name, **look)
     ax.plot([0, 1], [0, 1], color=GRID)
     ax.legend(loc='lower right', labelcolor=MUTED)
     for axis in (ax.xaxis, ax.yaxis):
-      axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+      axis.set_major_formatter(drawing.percent())
     ax.set_xlabel('normal recordings with an alarm')
     ax.set_ylabel('abnormal ones found')
     ax.grid(color=GRID, linewidth=0.7)

@@ -1,6 +1,7 @@
 """What the report's figures have in common: colours, style, axes, class names, and SVG.
 
-Drawn with Matplotlib's object interface, one unit = one CSS pixel. Text stays text, so that the
+Drawn with Matplotlib's object interface, one unit = one CSS pixel. It is imported where it is used:
+that takes a second, and no training has to wait for it. Text stays text, so that the
 page's font applies and a browser can search it. The neutral colours below are placeholders for the
 page's CSS variables, which is how a figure follows a light, a dark or a printed page.
 """
@@ -10,10 +11,14 @@ import io
 import itertools
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
-import matplotlib
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+  from matplotlib import ticker
+  from matplotlib.figure import Figure
+  from matplotlib.patches import Rectangle
+
 
 INK, MUTED, GRID, ALARM = '#010101', '#020202', '#030303', '#040404'
 VARIABLES = {INK: '--ink', MUTED: '--muted', GRID: '--grid', ALARM: '--alarm'}
@@ -55,7 +60,9 @@ def colour(stage: str) -> str:
   return COLOURS.get(stage, '#12909a')
 
 
-def axes(figure: Figure, spans, *, top: float, height: float, bottom: float, right: float) -> list:
+def axes(
+  figure: 'Figure', spans, *, top: float, height: float, bottom: float, right: float
+) -> list:
   """Axes at given pixels, (left, width) each, and the figure's size around them."""
   width = spans[-1][0] + spans[-1][1] + right
   whole = top + height + bottom
@@ -98,10 +105,47 @@ def flag(ticks, class_names: Sequence[str], flagged: Iterable[str]) -> None:
 
 def style():
   """The context that figures are drawn in."""
+  import matplotlib
+
   return matplotlib.rc_context(STYLE)
 
 
-def svg(figure: Figure) -> str:
+def figure() -> 'Figure':
+  """An empty figure."""
+  from matplotlib.figure import Figure
+
+  return Figure(dpi=72)
+
+
+def percent() -> 'ticker.Formatter':
+  """Writes an axis's fractions in %."""
+  from matplotlib import ticker
+
+  return ticker.PercentFormatter(1.0, decimals=0)
+
+
+def at_most(count: int) -> 'ticker.MaxNLocator':
+  """Round values on an axis, one more at most."""
+  from matplotlib import ticker
+
+  return ticker.MaxNLocator(count)
+
+
+def rectangle(corner: tuple[float, float], width: float, height: float, **look) -> 'Rectangle':
+  """To be added to axes."""
+  from matplotlib.patches import Rectangle
+
+  return Rectangle(corner, width, height, **look)
+
+
+def written(text: Callable[[float], str]) -> 'ticker.Formatter':
+  """Writes an axis's values as a function does."""
+  from matplotlib import ticker
+
+  return ticker.FuncFormatter(lambda value, _: text(value))
+
+
+def svg(figure: 'Figure') -> str:
   """The figure as an <svg> element with no outside reference and identifiers of its own."""
   buffer = io.StringIO()
   with warnings.catch_warnings():

@@ -4,9 +4,6 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from har.evaluate import drawing
 from har.evaluate.drawing import ALARM, GRID, INK, MUTED
@@ -28,7 +25,7 @@ def learning_curves(stage: str, rows: Sequence[Mapping], selection: Selection) -
     selection: the figure; one to be maximised is a fraction.
   """
   with drawing.style():
-    figure = Figure(dpi=72)
+    figure = drawing.figure()
     axes = drawing.axes(figure, [(60, 470), (640, 430)], top=30, height=210, bottom=46, right=10)
     corner = 'lower right' if selection.maximise else 'upper right'
     panels = (('loss', 'Loss', 'upper right'), (selection.name, selection.title, corner))
@@ -46,7 +43,7 @@ def learning_curves(stage: str, rows: Sequence[Mapping], selection: Selection) -
       drawing.bare(ax)
     if selection.maximise:
       axes[1].set_ylim(-0.02, 1.02)
-      axes[1].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+      axes[1].yaxis.set_major_formatter(drawing.percent())
     return drawing.svg(figure)
 
 
@@ -58,7 +55,7 @@ def scores_by_class(stage: str, detections: Detections) -> str:
   names = drawing.labels(shown, detections.abnormal)
   left = drawing.text_width(names) + 14
   with drawing.style():
-    figure = Figure(dpi=72)
+    figure = drawing.figure()
     height = 22.0 * len(seen)
     (ax,) = drawing.axes(figure, [(left, 1060 - left)], top=12, height=height, bottom=46, right=20)
     for row, label in enumerate(seen):
@@ -69,7 +66,7 @@ def scores_by_class(stage: str, detections: Detections) -> str:
     if (scores > 0).all():
       ax.set_xscale('log')
       for axis_format in (ax.xaxis.set_major_formatter, ax.xaxis.set_minor_formatter):
-        axis_format(FuncFormatter(lambda value, _: f'{value:g}'))
+        axis_format(drawing.written('{:g}'.format))
     ax.set_ylim(len(seen) - 0.5, -0.5)
     ax.set_yticks(range(len(seen)), names, fontsize=10.5)
     ax.set_xlabel('score of an example; the bar is the class median')
@@ -83,7 +80,7 @@ def signal(x: np.ndarray) -> str:
   """A recorded signal [T, C] against its samples, each run of three channels in a panel."""
   groups = [x[:, i : i + 3] for i in range(0, x.shape[1], 3)]
   with drawing.style():
-    figure = Figure(dpi=72)
+    figure = drawing.figure()
     width = (1060 - 50 * len(groups)) / len(groups)
     spans = [(50 + i * (width + 50), width) for i in range(len(groups))]
     axes = drawing.axes(figure, spans, top=8, height=90, bottom=24, right=10)
@@ -103,7 +100,7 @@ def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], flagged: It
   names = drawing.labels(class_names, flagged)
   margin = drawing.text_width(names) + 26
   with drawing.style():
-    figure = Figure(dpi=72)
+    figure = drawing.figure()
     (ax,) = drawing.axes(
       figure, [(margin, cell * classes)], top=6, height=cell * classes, bottom=margin, right=8
     )
@@ -112,7 +109,7 @@ def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], flagged: It
       shade = RIGHT if true == predicted else WRONG
       opacity = 0.12 + 0.58 * shares[true, predicted]
       corner = (predicted - 0.5, true - 0.5)
-      ax.add_patch(Rectangle(corner, 1, 1, facecolor=shade, alpha=opacity, linewidth=0))
+      ax.add_patch(drawing.rectangle(corner, 1, 1, facecolor=shade, alpha=opacity, linewidth=0))
       count = str(counts[true, predicted])
       ax.text(predicted, true, count, ha='center', va='center_baseline', fontsize=size)
     ax.set_xlim(-0.5, classes - 0.5)
@@ -138,7 +135,7 @@ def class_bars(
   left, gap, pitch = drawing.text_width(names) + 14, 34, 19
   width = min(420.0, (1060 - left) / len(f1) - gap)
   with drawing.style():
-    figure = Figure(dpi=72)
+    figure = drawing.figure()
     spans = [(left + i * (width + gap), width) for i in range(len(f1))]
     axes = drawing.axes(figure, spans, top=28, height=classes * pitch, bottom=12, right=gap)
     for ax, (stage, values) in zip(axes, f1.items(), strict=True):
@@ -187,7 +184,7 @@ def _accuracy_against(points, label: str, written: Callable[[float], str]) -> st
   sizes = np.array([point[2] for point in points], np.float64)
   accuracies = 100 * np.array([point[3] for point in points])
   with drawing.style():
-    figure = Figure(dpi=72)
+    figure = drawing.figure()
     height = max(290, 17 * len(points))  # room for the labels
     (ax,) = drawing.axes(figure, [(60, 890)], top=12, height=height, bottom=46, right=130)
     ax.set_xscale('log')
@@ -206,10 +203,10 @@ def _accuracy_against(points, label: str, written: Callable[[float], str]) -> st
     _label_points(ax, points, sizes, accuracies)
     ax.set_xlabel(f'{label} (logarithmic)')
     ax.set_ylabel('Top-1, %')
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value)))
-    ax.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ''))
+    ax.xaxis.set_major_formatter(drawing.written(written))
+    ax.xaxis.set_minor_formatter(drawing.written(lambda _: ''))
     ax.set_xticks(_size_ticks(*ax.get_xlim()))
-    ax.yaxis.set_major_locator(MaxNLocator(6))
+    ax.yaxis.set_major_locator(drawing.at_most(6))
     ax.grid(color=GRID, linewidth=0.7)
     drawing.bare(ax)
     return drawing.svg(figure)
@@ -262,5 +259,6 @@ def _size_ticks(low: float, high: float) -> list[float]:
   ticks = (step * 10.0**power for power, step in itertools.product(range(-4, 13), steps))
   chosen = [tick for tick in ticks if low <= tick <= high]
   if len(chosen) < 3:  # hardly more than a factor of 2
-    chosen = [float(tick) for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
+    found = drawing.at_most(5).tick_values(low, high)
+    chosen = [float(tick) for tick in found if low <= tick <= high]
   return chosen

@@ -9,7 +9,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 from PIL import Image
 
@@ -111,6 +110,8 @@ def strip(frames: np.ndarray, heat: np.ndarray) -> str:
     A `data:` address of a JPEG, of `FRAMES` frames at most.
   """
   chosen = np.unique(((np.arange(FRAMES) + 0.5) * len(frames) / FRAMES).astype(int))
+  import matplotlib  # Takes a second.
+
   colours = matplotlib.colormaps['inferno']
   columns = []
   for t in chosen.tolist():

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from har.evaluate import drawing
 from har.evaluate.drawing import GRID, INK, MUTED
@@ -19,7 +18,7 @@ def heat_map(found: Mapping[str, Any]) -> str:
   """Rows are corruptions, columns stages; a cell holds the figure, its colour says what is lost."""
   columns, rows = found['columns'], found['rows']
   with drawing.style():
-    figure = Figure(dpi=72)
+    figure = drawing.figure()
     (ax,) = drawing.axes(
       figure,
       [(_NAMES, _COLUMN * len(columns))],

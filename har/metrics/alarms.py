@@ -8,7 +8,6 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 FALSE_ALARM_RATES = (0.01, 0.05, 0.1)
 SENSITIVITY = 0.95
@@ -59,6 +58,9 @@ def ranking(scores: np.ndarray, abnormal: np.ndarray) -> dict[str, Any]:
   """
   if not abnormal.any() or abnormal.all():
     return {}
+  # Takes a second.
+  from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+
   false, found, _ = roc_curve(abnormal, scores)
   return {
     'auroc': float(roc_auc_score(abnormal, scores)),
@@ -119,6 +121,8 @@ def by(
     recordings with an alarm: `false` of the normal and `found` of the abnormal ones. None for what
     is not known or has nothing to be counted on.
   """
+  from sklearn.metrics import roc_auc_score
+
   scores, rows = moments.highest(), []
   raised = None if threshold is None else moments.alarms(threshold)
   for value in np.unique(values):

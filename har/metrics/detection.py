@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from har.errors import UserError
 from har.metrics.classification import check_keys
@@ -52,6 +51,8 @@ class Detections:
     true = self.is_abnormal
     values: dict[str, float | int] = {}
     if true.any() and not true.all():
+      from sklearn.metrics import average_precision_score, roc_auc_score  # Takes a second.
+
       values['auroc'] = float(roc_auc_score(true, self.scores))
       values['average_precision'] = float(average_precision_score(true, self.scores))
     return values | {'error': float(self.scores.mean()), 'examples': len(self.scores)}

@@ -5,11 +5,17 @@ of a full disk, the caller waits for ever.
 """
 
 import pathlib
+import sys
 import time
 from typing import Any
 
-from tensorboardX import event_file_writer, summary
-from tensorboardX.proto import event_pb2
+# tensorboardX imports PyTorch where there is one, for seconds, and is never given its tensors here.
+sys.modules.setdefault('torch', None)  # type: ignore[arg-type]
+from tensorboardX import event_file_writer, summary  # noqa: E402
+from tensorboardX.proto import event_pb2  # noqa: E402
+
+if sys.modules['torch'] is None:
+  del sys.modules['torch']
 
 
 class Board:

@@ -58,7 +58,8 @@ def initialise(
     cache_dir = os.environ.get('JAX_COMPILATION_CACHE_DIR') or str(default)
   if cache_dir:
     jax.config.update('jax_compilation_cache_dir', cache_dir)
-    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+    if 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS' not in os.environ:
+      jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
   try:
     jax.devices()
   except (RuntimeError, AssertionError) as e:  # The latter, without a word, of 'cuda'.

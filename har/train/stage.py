@@ -83,7 +83,7 @@ class Stage:
   @functools.cached_property
   def variables(self) -> Variables:
     """Shapes and types of the model's variables."""
-    return jax.eval_shape(self._init, jax.random.key(0))
+    return jax.eval_shape(self._initialise, jax.random.key(0))
 
   def random_variables(
     self, paths: Collection[tuple[str, ...]]
@@ -91,10 +91,14 @@ class Stage:
     """Fresh values of the variables at these paths; nothing is compiled for the others."""
 
     def init(key):
-      flat = flax.traverse_util.flatten_dict(self._init(key))
+      flat = flax.traverse_util.flatten_dict(self._initialise(key))
       return {path: flat[path] for path in paths}
 
     return jax.jit(init, compiler_options=QUICKLY_COMPILED)(jax.random.key(self.seed))
+
+  @functools.cached_property
+  def _initialise(self) -> Callable[[jax.Array], Variables]:
+    return jax.jit(self._init)  # Traced once for shapes and values.
 
   def _init(self, key: jax.Array) -> Variables:
     inputs = {name: jnp.zeros(x.shape, x.dtype) for name, x in self.example.items()}

@@ -15,7 +15,7 @@ from har.models import registry
 from har.train import accumulate, checkpoints, step
 from har.train import mesh as mesh_lib
 from har.train.optimizers import with_rate_scale
-from tests import fakes
+from tests import fakes, in_process
 
 LARGEST = {'fsdp_rules': (('*', 'largest'),), 'fsdp_min_size': 64}
 TRAINED = ('imu/conv_0', 'imu/bn_0')
@@ -239,3 +239,17 @@ def assert_equal_on(found, values, like):
   for x, value, where in zip(*leaves, strict=True):
     np.testing.assert_array_equal(x, value)
     assert x.sharding.is_equivalent_to(where.sharding, x.ndim)
+
+
+@pytest.mark.parametrize(('given', 'expected'), [('0', 0.0), (None, 0.5)])
+def test_programs_that_compile_quickly_are_kept_where_the_environment_says_so(
+  given, expected, tmp_path, monkeypatch
+):
+  name = 'jax_persistent_cache_min_compile_time_secs'
+  monkeypatch.delenv(name.upper())
+  if given is not None:
+    monkeypatch.setenv(name.upper(), given)
+  with in_process.settings_kept():
+    jax.config.update(name, 0.0)
+    mesh_lib.initialise(cache_dir=str(tmp_path))
+    assert getattr(jax.config, name) == expected
