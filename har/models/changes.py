@@ -1,6 +1,6 @@
 """An autoencoder of how features change, for encoders that are not trained."""
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -11,7 +11,7 @@ from har.models import temporal
 from har.models.layers import dropout, masked_pool
 from har.models.mode import INFERENCE, Mode
 from har.models.types import Features, Outputs
-from har.ranges import Rate, Size
+from har.ranges import Number, Rate, Size
 
 
 class ChangesAutoencoder(nn.Module):
@@ -20,10 +20,14 @@ class ChangesAutoencoder(nn.Module):
   An LSTM reads the changes, another one is given the few numbers at every step (Srivastava et al.,
   ICML 2015, Section 2.1, unconditioned), and what it cannot give back is the example's anomaly. Of
   a frozen image network with the temporal 'mean' these are the changes of its frames' features: a
-  still picture has none, whatever it shows. Nothing is learnt below the head: an encoder that was
-  would make all features alike.
+  still picture has none, whatever it shows. They are told in units of how much the features vary
+  over the whole example, so that what moves steadily, however far, changes little from step to
+  step, and what moves to and fro much. Nothing is learnt below the head: an encoder that was would
+  make all features alike.
 
   Attributes:
+    floor: variance of features that an example has besides its own, so that what a camera's noise
+      does to a still picture is no large change.
     bottleneck: numbers that stand for a whole example.
     features: of the state of both LSTMs.
     layers: how many of each, above each other.
@@ -31,6 +35,7 @@ class ChangesAutoencoder(nn.Module):
     dtype: of the computation; the anomaly is float32.
   """
 
+  floor: Annotated[float, Number(0, 1e6, above=True)] = 1e-3
   bottleneck: Size = 32
   features: Size = 64
   layers: Size = 1
@@ -64,7 +69,7 @@ class ChangesAutoencoder(nn.Module):
         f'head.kind=changes: the encoder of {name} gives {x.shape[1]} step, which has no change'
       )
     mask = None if one.mask is None else one.mask[:, 1:]
-    changes = x[:, 1:] - x[:, :-1]
+    changes = (x[:, 1:] - x[:, :-1]) / self._spread(x, one.mask)
     sizes = {'features': self.features, 'layers': self.layers, 'dtype': self.dtype}
     read = temporal.LSTM(**sizes, name=f'{name}_reader')(changes, mask, mode)
     last = dropout(masked_pool(read, mask, 'last'), self.dropout, mode, name=f'{name}_dropout')
@@ -75,3 +80,12 @@ class ChangesAutoencoder(nn.Module):
     squares = jnp.square((told - changes).astype(jnp.float32)).mean(-1)
     weight = jnp.ones(squares.shape) if mask is None else mask.astype(jnp.float32)
     return (squares * weight).sum(1) / jnp.maximum(weight.sum(1), 1)
+
+  def _spread(self, x: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """Deviation over steps, one for all features, `[B, 1, 1]`, of what is float32 for that."""
+    x = x.astype(jnp.float32)
+    there = jnp.ones(x.shape[:2]) if mask is None else mask.astype(jnp.float32)
+    weight = (there / jnp.maximum(there.sum(1, keepdims=True), 1))[..., None]
+    centred = x - (x * weight).sum(1, keepdims=True)
+    variance = (jnp.square(centred).mean(-1, keepdims=True) * weight).sum(1, keepdims=True)
+    return jnp.sqrt(variance + self.floor).astype(self.dtype)

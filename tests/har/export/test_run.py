@@ -126,6 +126,18 @@ def test_every_output_is_compared():
     run.compare('file', True, {'logits': np.eye(2)}, expected)
 
 
+def test_one_int8_anomaly_of_a_hundred_may_be_far_off():
+  expected = {'anomaly': np.full(100, 2.0)}
+  found = expected['anomaly'] + 0.09
+  found[0] = 4.0
+  line = run.compare('file', True, {'anomaly': found}, expected)
+  assert line.endswith('largest difference of anomaly 2, 99.00% within 5% of its size')
+  for wrong in (2.2, np.nan):
+    found[1] = wrong
+    with pytest.raises(UserError, match='disagrees'):
+      run.compare('file', True, {'anomaly': found}, expected)
+
+
 def test_a_missing_package_names_the_requirements():
   with pytest.raises(UserError, match=r'no_such_package .* requirements-export\.txt'):
     optional.load('no_such_package.inner')

@@ -18,29 +18,39 @@ def features(x, mask=None, present=None):
   return Features(x, x.mean(1), mask, present)
 
 
-def head(given):
-  """The head with drawn variables, and what it gives."""
+def head(given, *, silent=False):
+  """The head with drawn variables, or with zeros, and what it gives."""
   module = ChangesAutoencoder(bottleneck=3, features=5)
   variables = fakes.draw_variables(module, given)
+  variables = jax.tree.map(jnp.zeros_like, variables) if silent else variables
   apply = jax.jit(module.apply)
   return variables, lambda given: apply(variables, given).anomaly
 
 
-def test_what_no_number_passes_is_the_energy_of_changes():
-  variables, _ = head({'rgb': features(X)})
-  silent = jax.tree.map(jnp.zeros_like, variables)
-  found = ChangesAutoencoder(bottleneck=3, features=5).apply(silent, {'rgb': features(X)})
-  np.testing.assert_allclose(found.anomaly, np.square(np.diff(X, axis=1)).mean((1, 2)), rtol=1e-6)
+def test_what_no_number_passes_is_the_energy_of_changes_over_the_variance():
+  variables, _ = head({'rgb': features(X)}, silent=True)
+  found = ChangesAutoencoder(bottleneck=3, features=5).apply(variables, {'rgb': features(X)})
+  energy = np.square(np.diff(X, axis=1)).mean((1, 2))
+  variance = X.var(axis=1).mean(1)
+  np.testing.assert_allclose(found.anomaly, energy / (variance + 1e-3), rtol=1e-5)
   assert found.named().keys() == {'anomaly'}
   assert variables['params']['rgb_bottleneck']['kernel'].shape == (5, 3)
 
 
-def test_what_is_shown_does_not_matter_but_how_it_changes():
+def test_what_is_shown_does_not_matter():
   _, anomaly = head({'rgb': features(X)})
   shift = RNG.normal(size=(3, 1, 4)).astype(np.float32)
   found = anomaly({'rgb': features(X)})
   np.testing.assert_allclose(anomaly({'rgb': features(X + shift)}), found, rtol=1e-4)
-  assert (np.abs(np.asarray(anomaly({'rgb': features(2 * X)})) - found) > 0.1).all()
+
+
+def test_it_is_not_how_far_features_move_but_in_what_order():
+  _, anomaly = head({'rgb': features(X)}, silent=True)
+  found = anomaly({'rgb': features(X)})
+  # Up to the floor of the variance, which is far above that of the last.
+  np.testing.assert_allclose(anomaly({'rgb': features(20 * X)}), found, rtol=5e-3)
+  assert (np.asarray(anomaly({'rgb': features(1e-3 * X)})) < 0.01 * found).all()
+  assert (np.asarray(anomaly({'rgb': features(np.sort(X, axis=1))})) < 0.5 * found).all()
 
 
 def test_padding_and_absent_inputs_do_not_count():
