@@ -34,6 +34,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
   if args['weights']:
     statistics = {'mean': mobilenet_v2.MEAN, 'std': mobilenet_v2.STD}
   config = base.experiment('stickman', MODALITIES)
+  if args['size'] == 'full':
+    config.runtime.eval_batch_size = 8  # Of 32 clips three stages take 6 GB on their way.
   config.dataset.validation_fraction = 0.25
   config.compress.variants = ('pruned',)
   config.inputs = ConfigDict(
