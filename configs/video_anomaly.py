@@ -3,8 +3,8 @@
 python launch.py --config=configs/video_anomaly.py --workdir=runs/video_anomaly
 
 A frozen image network sees each frame; an LSTM autoencoder learns how its features change in normal
-clips, over how much they vary. The demo's generated clips and random values show the way. With published weights, over the
-five folds of Surveillance Camera Fight:
+clips, over how much they vary. The demo's generated clips and random values show the way. With
+published weights, over the five folds of Surveillance Camera Fight:
 
 python -m har.evaluate.folds --workdir=runs/fights --raw_dir=FIGHT --config.runtime.cache_dir=DIR \
     --config=configs/video_anomaly.py:dataset=fight,weights=mobilenet_v2-backbone
