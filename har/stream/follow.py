@@ -137,10 +137,10 @@ class Follower:
   _written: float = dataclasses.field(default_factory=time.monotonic)
 
   def follow(self, arrivals: Iterator[Batch]) -> dict[str, Any]:
-    """Goes on to the end; returns the counters.
+    """Goes on to the end, and tells the counters last; returns them.
 
     Raises:
-      UserError: a source fails, after what came before has been told; or the log.
+      UserError: a source fails, after what came before and the counters have been told; or the log.
     """
     fault = None
     try:
@@ -154,6 +154,7 @@ class Follower:
     for found in self.session.end():
       self._tell(found)
     counted = self._report()
+    self.say({'state': 'counters', **counted})
     if fault is not None:
       raise fault
     return counted

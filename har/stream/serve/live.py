@@ -79,8 +79,7 @@ class Live:
       UserError: a frame cannot be decoded, or the log cannot be written.
     """
     self._say = say
-    found = self._follower.follow(self._arrivals())
-    say({'state': 'counters', **found})
+    self._follower.follow(self._arrivals())
 
   def _prepare(self, item: Item) -> Item:
     return item._replace(value=self._decode(item.value)) if item.source == 'video' else item
