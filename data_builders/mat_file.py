@@ -60,13 +60,27 @@ def read(data: bytes, variable: str) -> np.ndarray:
     ValueError: it is no such file, claims more than it holds, or more than `MAX_BYTES`. SciPy and
       h5py raise other exceptions where something else is wrong.
   """
-  if SIGNATURE in (data[:8], data[512:520]):
+  if _is_hdf5(data):
     from data_builders import mat_hdf5  # Takes 0.1 s, for files that few have.
 
     return mat_hdf5.read(data, variable)
   if 0 in data[:4] and len(data) > 20:
     return _read_4(data, variable)
   return scipy.io.loadmat(io.BytesIO(_alone(data, variable)), variable_names=[variable])[variable]
+
+
+def shapes(data: bytes) -> dict[str, tuple[int, ...]]:
+  """Shapes, as MATLAB shows them, of a file's variables by name; of version 7.3 those of arrays of
+  real numbers alone. Raises what `read` raises, but for `NoVariable`."""
+  if _is_hdf5(data):
+    from data_builders import mat_hdf5
+
+    return mat_hdf5.shapes(data)
+  return {name: shape for name, shape, _ in scipy.io.whosmat(io.BytesIO(data))}
+
+
+def _is_hdf5(data: bytes) -> bool:
+  return SIGNATURE in (data[:8], data[512:520])
 
 
 class _Variable(NamedTuple):

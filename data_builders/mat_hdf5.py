@@ -29,23 +29,37 @@ _MAX_DIMENSIONS = 32
 
 def read(data: bytes, variable: str) -> np.ndarray:
   """As `mat_file.read`, of this version alone; h5py's exceptions are among those it may raise."""
-  base = data.index(mat_file.SIGNATURE)
-  # Version, sizes of addresses and lengths, and base address, which HDF5 would look for elsewhere.
-  version, address, length, start = struct.unpack_from('<8xB4xBB9xQ', data, base)
-  if (version, address, length, start) != (0, 8, 8, base):
-    raise ValueError("its header is none of MATLAB's")
-  _check_heaps(data, base)
-  with h5py.File(h5py.h5f.open_file_image(data)) as file:
+  with _opened(data) as file:
     if file.get(variable, getlink=True) is None or not _is_numeric(file, variable):
       names = [name for name in file if not name.startswith('#')]
       raise mat_file.NoVariable(variable, {name: _class(file, name) for name in names})
     dataset = file[variable]
     if _flag(dataset, 'MATLAB_empty'):  # Its values are the shape.
       return np.zeros(_empty_shape(dataset))
-    _check_tree(data, base, dataset.ndim)
+    _check_tree(data, data.index(mat_file.SIGNATURE), dataset.ndim)
     _check(dataset, variable)
     # MATLAB's first axis varies fastest, HDF5's last.
     return dataset[()].transpose()
+
+
+def shapes(data: bytes) -> dict[str, tuple[int, ...]]:
+  """As `mat_file.shapes`, of this version alone."""
+  with _opened(data) as file:
+    arrays = {name: file[name] for name in file if _is_numeric(file, name)}
+    return {
+      name: _empty_shape(one) if _flag(one, 'MATLAB_empty') else one.shape[::-1]
+      for name, one in arrays.items()
+    }
+
+
+def _opened(data: bytes) -> h5py.File:
+  base = data.index(mat_file.SIGNATURE)
+  # Version, sizes of addresses and lengths, and base address, which HDF5 would look for elsewhere.
+  version, address, length, start = struct.unpack_from('<8xB4xBB9xQ', data, base)
+  if (version, address, length, start) != (0, 8, 8, base):
+    raise ValueError("its header is none of MATLAB's")
+  _check_heaps(data, base)
+  return h5py.File(h5py.h5f.open_file_image(data))
 
 
 def _class(file: h5py.File, name: str) -> str:

@@ -57,5 +57,5 @@ def rule_text(threshold: Mapping[str, Any]) -> str:
   """How a threshold was chosen."""
   if threshold['fit'] == 'rate':
     return f'at most {threshold["per_hour"]:g} false alarms an hour'
-  text = f'{100 * threshold["quantile"]:g} % of normal recordings below it'
+  text = f'{100 * threshold["quantile"]:g} % of normal recordings not above it'
   return f'{text}, by a generalised Pareto tail' if threshold['fit'] == 'extreme' else text

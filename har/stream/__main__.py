@@ -9,7 +9,6 @@ followed the oldest is dropped and counted. Events are told on standard output, 
 and appended to --log. No JAX is needed.
 """
 
-import json
 import signal
 import sys
 from collections.abc import Sequence
@@ -75,8 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
       arrivals = follow.at_their_pace(sources, counters, lambda: bool(stopped))
     else:
       arrivals = follow.at_once([one for one, _ in sources], lambda: bool(stopped))
-    found = follower.follow(arrivals)
-    print(json.dumps({'state': 'counters', **found}), flush=True)
+    follower.follow(arrivals)
   return 0
 
 

@@ -10,7 +10,7 @@ one after another; those that the table does not name count as normal. An event 
 alarm is raised from its start on until --within seconds after its end. All other alarms are false,
 those before and after an event, too. A delay is from an event's end to the end of the window with
 which the alarm was raised, below 0 if that was sooner; what computing takes comes on top. An alarm
-of a classifier begins at the threshold that was fitted, or at --on. With --by the figures are
+of a classifier begins above the threshold that was fitted, or above --on. With --by the figures are
 given by class and by person, too, or by whatever names tell: each part in braces is a group, *
 stands for anything. No JAX is needed.
 """
@@ -152,7 +152,8 @@ def fitted(model: Model, options: Options, on: float | None) -> Options:
   if on is None:
     if value is None:
       raise UserError('the model has no threshold: give --on')
-    on = 1 / (1 + math.exp(-value))
+    # Of certainties none is above 1, to which large odds are rounded.
+    on = min(1 / (1 + math.exp(-value)), math.nextafter(1, 0))
   rule = dataclasses.replace(options.rule, on=on, off=min(options.rule.off, on))
   return dataclasses.replace(options, rule=rule)
 

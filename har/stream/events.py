@@ -73,14 +73,14 @@ class Detector:
     middle, half = (start + end) / 2, self._step / 2
     for track, (score, name) in scores.items():
       one = self._open.get(track)
-      if one is not None and score < self._rule.off:
+      if one is not None and score <= self._rule.off:
         yield from self._close(track)
       elif one is not None:
         one.end = middle + half
         if score > one.confidence:
           one.name, one.peak, one.confidence = name, middle, score
         yield from self._raise(one, end)
-      elif score >= self._rule.on and middle - half >= self._quiet.get(track, -1e9) - 1e-9:
+      elif score > self._rule.on and middle - half >= self._quiet.get(track, -1e9) - 1e-9:
         one = self._open[track] = _Open(name, middle - half, middle + half, middle, score)
         yield from self._raise(one, end)
 

@@ -14,12 +14,16 @@ from har.errors import UserError
 from har.evaluate.files import write_text
 from har.stream import recordings
 from har.stream.counters import Counters
-from har.stream.queue import Arrived, Queue
-from har.stream.recordings import Recording
+from har.stream.queue import Arrived, Batch, Queue
+from har.stream.recordings import Item, Recording
 from har.stream.session import Found, Session
 
 _WAIT = 0.2  # Seconds after which a stop that was asked for is noticed.
 _EVERY = 10.0  # Seconds from one writing of the counters to the next.
+_BEHIND = 0.25  # Seconds of waiting after which all is taken before a window is computed.
+# Seconds of waiting, but for those in which windows were computed, after which what has come is
+# dropped. Where taking is what computes, those count, too.
+_LATEST, _LATEST_ROW = 0.5, 0.4
 
 
 class Clock:
@@ -34,18 +38,18 @@ class Clock:
       return time.monotonic() - self._start
 
 
-def at_once(sources: Sequence[Recording], stopped: Callable[[], bool]) -> Iterator[Arrived | None]:
+def at_once(sources: Sequence[Recording], stopped: Callable[[], bool]) -> Iterator[Batch]:
   """What sources hold, in the order of time, as fast as it is asked for; nothing is dropped."""
   for item in recordings.merged(sources):
     if stopped():
       return
-    yield Arrived(item, time.monotonic())
+    yield [Arrived(item, time.monotonic())]
 
 
 def at_their_pace(
   sources: Sequence[tuple[Recording, bool]], counters: Counters, stopped: Callable[[], bool]
-) -> Iterator[Arrived | None]:
-  """What sources give while they give it; what is not asked for in time is dropped and counted.
+) -> Iterator[Batch]:
+  """What sources give while they give it: each time all that waits.
 
   Files begin with the first of all sources; others when they are first heard.
 
@@ -55,7 +59,7 @@ def at_their_pace(
     stopped: whether to end.
 
   Yields:
-    None where nothing came for a while.
+    Nothing where nothing came for a while.
   """
   queue, clock = Queue(len(sources), counters), Clock()
 
@@ -116,6 +120,8 @@ class Follower:
     windows: whether what is said of every window is told, too.
     report: file of the counters; None: they are told at the end alone.
     say: takes what is told, ready for JSON.
+    prepare: makes what a session takes of what came, once it is clear that it is not dropped.
+    completed: what completed the window that was looked at last.
   """
 
   session: Session
@@ -124,37 +130,69 @@ class Follower:
   windows: bool = False
   report: Path | None = None
   say: Callable[[Mapping[str, Any]], None] = say
+  prepare: Callable[[Item], Item] = lambda item: item
+  completed: Arrived | None = None
+  _latest: Arrived | None = None
+  _computed: float = 0.0
   _written: float = dataclasses.field(default_factory=time.monotonic)
 
-  def follow(self, arrivals: Iterator[Arrived | None]) -> dict[str, Any]:
-    """Goes on to the end; returns the counters.
+  def follow(self, arrivals: Iterator[Batch]) -> dict[str, Any]:
+    """Goes on to the end, and tells the counters last; returns them.
 
     Raises:
-      UserError: a source fails, after what came before has been told; or the log.
+      UserError: a source fails, after what came before and the counters have been told; or the log.
     """
     fault = None
     try:
-      for one in arrivals:
-        if one is not None:
-          self._take(one)
+      for batch in arrivals:
+        self._take_all(batch)
         if self.report and time.monotonic() > self._written + _EVERY:
           self._report()
     except recordings.SourceError as e:
       fault = e
+    self.completed = self._latest
     for found in self.session.end():
       self._tell(found)
     counted = self._report()
+    self.say({'state': 'counters', **counted})
     if fault is not None:
       raise fault
     return counted
 
+  def _take_all(self, batch: Batch) -> None:
+    behind = decided = False
+    for one in batch:
+      behind = behind or time.monotonic() - one.at > _BEHIND
+      self._take(one)
+      if self.session.windows.row_by_row or not behind:
+        decided = self._decide() or decided
+    if not decided:  # Else more has come since, with which a newer window may have ended.
+      self._decide()
+
   def _take(self, one: Arrived) -> None:
+    now, windows = time.monotonic(), self.session.windows
+    latest = _LATEST_ROW if windows.row_by_row else _LATEST
+    if windows.live and now - max(one.at, self._computed) > latest:
+      self.counters.dropped[one.item.source] += 1
+      return
     self.counters.taken[one.item.source] += 1
-    self.counters.waited.add(time.monotonic() - one.at)
-    for found in self.session.push(one.item):
-      if found.decision is not None:
-        self.counters.latency.add(time.monotonic() - one.at)
-      self._tell(found)
+    self.counters.waited.add(now - one.at)
+    before = windows.complete
+    windows.take(*self.prepare(one.item))
+    self._latest = one
+    if windows.complete > before:
+      self.completed = one
+
+  def _decide(self) -> bool:
+    """Whether anything came of it."""
+    found = self.session.decide()
+    for one in found:
+      if one.decision is not None and self.completed is not None:
+        self.counters.latency.add(time.monotonic() - self.completed.at)
+      self._tell(one)
+    if found and not self.session.windows.row_by_row:
+      self._computed = time.monotonic()
+    return bool(found)
 
   def _tell(self, found: Found) -> None:
     decision, labels = found.decision, self.session.model.labels

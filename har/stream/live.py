@@ -46,7 +46,7 @@ def source(name: str, signal: Signal | None, counters: Counters) -> Recording:
     if signal is None:
       raise UserError('--source=-: the model takes no IMU samples')
     rate = max(signal.rates)
-    return Recording('imu', rate, lambda: read_lines(sys.stdin, signal, counters))
+    return Recording('imu', rate, lambda: _samples(signal, counters))
   container = _open_camera(name)
   stream = container.streams.video[0]
   rate = float(stream.average_rate or stream.base_rate or 0)
@@ -88,6 +88,13 @@ def _reason(e: Exception) -> str:
   if isinstance(e, av.error.ExitError):  # What PyAV raises after the time that it was given.
     return f'nothing came for {_TIMEOUT:g} s'
   return str(getattr(e, 'strerror', None) or e)
+
+
+def _samples(signal: Signal, counters: Counters) -> Iterator[Item]:
+  try:
+    yield from read_lines(sys.stdin, signal, counters)
+  except UserError as e:
+    raise SourceError(str(e)) from e
 
 
 def read_lines(lines: Iterable[str] | TextIO, signal: Signal, counters: Counters) -> Iterator[Item]:

@@ -12,8 +12,8 @@ class Rule:
   """When something is an event.
 
   Attributes:
-    on: the score at which one begins.
-    off: the score below which it ends; at most `on`.
+    on: the score above which one begins.
+    off: the score above which it goes on; at most `on`.
     least: seconds that it must last.
     cool_down: seconds after an event in which none of the same name begins.
   """
@@ -53,8 +53,8 @@ class Options:
 NUMBERS = {
   'seconds': (0.0, 'length of a window; as in training if not given'),
   'step': (0.0, 'seconds from one window to the next; 0.5 or a quarter of a window if not given'),
-  'on': (Rule.on, 'score at which an event begins'),
-  'off': (Rule.off, 'score below which it ends'),
+  'on': (Rule.on, 'score above which an event begins'),
+  'off': (Rule.off, 'score above which it goes on'),
   'least': (Rule.least, 'seconds that an event must last'),
   'cool_down': (Rule.cool_down, 'seconds after an event in which none of the same name begins'),
   'threshold': (0.0, "of a model that reconstructs; the export's if not given"),

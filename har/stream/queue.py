@@ -1,15 +1,17 @@
-"""What has come and was not taken yet, bounded: the oldest is dropped, and counted."""
+"""What has come and was not asked for yet, bounded: the oldest is dropped, and counted."""
 
 import collections
+import heapq
 import threading
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from har.stream.counters import Counters
 from har.stream.recordings import Item
 
-LONGEST = 0.5
-"""Seconds that anything waits at most."""
+LONGEST = 2.0
+"""Seconds that anything is kept at most: 30 frames of 640x480 are 14 MB."""
 _MOST = 10_000  # Of each source, whatever comes at once.
 
 
@@ -18,6 +20,9 @@ class Arrived(NamedTuple):
 
   item: Item
   at: float
+
+
+Batch = Sequence[Arrived]
 
 
 class Queue:
@@ -56,8 +61,8 @@ class Queue:
       self._fault = self._fault or fault
       self._changed.notify()
 
-  def get(self, timeout: float) -> Arrived | None:
-    """The earliest of what waits; None if nothing comes.
+  def get(self, timeout: float) -> Batch:
+    """All that waits, in the order of time; nothing if nothing comes.
 
     Raises:
       EOFError: all sources have ended, and nothing waits.
@@ -70,9 +75,9 @@ class Queue:
           raise self._fault
         if not self._open:
           raise EOFError
-        return None
-      first = min((w for w in self._waiting.values() if w), key=lambda w: w[0].item.time)
-      return first.popleft()
+      found = list(heapq.merge(*self._waiting.values(), key=lambda one: one.item.time))
+      self._waiting.clear()
+      return found
 
   def _drop_old(self) -> None:
     oldest = time.monotonic() - self._longest

@@ -2,7 +2,6 @@
 
 import dataclasses
 import heapq
-import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -240,14 +239,12 @@ def _table(
 def _matrix(data: bytes, signal: Signal, where: str) -> np.ndarray:
   """The one array `[T, C]` of a MAT file."""
   try:
-    import scipy.io
-
     from data_builders import mat_file
   except ImportError as e:
     raise UserError(f'{where}: reading MAT files takes SciPy: pip install scipy') from e
   width = len(signal.channels)
   try:
-    shapes = {name: shape for name, shape, _ in scipy.io.whosmat(io.BytesIO(data))}
+    shapes = mat_file.shapes(data)
     fit = [name for name, shape in shapes.items() if len(shape) == 2 and shape[1] == width]
     if len(fit) != 1:
       held = ', '.join(f'{name} {list(shape)}' for name, shape in shapes.items()) or 'nothing'
@@ -255,5 +252,7 @@ def _matrix(data: bytes, signal: Signal, where: str) -> np.ndarray:
     return np.asarray(mat_file.read(data, fit[0]), np.float64)
   except UserError:
     raise
-  except Exception as e:  # Whatever SciPy makes of damaged files.
+  except ImportError as e:
+    raise UserError(f'{where}: is of MATLAB 7.3, which takes h5py: pip install h5py') from e
+  except Exception as e:  # Whatever SciPy and HDF5 make of damaged files.
     raise UserError(f'{where}: not a readable MAT file ({" ".join(str(e).split())})') from e

@@ -102,7 +102,7 @@ def _table(session: Session, decisions: Sequence[Decision]) -> list[list[Any]]:
       row += ['', ''] if p is None else [labels[int(p.argmax())], round(float(p.max()), 4)]
     if scored:
       row.append('' if one.score is None else round(one.score, 6))
-      over = one.score is not None and session.threshold and one.score >= session.threshold
+      over = one.score is not None and session.threshold and one.score > session.threshold
       row.append(int(bool(over)) if session.threshold and one.score is not None else '')
     if classify:
       row += [''] * len(labels) if p is None else [round(float(x), 4) for x in p]

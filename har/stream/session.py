@@ -58,8 +58,13 @@ class Session:
     self._scores = Detector(scored, self.windows.step)
 
   def push(self, item: Item) -> list[Found]:
-    """Takes a frame or a sample."""
-    return [self._follow(one) for one in self.windows.push(*item)]
+    """Takes a frame or a sample, and gives what came of it."""
+    self.windows.take(*item)
+    return self.decide()
+
+  def decide(self) -> list[Found]:
+    """What came of all that `windows` has taken since."""
+    return [self._follow(one) for one in self.windows.decide()]
 
   def end(self) -> list[Found]:
     """Nothing more comes."""

@@ -52,6 +52,9 @@ class Windows:
     seconds: length of a window.
     step: seconds from one to the next.
     inputs: by name.
+    complete: how many windows have ended.
+    live: whether it is better to give up windows than to be late.
+    row_by_row: whether taking is what computes, and deciding costs next to nothing.
     passed_over: windows of which nothing was said, because the next one had ended, too.
   """
 
@@ -80,7 +83,7 @@ class Windows:
       UserError: a source is missing that the model needs, the length is not known, or nothing that
         the model gives is a class or a score.
     """
-    self._model, self._live, self.passed_over = model, live, 0
+    self._model, self.live, self.passed_over = model, live, 0
     outputs = model.about['outputs']
     if not any(n in (LOGITS, ANOMALY) or n.startswith(RECONSTRUCTION) for n in outputs):
       raise UserError(
@@ -103,58 +106,71 @@ class Windows:
       raise UserError('the model does not tell how long its clips are: give --seconds')
     self.seconds = float(seconds or known[0])
     self.step = float(step or min(_STEPS, self.seconds / 4))
-    self._next = 0
+    self._next = self.complete = 0
     (first, *others) = self.inputs.values()
     self._causal = None
     if not others and causal.fits(model, first):
       self._causal = causal.Causal(model, first, self.seconds, self.step, live)
+    self.row_by_row = self._causal is not None
 
   def push(self, source: str, time: float, value: Any, sensor: int | None = None) -> list[Decision]:
-    """Takes a frame or a sample `[C]` and gives what can be said now.
+    """Takes a frame or a sample `[C]` and gives what can be said now, see `take`."""
+    self.take(source, time, value, sensor)
+    return self.decide()
+
+  def take(self, source: str, time: float, value: Any, sensor: int | None = None) -> None:
+    """Takes a frame or a sample.
 
     Args:
       source: 'imu' or 'video'.
       time: seconds.
-      value: a frame as PyAV gives it, upright, or a sample.
+      value: a frame as PyAV gives it, upright, or a sample `[C]`.
       sensor: whose sample it is, where the model has several; None: it is of all.
     """
     for one in self.inputs.values():
       if one.source == source:
         one.push(time, value, sensor)
-    if self._causal is not None:
-      self._causal.advance()
+    self._advance()
+
+  def decide(self) -> list[Decision]:
+    """What can be said of the windows that have ended since; live, of the last of them."""
     return list(self._ready())
 
   def end(self) -> list[Decision]:
     """Nothing more comes: what is left. A recording shorter than a window is one."""
     for one in self.inputs.values():
       one.end()
-    if self._causal is not None:
-      self._causal.advance()
-    found = list(self._ready())
+    self._advance()
+    found = self.decide()
     there = min(one.duration for one in self.inputs.values())
     if not self._next and there:
       found.append(self._decide(0.0, there, 0))
     return found
 
+  def _advance(self) -> None:
+    if self._causal is not None:
+      self._causal.advance()
+    while self._has_ended(self.complete):
+      self.complete += 1
+
   def _ready(self) -> Iterator[Decision]:
-    while self._is_ready(self._next):
+    while self._next < self.complete:
       number = self._next
       self._next += 1
-      if self._live and self._is_ready(self._next):
+      if self.live and self._next < self.complete:
         self.passed_over += 1
       else:
         yield self._decide(number * self.step, self.seconds, number)
       for one in self.inputs.values():
         one.forget(self._next * self.step)
 
-  def _is_ready(self, number: int) -> bool:
+  def _has_ended(self, number: int) -> bool:
     """Whether all rows of a window are there, or are not waited for any more."""
     start, given = number * self.step, self.inputs.values()
     if all(one.reaches(start, self.seconds) for one in given):
       return True
     latest = max(one.duration for one in given)
-    return self._live and latest > start + self.seconds + PATIENCE
+    return self.live and latest > start + self.seconds + PATIENCE
 
   def _decide(self, start: float, recorded: float, number: int) -> Decision:
     """Says what can be said of a window of which so many seconds can have been recorded."""

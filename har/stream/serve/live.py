@@ -8,7 +8,7 @@ from har.stream.counters import Counters
 from har.stream.follow import Follower
 from har.stream.log import EventLog
 from har.stream.options import Options
-from har.stream.queue import Arrived, Queue
+from har.stream.queue import Batch, Queue
 from har.stream.recordings import Item
 from har.stream.serve.jpeg import Decoder
 from har.stream.serve.offers import Offer
@@ -53,9 +53,12 @@ class Live:
     self._queue = Queue(1, self.counters)
     self._session = Session(offer.open(), rates, options, live=True)
     kept = _Named(log, number) if log is not None else None
-    self._follower = Follower(self._session, self.counters, kept, windows=True, say=self._tell)
-    self._decode, self._say = Decoder(), lambda record: None
-    self._latest, self._told = 0.0, time.monotonic()
+    self._decode = Decoder()
+    self._follower = Follower(
+      self._session, self.counters, kept, windows=True, say=self._tell, prepare=self._prepare
+    )
+    self._say: Say = lambda record: None
+    self._told = time.monotonic()
 
   def put(self, item: Item) -> None:
     """Takes what has just come; frames are JPEG."""
@@ -76,24 +79,23 @@ class Live:
       UserError: a frame cannot be decoded, or the log cannot be written.
     """
     self._say = say
-    found = self._follower.follow(self._arrivals())
-    say({'state': 'counters', **found})
+    self._follower.follow(self._arrivals())
 
-  def _arrivals(self) -> Iterator[Arrived | None]:
+  def _prepare(self, item: Item) -> Item:
+    return item._replace(value=self._decode(item.value)) if item.source == 'video' else item
+
+  def _arrivals(self) -> Iterator[Batch]:
     while True:
       try:
-        one = self._queue.get(_WAIT)
+        yield self._queue.get(_WAIT)
       except EOFError:
         return
-      if one is not None:
-        self._latest = one.item.time
-        if one.item.source == 'video':
-          one = one._replace(item=one.item._replace(value=self._decode(one.item.value)))
-      yield one
       if time.monotonic() > self._told + _EVERY:
         self._told = time.monotonic()
         self._say({'state': 'counters', **self._follower.counted()})
 
   def _tell(self, record: Mapping[str, Any]) -> None:
-    window = record['state'] == 'window'
-    self._say({**record, 'after': self._latest} if window else record)
+    completed = self._follower.completed
+    if record['state'] == 'window' and completed is not None:
+      record = {**record, 'after': completed.item.time}
+    self._say(record)

@@ -30,6 +30,11 @@ def test_successive_moments_are_one_alarm_and_recordings_are_kept_apart():
   assert again.alarms(0.5).tolist() == [2, 1]
 
 
+def test_a_score_at_the_threshold_is_no_alarm():
+  scores = np.array([2.0, 3.0, 2.0, 3.0, 2.0])
+  assert Moments(scores, np.array([0, 0, 0, 0, 1]), None).alarms(2.0).tolist() == [2, 0]
+
+
 def test_at_a_threshold_by_hand():
   assert alarms.at(0.75, moments(), ABNORMAL) == {
     'threshold': 0.75,

@@ -147,5 +147,7 @@ def lively(model, path, options):
   found = [d for item in recording.items() for d in windows.push(*item)] + windows.end()
   p = np.stack([one.probabilities for one in found])
   likely = p[:, p.std(0).argmax()]
-  rule = Rule(*np.quantile(likely, [0.7, 0.5]).tolist(), cool_down=0.5)
+  # What is as good as certain is above them, too.
+  limits = np.minimum(np.quantile(likely, [0.7, 0.5]), 0.999)
+  rule = Rule(*limits.tolist(), cool_down=0.5)
   return dataclasses.replace(options, rule=rule)

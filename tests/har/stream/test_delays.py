@@ -116,6 +116,8 @@ def test_a_threshold_must_be_known(resampled, anomaly):
   model.about['alarm'] = {'value': float(np.log(0.8 / 0.2))}
   found = delays.fitted(model, Options(rule=Rule(off=0.5)), None).rule
   assert (found.on, found.off) == (pytest.approx(0.8), 0.5)
+  model.about['alarm'] = {'value': 50.0}  # Whose probability is 1 in 64 bits.
+  assert delays.fitted(model, Options(), None).rule.on < 1
   assert delays.fitted(model, Options(), 0.3).rule == Rule(on=0.3, off=0.3)
 
 
@@ -149,6 +151,10 @@ def test_recordings_are_streamed(anomaly, folder, tmp_path, capsys):
     for d in windows.push('imu', t / 50, x)
   ]
   resting = max(d.score for d in found if d.end <= 3.0)
+  highest = max(d.score for d in found)  # At the threshold nothing is an alarm, as in evaluation.
+  for threshold, count in ((highest, 0), (np.nextafter(highest, 0), 1)):
+    exactly = Options(seconds=1.0, step=0.25, threshold=float(threshold))
+    assert len(delays.stream(model, [str(path)], exactly)[0]) == count
   (first, *_) = [d for d in found if d.score > 1.5 * resting]
   argv = [f'--model={anomaly}', f'--folder={folder}', f'--events={folder / "events.csv"}']
   argv += ['--files={name}_a.csv', '--only=x/*', '--seconds=1', '--step=0.25']

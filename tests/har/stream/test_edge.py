@@ -17,9 +17,7 @@ from tests.launching import ROOT
 
 MODULES = {'ai-edge-litert': 'ai_edge_litert', 'pillow': 'PIL'}
 # Of the picture and of MAT files, as the file says above what it names.
-BESIDES = {'matplotlib', 'scipy'}
-# Of MAT files of data sets, in a version that recordings are refused in.
-NEVER = {'h5py'}
+BESIDES = {'matplotlib', 'scipy', 'h5py'}
 OURS = ('har', 'data_builders')
 RUN = """
 import sys
@@ -40,7 +38,7 @@ assert not BLOCKED & set(sys.modules)
 """
 BLOCKED = (
   *('jax', 'jaxlib', 'flax', 'optax', 'orbax', 'chex', 'tensorflow', 'tensorflow_datasets'),
-  *('grain', 'ml_collections', 'absl', 'etils', 'sklearn', 'cv2', 'onnxruntime', *BESIDES, *NEVER),
+  *('grain', 'ml_collections', 'absl', 'etils', 'sklearn', 'cv2', 'onnxruntime', *BESIDES),
 )
 
 
@@ -76,7 +74,7 @@ def test_the_requirements_are_what_is_imported_and_no_more():
   text = pathlib.Path(ROOT, 'requirements-edge.txt').read_text()
   named = set(re.findall(r'^([a-z][\w-]*)', text, re.MULTILINE))
   paths = pathlib.Path(ROOT, 'har', 'stream').glob('*.py')
-  assert imported(paths) - BESIDES - NEVER == {MODULES.get(one, one) for one in named}
+  assert imported(paths) - BESIDES == {MODULES.get(one, one) for one in named}
   for one in BESIDES:
     assert one in text.partition('numpy')[0]
 

@@ -20,15 +20,15 @@ def spans(found, what='ended'):
   return [(one.start, one.end) for kind, one in found if kind == what]
 
 
-def test_an_event_begins_at_on_and_ends_below_off():
+def test_an_event_begins_above_on_and_goes_on_above_off():
   rule = Rule(on=0.6, off=0.4, cool_down=0.0)
-  found = follow([0.1, 0.5, 0.6, 0.45, 0.9, 0.4, 0.39, 0.5], rule)
+  found = follow([0.1, 0.6, 0.61, 0.45, 0.9, 0.41, 0.4, 0.6], rule)
   ((what, raised), (last, event)) = found
   assert (what, last) == ('raised', 'ended')
   # Window 2 is from 2 to 4 s and stands for 2.5 to 3.5; window 5 for 5.5 to 6.5.
   assert (event.start, event.end) == (2.5, 6.5)
   assert (event.peak, event.confidence, event.raised) == (5.0, 0.9, 4.0)
-  assert (raised.start, raised.end, raised.confidence) == (2.5, 3.5, 0.6)
+  assert (raised.start, raised.end, raised.confidence) == (2.5, 3.5, 0.61)
 
 
 def test_what_goes_on_at_the_end_ends():

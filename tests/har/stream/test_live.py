@@ -66,6 +66,7 @@ def test_a_camera_of_the_network_is_followed(film, tmp_path, capfd):
   out, err = capfd.readouterr()
   assert err == f'error: --source=http://127.0.0.1:{port}/film: has stopped (Input/output error)\n'
   counted = json.loads(report.read_text())
+  assert json.loads(out.splitlines()[-1]) == {'state': 'counters', **counted}
   assert counted['taken']['video'] + counted['dropped'].get('video', 0) > 40
   assert [json.loads(line)['state'] for line in out.splitlines()].count('window') > 0
 
@@ -131,6 +132,21 @@ def test_samples_of_another_kind_are_refused_on_standard_input(resampled):
     list(live.read_lines(text(samples[:, :4]), signal_, counters))
   with pytest.raises(UserError, match=r'standard input: .* gravity in m/s\^2'):
     list(live.read_lines(text(samples * 9.81), signal_, counters))
+
+
+def test_the_counters_are_last_where_standard_input_breaks_off(resampled, monkeypatch, capfd):
+  samples = exports.movement(2.0)
+  lines = [','.join(map(str, [k / 50, *row])) for k, row in enumerate(samples)]
+  monkeypatch.setattr(live.sys, 'stdin', [*lines, '2,1,2,3'])
+  with pytest.raises(SystemExit) as end:
+    command.main([f'--model={resampled}', '--source=-', '--pace=fast', '--seconds=1'])
+  assert end.value.code == 2
+  out, err = capfd.readouterr()
+  assert err.startswith('error: standard input, line 101: has 3 channels')
+  *events, counted = map(json.loads, out.splitlines())
+  assert (counted['state'], counted['taken']) == ('counters', {'imu': 100})
+  told = [one['state'] for one in events]
+  assert counted['events'] == {what: told.count(what) for what in set(told)}
 
 
 def test_what_is_live_is_known_by_its_name():

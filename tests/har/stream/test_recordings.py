@@ -1,7 +1,9 @@
 """Files as people have them, and one line about those that the model does not take."""
 
 import json
+import sys
 
+import h5py
 import numpy as np
 import pytest
 import scipy.io
@@ -10,6 +12,7 @@ from har.errors import UserError
 from har.stream import checks, recordings
 from har.stream.exported import open_model
 from har.stream.recordings import Signal
+from tests.data_builders import raw_trees
 from tests.har.stream import exports
 
 CHANNELS = tuple(
@@ -76,6 +79,35 @@ def test_mat(resampled, tmp_path):
   path.write_bytes(b'not MATLAB' * 99)
   with pytest.raises(UserError, match='not a readable MAT file'):
     items(path, open_model(resampled))
+
+
+def test_mat_of_matlab_7_3(resampled, tmp_path, monkeypatch):
+  samples, path, model = exports.movement(1.0), tmp_path / 'a.mat', open_model(resampled)
+  with h5py.File(path, 'w', userblock_size=512) as file:
+    for name, array in (('fs', np.full((1, 1), 50.0)), ('d_iner', samples)):
+      one = file.create_dataset(name, data=array.T, compression='gzip', chunks=True)
+      one.attrs['MATLAB_class'] = np.bytes_('double')
+    file.create_group('about').attrs['MATLAB_class'] = np.bytes_('struct')
+  found, _ = items(path, model)
+  np.testing.assert_array_equal([item.value for item in found], samples)
+  with monkeypatch.context() as patch:
+    patch.delitem(sys.modules, 'data_builders.mat_hdf5')
+    patch.delattr('data_builders.mat_hdf5')
+    patch.setitem(sys.modules, 'h5py', None)
+    with pytest.raises(UserError, match=r'a\.mat: is of MATLAB 7\.3, .* pip install h5py$'):
+      items(path, model)
+  path.write_bytes(raw_trees.matrix_73('d_iner', samples[:, :4]))
+  with pytest.raises(UserError, match=r'd_iner \[50, 4\]; the model takes one array of 6 columns'):
+    items(path, model)
+  content = raw_trees.matrix_73('d_iner', samples)
+  path.write_bytes(content[: len(content) // 2])
+  with pytest.raises(UserError, match='not a readable MAT file'):
+    items(path, model)
+  with h5py.File(path, 'w', userblock_size=512) as file:  # It claims what it does not hold.
+    one = file.create_dataset('d_iner', (6, 10**9), 'f8', chunks=(6, 1000))
+    one.attrs['MATLAB_class'] = np.bytes_('double')
+  with pytest.raises(UserError, match=r'not a readable MAT file .*claims the shape'):
+    items(path, model)
 
 
 def test_a_video_begins_at_zero(film, tmp_path):

@@ -72,13 +72,13 @@ class Track {
 
   push({ start, end }, score, name) {
     const [middle, half] = [(start + end) / 2, this.step / 2];
-    if (this.open && score < this.rule.off) return this.close();
+    if (this.open && score <= this.rule.off) return this.close();
     if (this.open) {
       this.open.end = middle + half;
       if (score > this.open.confidence) Object.assign(this.open, { name, peak: middle, confidence: score });
       return this.raise(end);
     }
-    if (score < this.rule.on || middle - half < this.quiet - 1e-9) return [];
+    if (score <= this.rule.on || middle - half < this.quiet - 1e-9) return [];
     this.open = { name, start: middle - half, end: middle + half, peak: middle, confidence: score };
     return this.raise(end);
   }

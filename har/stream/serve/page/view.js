@@ -109,7 +109,7 @@ export class View {
       at('class').textContent = one.class;
       at('confidence').textContent = `${percent(one.confidence)} sure${lacking && `; ${lacking}`}`;
     } else {
-      at('class').textContent = value === null ? '–' : value < threshold ? 'normal' : 'anomaly';
+      at('class').textContent = value === null ? '–' : value > threshold ? 'anomaly' : 'normal';
       at('confidence').textContent = lacking || 'compared with what was learnt';
     }
     const whole = Math.max(1, 1.6 * (this.offer.threshold ? threshold : 0));

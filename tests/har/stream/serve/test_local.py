@@ -1,5 +1,6 @@
 """In a browser the model says what `predict` says, and nothing is sent."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 from har.data import inputs
 from har.errors import UserError
 from har.stream import predict, result
+from har.stream.events import Detector
 from har.stream.exported import open_model
-from har.stream.options import Options
+from har.stream.options import Options, Rule
 from har.stream.preprocess import Clip, run
 from har.stream.serve import local, offers
 from tests import fakes
@@ -107,6 +109,39 @@ def test_a_browser_says_what_predict_says(exported, tmp_path):
     assert text(d, 'state') == 'live, on this device'
     assert served.site.totals.open == 0
     assert [one for one in d.get_log('browser') if one['level'] == 'SEVERE'] == []
+
+
+@pytest.mark.skipif(
+  not (browsing.BROWSER and browsing.DRIVER), reason='Chromium and its driver are not installed'
+)
+def test_at_the_threshold_is_no_alarm_as_here(resampled, tmp_path):
+  scores, rule = [2.0, 3.0, 2.0, 3.0, 2.0], Rule(on=0.6, off=0.6, cool_down=0.0)
+  detector = Detector(dataclasses.replace(rule, on=1.0, off=1.0), 1.0)
+  here = []
+  for k, score in enumerate(scores):
+    here += detector.push(k, k + 2, {'anomaly': (score / 2, 'anomaly')})
+  assert [what for what, _ in here] == ['raised', 'ended'] * 2
+  offer = {'local': {'inputs': []}, 'rule': vars(rule), 'threshold': 2.0, 'step': 1.0}
+  with serving.Served(resampled, OPTIONS) as served, browsing.browser(tmp_path) as d:
+    d.get(f'http://{served.address}/')
+    told, shown = d.execute_async_script(
+      """const [given, scores, done] = arguments;
+      (async () => {
+        const { Local } = await import('./local.js');
+        const { View } = await import('./view.js');
+        const offer = { ...given, abnormal: [], labels: [] };
+        const [one, view] = [new Local(offer), new View(offer)];
+        const windows = scores.map((score, k) => ({ start: k, end: k + 2, score }));
+        done([windows.flatMap((window) => one.events(window)), windows.map((window) => {
+          view.verdict(window);
+          return document.getElementById('class').textContent;
+        })]);
+      })().catch((error) => done([`${error}`, []]));""",
+      offer,
+      scores,
+    )
+  assert told == [[what, event.plain()] for what, event in here]
+  assert shown == ['normal', 'anomaly', 'normal', 'anomaly', 'normal']
 
 
 @pytest.mark.skipif(
