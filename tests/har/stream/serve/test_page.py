@@ -160,8 +160,9 @@ def test_camera_and_motion_together(driver, both, tmp_path):
     driver.find_element('id', 'start').click()
     wait(driver, lambda: driver.find_element('id', 'alarm').is_displayed())
     wait(driver, lambda: number(driver, 'windows') >= 8)
-    assert number(driver, 'frames') >= 20
-    assert number(driver, 'samples') >= 50
+    # A busy machine may have passed over some by then.
+    wait(driver, lambda: number(driver, 'frames') >= 20)
+    wait(driver, lambda: number(driver, 'samples') >= 50)
     assert 'too little' not in text(driver, 'confidence')
     shown = driver.execute_script('return document.getElementById("video").videoWidth')
     assert shown == 320
