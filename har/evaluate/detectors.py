@@ -109,9 +109,9 @@ def parts(name: str, channels: int) -> dict[str, np.ndarray]:
 
 
 def kept_features(arrays: dict[str, np.ndarray]) -> np.ndarray:
-  """`KEPT_FEATURES` of arrays `[N, steps, ..., D]`, joined."""
+  """`KEPT_FEATURES` of arrays `[N, steps, ..., D]`, joined; not of masks, which are bool."""
   found = []
-  for name in sorted(arrays):
+  for name in sorted(n for n, x in arrays.items() if x.dtype != bool):
     x = arrays[name].astype(np.float32)
     found.append(x.mean(tuple(range(1, x.ndim - 1))))
     if x.ndim > 2 and x.shape[1] > 1:

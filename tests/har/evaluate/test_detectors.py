@@ -24,7 +24,8 @@ def test_what_is_kept_is_averaged_and_its_changes():
   x = np.zeros((2, 3, 2, 4), np.float32)
   x[0, 1] = 3.0
   pooled = np.full((2, 1, 2), 7.0)
-  found = detectors.kept_features({'b': pooled, 'a': x})
+  there = np.array([True, False])
+  found = detectors.kept_features({'b': pooled, 'a': x, 'a_present': there})
   np.testing.assert_array_equal(found, [[1] * 4 + [3] * 4 + [7] * 2, [0] * 8 + [7] * 2])
 
 
