@@ -109,9 +109,9 @@ def strip(frames: np.ndarray, heat: np.ndarray) -> str:
   Returns:
     A `data:` address of a JPEG, of `FRAMES` frames at most.
   """
-  chosen = np.unique(((np.arange(FRAMES) + 0.5) * len(frames) / FRAMES).astype(int))
   import matplotlib  # Takes a second.
 
+  chosen = np.unique(((np.arange(FRAMES) + 0.5) * len(frames) / FRAMES).astype(int))
   colours = matplotlib.colormaps['inferno']
   columns = []
   for t in chosen.tolist():

@@ -151,8 +151,7 @@ def _pointwise(eqn, *operands) -> list[Any]:
 def _before_reshape(x: Any, base: tuple[int, ...], shape: tuple[int, ...]) -> Any:
   if isinstance(x, Reshaped):
     return x.base if (x.base.shape, x.shape) == (base, shape) else None
-  # Operations take axes of size 1 for longer ones.
-  if isinstance(x, Spread) and x.shape == shape and base[-1] == shape[-1]:
+  if isinstance(x, Spread) and x.shape == shape and base[-1] == shape[-1]:  # Not of size 1.
     return jnp.broadcast_to(x.vector, base)
   if _constant(x) and np.ndim(x) == 0:
     return x
